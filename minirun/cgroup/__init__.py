@@ -1,0 +1,1 @@
+"""Limits become control files of cgroup v2."""

@@ -1,0 +1,1 @@
+"""What exists on disk about a container, and the states it can be in."""

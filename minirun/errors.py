@@ -1,0 +1,81 @@
+"""The refusals of minirun: what was tried, why it failed, what to do about it.
+
+    MinirunError                 125   minirun itself could not
+    ├── NotFound                 125   no such container, image, layer
+    ├── Conflict                 125   a name in use, a container in the wrong state
+    ├── BadInput                 125   a flag, a file or a name that means nothing
+    │   └── BadLayer             125   a layer, archive or image that cannot be trusted or read
+    ├── Unsupported              125   this host or this version of minirun has not got it
+    ├── CommandNotExecutable     126   the container's command is there and cannot be run
+    └── CommandNotFound          127   the container's command is not there
+
+The numbers are Docker's exit codes; ``exit_code`` is the one place that says them.
+"""
+
+from __future__ import annotations
+
+
+class MinirunError(Exception):
+    """A refusal that a user reads.
+
+    Args:
+        attempt: what was tried and on what, to follow "cannot": ``"remove image debian:12"``.
+        reason: why not; an OSError is told with its errno by name.
+        remedy: what the user can do or type now; may be several lines, may be empty.
+    """
+
+    exit_code = 125
+
+    def __init__(self, attempt: str, reason: str | OSError, remedy: str = "") -> None:
+        self.attempt = attempt
+        self.reason = describe(reason) if isinstance(reason, OSError) else reason
+        self.remedy = remedy
+        super().__init__(attempt, self.reason, remedy)
+
+    def __str__(self) -> str:
+        """The refusal as a user sees it: one line, then the remedy indented."""
+        text = f"cannot {self.attempt}: {self.reason}"
+        return "\n  ".join([text, *self.remedy.splitlines()])
+
+
+class NotFound(MinirunError):
+    """There is no container, image or layer of that name."""
+
+
+class Conflict(MinirunError):
+    """The thing is there, and in a state or use that forbids the attempt."""
+
+
+class BadInput(MinirunError):
+    """What the user gave has no meaning here."""
+
+
+class BadLayer(BadInput):
+    """A layer, archive or image is damaged, hostile or of an unknown form."""
+
+
+class Unsupported(MinirunError):
+    """This host, or this version of minirun, has not got what the attempt needs."""
+
+
+class CommandNotExecutable(MinirunError):
+    """The container's command is there and the kernel would not run it."""
+
+    exit_code = 126
+
+
+class CommandNotFound(MinirunError):
+    """The container's command is not there."""
+
+    exit_code = 127
+
+
+def describe(error: OSError) -> str:
+    """Tell an OSError as ``ENOSPC (No space left on device): '/var/lib/minirun/tmp'``."""
+    import errno
+
+    name = errno.errorcode.get(error.errno or 0, "error")
+    text = f"{name} ({error.strerror or error})"
+    paths = [p.decode(errors="surrogateescape") if isinstance(p, bytes) else str(p)
+             for p in (error.filename, error.filename2) if p is not None]
+    return f"{text}: {' → '.join(map(repr, paths))}" if paths else text

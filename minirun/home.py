@@ -1,0 +1,100 @@
+"""Where things live on disk: typed paths only, nothing is opened or made here except the two roots.
+
+    MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
+    ├── diffs/<name>/       layer contents   └── root/   where each container attaches its
+    ├── layers/<id>.json    layer records                root file system, in its own mount
+    ├── images/<id>.json    image records                namespace; always empty on the host
+    ├── tags/<name>         symlink → ../images/<id>.json
+    ├── sources/<key>.json  what a directory held when it was last unpacked
+    ├── containers/<id>/    container.json state.json upper/ work/
+    ├── names/<name>        symlink → ../containers/<id>
+    ├── marks/<id>          unfinished operations and how to undo them (see journal.py)
+    ├── tmp/                half-made things, each named by a mark
+    └── lock                flock: shared while images are read, exclusive while they are deleted
+"""
+
+from __future__ import annotations
+
+import os
+
+FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp")
+
+
+class Home:
+    """The store and the runtime directory of one minirun.
+
+    Attributes:
+        root: absolute path of the store, mode 0700.
+        runtime: absolute path of what need not survive a reboot.
+    """
+
+    __slots__ = ("root", "runtime")
+
+    def __init__(self, root: str, runtime: str) -> None:
+        self.root = os.path.abspath(root)
+        self.runtime = os.path.abspath(runtime)
+
+    @classmethod
+    def of_environment(cls) -> Home:
+        """The home that MINIRUN_ROOT and MINIRUN_RUNTIME name, or the default one."""
+        get = os.environ.get
+        return cls(get("MINIRUN_ROOT") or "/var/lib/minirun", get("MINIRUN_RUNTIME") or "/run/minirun")
+
+    def create(self) -> None:
+        """Make the folders that are missing; two quick stats when all are there.
+
+        Raises:
+            OSError: a folder could not be made.
+        """
+        if not os.path.isdir(f"{self.root}/{FOLDERS[-1]}"):
+            os.makedirs(self.root, 0o700, exist_ok=True)
+            os.chmod(self.root, 0o700)
+            for folder in FOLDERS:
+                try:
+                    os.mkdir(f"{self.root}/{folder}", 0o700)
+                except FileExistsError:
+                    pass
+        if not os.path.isdir(self.attach_point):
+            os.makedirs(self.attach_point, 0o700, exist_ok=True)
+
+    @property
+    def attach_point(self) -> str:
+        """The empty directory on which a container, in its own mount namespace, attaches its root."""
+        return f"{self.runtime}/root"
+
+    @property
+    def lock(self) -> str:
+        """The file whose flock orders readers and deleters of images and layers."""
+        return f"{self.root}/lock"
+
+    def folder(self, name: str) -> str:
+        """One of FOLDERS."""
+        return f"{self.root}/{name}"
+
+    def diff(self, name: str) -> str:
+        """The directory that holds the contents of one layer, in overlayfs form."""
+        return f"{self.root}/diffs/{name}"
+
+    def layer(self, layer_id: str) -> str:
+        """The record of one layer."""
+        return f"{self.root}/layers/{layer_id}.json"
+
+    def image(self, image_id: str) -> str:
+        """The record of one image."""
+        return f"{self.root}/images/{image_id}.json"
+
+    def container(self, container_id: str) -> str:
+        """The directory of one container."""
+        return f"{self.root}/containers/{container_id}"
+
+    def name(self, name: str) -> str:
+        """The symlink that reserves a container's name."""
+        return f"{self.root}/names/{name}"
+
+    def mark(self, key: str) -> str:
+        """The mark of one unfinished operation."""
+        return f"{self.root}/marks/{key}"
+
+    def temporary(self, key: str) -> str:
+        """A path for something half-made; the mark *key* says that it may be removed."""
+        return f"{self.root}/tmp/{key}"

@@ -1,0 +1,161 @@
+"""Operations on the host, each written down with its undo before it is done.
+
+    marks/<key>     ["remove_tree", "/var/lib/minirun/tmp/4f…"]        a line is written, then the thing is made
+                    ["remove_file", "/var/lib/minirun/names/demo"]
+                    ["keep_while_alive", "/sys/fs/cgroup/…/4f…"]       while that cgroup has processes, nothing is undone
+                    ↑ flock held by whoever does the operation
+
+A mark whose lock is free belongs to a process that died in the middle: `recover`, which every command runs first,
+undoes its lines from the last to the first. Every undo is idempotent and needs only what is on disk, so being killed
+while undoing is no different. The kernel drops the lock however the holder ends, also at a reboot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minirun.kernel import files, jsonfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from minirun.home import Home
+
+# Named, and imported only when something is undone: a start that recovers nothing pays nothing for them.
+UNDO = {
+    "remove_tree": "minirun.kernel.tree:remove",
+    "remove_file": "minirun.kernel.files:remove",
+    "remove_cgroup": "minirun.cgroup.group:remove",
+    "remove_name": "minirun.container.record:release_name",
+    "settle": "minirun.container.state:settle",
+}
+KEEP_WHILE_ALIVE = "keep_while_alive"
+
+
+class Operation:
+    """A change to the host that can be undone by whoever finds its mark.
+
+    ::
+
+        with Operation(home) as operation:
+            operation.will("remove_tree", path)      # written down …
+            os.mkdir(path)                           # … then done
+        # left normally: the mark is gone and the change stays; by an exception: the change is undone
+    """
+
+    __slots__ = ("descriptor", "key", "path", "undos")
+
+    def __init__(self, home: Home, key: str | None = None) -> None:
+        """Begin an operation under *key*, by default a random one.
+
+        Raises:
+            OSError: the mark could not be made (ENOSPC, EROFS …); nothing was done.
+        """
+        self.key = key or os.urandom(16).hex()
+        self.path = home.mark(self.key)
+        self.undos: list[list[str]] = []
+        self.descriptor = _hold(self.path)
+
+    def will(self, undo: str, *args: str) -> None:
+        """Write down that what comes next is undone by *undo*, a name in UNDO, called with *args*."""
+        self.will_all([[undo, *args]])
+
+    def will_all(self, undos: list[list[str]]) -> None:
+        """Write down several undos at once, in the order in which their things will be made."""
+        files.write_all(self.descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
+        self.undos += undos
+
+    def restart(self, undos: list[list[str]]) -> None:
+        """What was done so far stays; from now on *undos* hold instead, in one step."""
+        descriptor = _hold(self.path + ".next")
+        files.write_all(descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
+        os.rename(self.path + ".next", self.path)
+        os.close(self.descriptor)
+        self.descriptor, self.undos = descriptor, undos
+
+    def done(self) -> None:
+        """The change is whole: forget how to undo it. Idempotent."""
+        if self.descriptor >= 0:
+            files.remove(self.path)
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def undo(self) -> None:
+        """Undo everything written down so far, newest first."""
+        if self.descriptor >= 0:
+            undo_all(self.undos)
+            self.done()
+
+    def __enter__(self) -> Operation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+        if kind is None:
+            self.done()
+        else:
+            self.undo()
+
+
+def _hold(path: str) -> int:
+    while True:
+        descriptor = files.lock(path, exclusive=True)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # a recovering process found the mark between its making and its locking, and removed it
+        os.close(descriptor)
+
+
+def undo_all(undos: list[list[str]]) -> None:
+    """Call the undos from the last to the first."""
+    for name, *args in reversed(undos):
+        if name != KEEP_WHILE_ALIVE:
+            _function(UNDO[name])(*args)
+
+
+def recover(home: Home) -> int:
+    """Undo what processes that are gone left unfinished.
+
+    Returns:
+        How many operations were undone. One directory listing when there are none.
+    """
+    undone = 0
+    for name in os.listdir(home.folder("marks")):
+        path = home.mark(name)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # finished meanwhile
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            undone += _recover_mark(path, descriptor)
+        except BlockingIOError:
+            pass  # its owner is alive
+        finally:
+            os.close(descriptor)
+    return undone
+
+
+def _recover_mark(path: str, descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    # A line without its end was being written when its writer died: what it announces was never begun.
+    lines = os.pread(descriptor, size, 0).decode().split("\n")[:-1]
+    undos = [jsonfile.loads(line) for line in lines]
+    for name, *args in undos:
+        if name == KEEP_WHILE_ALIVE and _function("minirun.cgroup.group:alive")(*args):
+            return False
+    undo_all(undos)
+    files.remove(path)
+    return True
+
+
+def _function(where: str) -> Callable[..., Any]:
+    module, _, name = where.partition(":")
+    __import__(module)
+    import sys
+
+    function: Callable[..., Any] = getattr(sys.modules[module], name)
+    return function

@@ -1,0 +1,86 @@
+"""Files that are there whole or not at all, and locks that end with their holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte of *data*; write(2) may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in the directory *path* survive a power cut. See fsync(2)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: str, data: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
+    """Put *data* at *path* so that every reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file; its directory must be there.
+        durable: survive a power cut too (fsync of file and directory, milliseconds on a disk). Without it the file
+            may be empty or absent after one, which suits what does not outlive its container.
+        mode: permissions of the new file.
+
+    Raises:
+        OSError: nothing changed at *path*.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    if durable:
+        sync_folder(os.path.dirname(path))
+
+
+def point(path: str, target: str) -> None:
+    """Put a symlink to *target* at *path*, atomically, whatever was there."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    remove(temporary)
+    os.symlink(target, temporary)
+    os.rename(temporary, path)
+    sync_folder(os.path.dirname(path))
+
+
+def remove(path: str) -> None:
+    """Unlink *path*; that it is not there is no error."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def lock(path: str, *, exclusive: bool, wait: bool = True) -> int:
+    """Take the flock of the file *path*, made where it is missing; closing the descriptor gives it back.
+
+    Returns:
+        The descriptor that holds the lock, close-on-exec.
+
+    Raises:
+        BlockingIOError: *wait* is false and somebody holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,1 @@
+"""A specification becomes a plan of system calls, and the plan a process."""

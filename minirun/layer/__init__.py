@@ -1,0 +1,1 @@
+"""Blobs become directories and directories blobs; the store that keeps each layer once."""

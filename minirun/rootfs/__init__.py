@@ -1,0 +1,1 @@
+"""Layer directories become one mounted root file system."""
