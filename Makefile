@@ -1,0 +1,107 @@
+# `make` prints the targets. Each one does its own set-up, and does it once.
+
+SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev make
+FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
+TEST_PACKAGES := attr bubblewrap e2fsprogs libcap2-bin podman runc strace
+BENCH_PACKAGES := bubblewrap podman runc umoci
+
+PREFIX ?= /usr/local
+VENV := .venv
+RUN := $(VENV)/bin
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check fixtures bench install uninstall clean \
+        setup-packages fixture-packages test-packages bench-packages
+
+# Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
+# --question makes it 1 and keeps make from running and saying more.
+missing = $(filter-out $(shell dpkg-query -W -f '$${Package}=$${db:Status-Abbrev}\n' $(1) 2>/dev/null | sed -n 's/=.i *$$//p'),$(1))
+needs_root = $(or $(filter demo test fixtures bench install uninstall,$(MAKECMDGOALS)),\
+                  $(and $(filter setup check,$(MAKECMDGOALS)),$(strip $(call missing,$(SETUP_PACKAGES)))))
+ifneq ($(shell id -u),0)
+ifneq ($(strip $(needs_root)),)
+$(shell echo "make $(MAKECMDGOALS) needs root: run \`sudo make $(MAKECMDGOALS)\`" >&2)
+MAKEFLAGS += --question
+endif
+endif
+
+help: ## print this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+# $(call install,packages): ask apt only when one is missing; a failing third-party source is apt's warning, not our end.
+define install
+@set -- $(strip $(call missing,$(1))); \
+if [ $$# != 0 ]; then \
+    command -v apt-get >/dev/null || { echo "this host has no apt-get: install by hand: $$*" >&2; exit 1; }; \
+    echo "installing $$*"; log=$$(mktemp); export DEBIAN_FRONTEND=noninteractive; \
+    apt-get -qq update >"$$log" 2>&1 || true; \
+    apt-get -qq install --yes --no-install-recommends "$$@" >>"$$log" 2>&1 </dev/null \
+        || { cat "$$log" >&2; rm "$$log"; exit 1; }; \
+    rm "$$log"; \
+fi
+endef
+
+setup-packages:
+	$(call install,$(SETUP_PACKAGES))
+fixture-packages:
+	$(call install,$(FIXTURE_PACKAGES))
+test-packages:
+	$(call install,$(TEST_PACKAGES))
+bench-packages:
+	$(call install,$(BENCH_PACKAGES))
+
+# The distribution's own interpreter: 3.11, or the newest there is; never a pyenv shim, which costs 80 ms a start.
+python = $(shell for python in /usr/bin/python3.11 $$(ls /usr/bin/python3.[0-9][0-9] 2>/dev/null | sort -rV); do \
+    [ -x $$python ] && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$python && break; done)
+
+setup: setup-packages $(VENV)/native.stamp $(RUN)/minirun ## packages, .venv, the C parts, .venv/bin/minirun
+
+$(VENV)/python.stamp: pyproject.toml
+	@[ -n "$(python)" ] || { echo "no Python 3.11 or newer in /usr/bin" >&2; exit 1; }
+	@echo "making $(VENV) from $(python)"
+	@[ -x $(RUN)/pip ] || $(python) -m venv $(VENV)
+	@$(RUN)/pip install -qq --disable-pip-version-check --use-pep517 -e '.[dev]'
+	@touch $@
+
+# The C parts alone, when only they changed: a second instead of pip's ten.
+$(VENV)/native.stamp: $(VENV)/python.stamp setup.py $(wildcard minirun/launch/*.[ch])
+	@echo "compiling minirun/launch"
+	@$(RUN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+$(RUN)/minirun: minirun/launcher.in $(VENV)/python.stamp
+	@sed -e 's#@PYTHON@#$(python)#' -e 's#@CHECKOUT@#$(CURDIR)#' \
+	    -e "s#@SITE_PACKAGES@#$$($(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')#" $< >$@
+	@chmod 755 $@
+
+fixtures: setup fixture-packages ## build the root file systems of rootfs-fixtures/ (out/)
+	@rootfs-fixtures/build all
+
+demo: setup fixture-packages ## run a container, write a file, see where it went, commit it, run the result
+	@docs/demo.sh
+
+check: setup ## ruff, mypy, the order of imports
+	@$(RUN)/ruff check --quiet
+	@$(RUN)/ruff format --check --quiet || { echo "run \`$(RUN)/ruff format\`" >&2; exit 1; }
+	@$(RUN)/mypy --no-error-summary
+	@$(RUN)/python -m pytest -q tests/unit/test_import_order.py
+
+test: setup test-packages fixtures check ## check, then every test
+	@$(RUN)/python -m pytest -q --durations=10 tests
+
+bench: setup fixtures bench-packages ## compare with runc, podman and umoci, interleaved
+	@bench/run
+
+install: setup ## put a launcher of this checkout at $(PREFIX)/bin/minirun
+	@install -D -m 755 $(RUN)/minirun $(DESTDIR)$(PREFIX)/bin/minirun
+
+uninstall: ## remove that launcher
+	@rm -f $(DESTDIR)$(PREFIX)/bin/minirun
+
+clean: ## remove what the other targets made here
+	@rm -rf $(VENV) build *.egg-info minirun/launch/_plan*.so minirun/launch/stub rootfs-fixtures/out
+	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +

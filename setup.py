@@ -1,0 +1,71 @@
+"""What pyproject.toml cannot say: the C parts of launch/, each left out, with one line, where it cannot be built.
+
+    minirun/launch/_plan.c  ─▶  minirun/launch/_plan.<abi>.so   runs a plan in a child (else: ctypes and fork)
+    minirun/launch/stub.c   ─▶  minirun/launch/stub             static, without libc: the last step of a plan
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+LAUNCH = Path("minirun/launch")  # relative to this file: setuptools runs it from its directory
+STUB_FLAGS = (
+    "-static -nostdlib -ffreestanding -Os -fno-stack-protector -fno-asynchronous-unwind-tables -Wl,--build-id=none"
+).split()
+
+
+class BuildLaunch(build_ext):
+    """Build the extension, and beside it the stub, which is an executable and so unknown to setuptools."""
+
+    def run(self) -> None:
+        """Build what has its source here."""
+        super().run()
+        source = LAUNCH / "stub.c"
+        if not source.exists():
+            left_out("stub", f"{source} is not here")
+            return
+        target = (Path() if self.inplace else Path(self.build_lib)) / LAUNCH / "stub"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+        new = target.with_name("stub.new")
+        try:
+            subprocess.run([compiler, *STUB_FLAGS, "-o", str(new), str(source)], check=True)
+        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+            left_out("stub", error)
+            return
+        # Renamed into place: a running container may be executing the old one (ETXTBSY).
+        new.replace(target)
+
+
+def left_out(part: str, reason: object) -> None:
+    """Say in one line that *part* is not built."""
+    print(f"minirun: {part} is left out: {reason}", file=sys.stderr)  # noqa: T201 - a build script's only voice
+
+
+def extensions() -> list[Extension]:
+    """Return the extensions whose source is here."""
+    source = LAUNCH / "_plan.c"
+    if not source.exists():
+        left_out("_plan", f"{source} is not here")
+        return []
+    return [
+        Extension(
+            "minirun.launch._plan",
+            [str(source)],
+            depends=[str(header) for header in sorted(LAUNCH.glob("*.h"))],
+            # every method of an extension takes a self, used or not
+            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+            optional=True,
+        )
+    ]
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildLaunch})
