@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: the C parts of launch/, each left out, with one line, where it cannot be built.
 
-    minirun/launch/_plan.c  ─▶  minirun/launch/_plan.<abi>.so   runs a plan in a child (else: ctypes and fork)
-    minirun/launch/stub.c   ─▶  minirun/launch/stub             static, without libc: the last step of a plan
+minirun/launch/_plan.c  ─▶  minirun/launch/_plan.<abi>.so   runs a plan in a child (else: ctypes and fork)
+minirun/launch/stub.c   ─▶  minirun/launch/stub             static, without libc: the last step of a plan
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 LAUNCH = Path("minirun/launch")  # relative to this file: setuptools runs it from its directory
-STUB_FLAGS = (
-    "-static -nostdlib -ffreestanding -Os -fno-stack-protector -fno-asynchronous-unwind-tables -Wl,--build-id=none"
-).split()
+STUB_FLAGS = [
+    "-static",
+    "-nostdlib",
+    "-ffreestanding",
+    "-Os",
+    "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables",
+    "-Wl,--build-id=none",
+]
 
 
 class BuildLaunch(build_ext):
