@@ -104,4 +104,5 @@ uninstall: ## remove that launcher
 clean: ## remove what the other targets made here
 	@rm -rf $(VENV) build *.egg-info minirun/launch/_plan*.so minirun/launch/stub rootfs-fixtures/out
 	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@[ ! -w /var/lib ] || rm -rf --one-file-system /var/lib/minirun-demo /run/minirun-demo
 	@find . -name __pycache__ -prune -exec rm -rf {} +

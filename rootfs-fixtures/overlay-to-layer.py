@@ -10,8 +10,8 @@ xattr security.capability, user.*        SCHILY.xattr.*
 xattr trusted.overlay.*                  nothing: they are the mount's own
 anything else                            the entry itself
 
-See Documentation/filesystems/overlayfs.rst and the OCI image-spec, layer.md. The overlay was mounted without redirect_dir
-and metacopy, so that each entry of the upper directory is whole.
+See Documentation/filesystems/overlayfs.rst and the OCI image-spec, layer.md. The overlay was mounted without
+redirect_dir and metacopy, so that each entry of the upper directory is whole.
 """
 
 from __future__ import annotations
