@@ -1,0 +1,186 @@
+"""A container on disk: what it is, and that nobody else has its name.
+
+    containers/<id>/
+    ├── container.json   what it is; written once, `commit` alone adds a layer to it
+    ├── state.json       what became of it (see state.py); absent: it was only created
+    ├── upper/ work/     its writable layer, and overlayfs's own directory
+    └── hostname hosts resolv.conf   what it sees at those paths in /etc
+    names/<name> → ../containers/<id>
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from minirun.errors import BadInput, Conflict, MinirunError, NotFound
+from minirun.kernel import jsonfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minirun.home import Home
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_NAME_BYTES = 128
+
+
+class Record:
+    """What a container is; the attributes are the keys of container.json.
+
+    Attributes:
+        id: 64 hex digits.
+        name: unique in the store.
+        created: seconds since 1970.
+        image: id of its image.
+        image_name: the image as the user named it.
+        stack: names below diffs/, bottom to top, that its root is made of, without its own writable layer.
+        committed: the last so many of *stack* are its own former writable layers, taken by `commit`.
+        options: what was asked for, and what the image adds to it: see engine.Options.
+        remove: whether it goes when its command ends (--rm).
+    """
+
+    __slots__ = ("committed", "created", "id", "image", "image_name", "name", "options", "remove", "stack")
+
+    id: str
+    name: str
+    created: float
+    image: str
+    image_name: str
+    stack: list[str]
+    committed: int
+    options: dict[str, Any]
+    remove: bool
+
+    def __init__(self, **fields: Any) -> None:
+        """Take every attribute by keyword."""
+        for slot in self.__slots__:
+            setattr(self, slot, fields[slot])
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes, as container.json keeps them."""
+        return {slot: getattr(self, slot) for slot in self.__slots__}
+
+    @property
+    def base(self) -> list[str]:
+        """The part of *stack* that is the image's."""
+        return self.stack[: len(self.stack) - self.committed]
+
+
+def new_id() -> str:
+    """A fresh id."""
+    return os.urandom(32).hex()
+
+
+def check_name(name: str) -> None:
+    """Raise BadInput unless *name* is one that Docker allows."""
+    if len(name) < 2 or len(name) > _NAME_BYTES or not name[0].isalnum() or not _NAME_CHARACTERS.issuperset(name):
+        raise BadInput(
+            f"name a container {name!r}",
+            "a name is 2 to 128 of the characters a-z A-Z 0-9 _ . - and begins with a letter or a digit",
+        )
+
+
+def reserve_name(home: Home, name: str, container_id: str) -> None:
+    """Give *name* to a container.
+
+    Raises:
+        Conflict: another container has it.
+    """
+    try:
+        os.symlink(f"../containers/{container_id}", home.name(name))
+    except FileExistsError:
+        owner = os.path.basename(os.readlink(home.name(name)))
+        raise Conflict(
+            f"name a container {name!r}",
+            f"the name is in use by container {owner[:12]}",
+            f"remove that one, `minirun rm {name}`, or take another name",
+        ) from None
+
+
+def release_name(link: str, container_id: str) -> None:
+    """Give a name back, if *container_id* still has it. Idempotent."""
+    try:
+        if os.path.basename(os.readlink(link)) == container_id:
+            os.unlink(link)
+    except FileNotFoundError:
+        pass
+
+
+def write(home: Home, record: Record) -> None:
+    """Put *record* on disk; a container that is removed at its end need not survive a power cut."""
+    jsonfile.write(f"{home.container(record.id)}/container.json", record.to_json(), durable=not record.remove)
+
+
+def read(home: Home, container_id: str) -> Record:
+    """Read the record of a container whose whole id is known.
+
+    Raises:
+        NotFound: there is none.
+        MinirunError: it cannot be read.
+    """
+    path = f"{home.container(container_id)}/container.json"
+    try:
+        return Record(**jsonfile.read(path))
+    except FileNotFoundError:
+        raise _unknown(container_id) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise MinirunError(
+            f"read container {container_id[:12]}", f"{path} is damaged: {error}", f"remove it: `rm -r {home.container(container_id)}`"
+        ) from error
+
+
+def find(home: Home, text: str) -> Record:
+    """Find a container by name, id, or the beginning of its id, in Docker's order.
+
+    Raises:
+        NotFound: none is meant.
+        Conflict: several are.
+    """
+    if not text or "/" in text or text in (".", ".."):
+        raise _unknown(text)
+    if len(text) == 64 and os.path.isdir(home.container(text)):
+        return read(home, text)
+    try:
+        return read(home, os.path.basename(os.readlink(home.name(text))))
+    except OSError:
+        pass
+    ids = [name for name in os.listdir(home.folder("containers")) if name.startswith(text)]
+    if len(ids) > 1:
+        raise Conflict(f"find container {text}", f"{len(ids)} containers' ids begin so", "give more of the id")
+    if not ids:
+        raise _unknown(text)
+    return read(home, ids[0])
+
+
+def list_all(home: Home) -> list[Record]:
+    """Every container, the newest first; one that is being made or removed at this moment is passed over."""
+    records = []
+    for container_id in os.listdir(home.folder("containers")):
+        try:
+            records.append(read(home, container_id))
+        except NotFound:
+            continue
+    return sorted(records, key=lambda record: record.created, reverse=True)
+
+
+def hold(home: Home, record: Record) -> int:
+    """Keep every other command from changing a container; closing the descriptor lets go.
+
+    Raises:
+        NotFound: it was removed meanwhile.
+    """
+    try:
+        descriptor = os.open(home.container(record.id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except FileNotFoundError:
+        raise _unknown(record.name) from None
+    if not os.path.exists(f"{home.container(record.id)}/container.json"):
+        os.close(descriptor)
+        raise _unknown(record.name)
+    return descriptor
+
+
+def _unknown(text: str) -> NotFound:
+    return NotFound(f"find container {text}", "no such container", "`minirun ps -a` lists them")

@@ -1,0 +1,138 @@
+"""A specification becomes a plan: every system call between the birth of a container and its command, in order.
+
+    clone3(NEWNS NEWPID NEWIPC NEWUTS [NEWNET], into the container's cgroup)
+      │  private mounts ─ overlay ─ sources of volumes ─ stub          the host's paths still mean something
+      ▼  pivot_root                                                   ── from here on no path can name the host ──
+      │  /dev ─ /sys ─ tmpfs ─ volumes ─ mount points ─ /proc ─ masks
+      │  loopback ─ hostname ─ terminal ─ working directory
+      ▼  keyring ─ bounding set ─ user ─ capabilities                 from here on there is nothing to give away
+      execveat(stub) ─▶ the command
+
+The order is the security of it; each step says what binds it to its place.
+"""
+
+from __future__ import annotations
+
+from errno import EDQUOT, ENOSYS
+from struct import pack
+
+from minirun.kernel.call import Call, Struct, Vector
+from minirun.kernel.names import (
+    AT_EMPTY_PATH,
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    CLOSE_RANGE_CLOEXEC,
+    F_SETFD,
+    KEYCTL_JOIN_SESSION_KEYRING,
+    MNT_DETACH,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MS_PRIVATE,
+    MS_REC,
+    O_CLOEXEC,
+    O_RDWR,
+    SIG_SETMASK,
+    TIOCSCTTY,
+)
+from minirun.network import loopback
+from minirun.rootfs import attach, overlay, special, volumes
+from minirun.rootfs.attach import DEV, ROOT, SCRATCH, STUB
+from minirun.security import capabilities, masks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minirun.launch.spec import Spec
+    from minirun.security.user import User
+
+# Python ignores PIPE and XFSZ, nohup HUP, shells INT and QUIT in the background: a container starts with none of that
+_SIGNALS = (1, 2, 3, 10, 12, 13, 15, 17, 18, 20, 21, 22, 23, 24, 25, 28)
+
+
+def namespaces(spec: Spec) -> int:
+    """The CLONE_NEW* flags of a container; its cgroup namespace is unshared later, see `plan`."""
+    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    return flags if spec.network == "host" else flags | CLONE_NEWNET
+
+
+def plan(spec: Spec, *, by_options: bool = False) -> list[Call]:
+    """List the calls that make *spec* a process.
+
+    Args:
+        spec: the container.
+        by_options: mount the overlay the way of Linux before 6.8.
+    """
+    return [*_root(spec, by_options=by_options), *_inside(spec), *_process(spec), *_command(spec)]
+
+
+def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
+    yield Call("setsid", why="a session of its own: no terminal of the host controls it, nor it one")
+    yield Call("umask", 0, why="modes below mean what they say")
+    # clone3 takes the root of a new cgroup namespace from the parent, so it is made only now, inside the cgroup
+    yield Call("unshare", CLONE_NEWCGROUP, why="its own cgroup is the root it sees")
+    yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
+    yield from volumes.take([*spec.files, *spec.volumes])
+    yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
+    yield attach.allow(STUB, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, why="no /proc/PID/exe is writable (CVE-2019-5736)")
+    mount = overlay.mount_by_options if by_options else overlay.mount
+    yield from mount(spec.overlay, spec.attach_point)
+    yield Call("fchdir", ROOT)
+    yield Call("pivot_root", ".", ".", why="the container's root is the root")
+    yield Call("umount2", ".", MNT_DETACH, why="and the host's is gone")
+    yield Call("chdir", "/")
+
+
+def _inside(spec: Spec) -> Iterator[Call]:
+    yield from special.dev(spec.terminal)
+    yield from special.sys()
+    yield from volumes.memory(spec.tmpfs)
+    yield from volumes.give([*spec.files, *spec.volumes])
+    # before /proc is there: a path through it could lead to a descriptor of ours
+    yield from volumes.make_target(spec.cwd, directory=True)
+    yield from special.proc()
+    yield from masks.masks()
+    if spec.network != "host":
+        yield from loopback.up()
+    yield Call("sethostname", spec.hostname, len(spec.hostname.encode()), why="the name it has for itself")
+    if spec.read_only:
+        yield attach.allow(ROOT, MOUNT_ATTR_RDONLY, why="--read-only, now that every mount point is there")
+
+
+def _process(spec: Spec) -> Iterator[Call]:
+    if spec.terminal:
+        for descriptor in (0, 1, 2):
+            yield Call("dup3", spec.terminal[1], descriptor, 0, why="its terminal")
+        yield Call("ioctl", 0, TIOCSCTTY, 0, why="which controls its session")
+    elif not spec.stdin:
+        yield Call("openat", DEV, "null", O_RDWR | O_CLOEXEC, 0, save=SCRATCH, why="without -i nothing is read")
+        yield Call("dup3", SCRATCH, 0, 0)
+    yield from attach.working_directory(spec.cwd)
+    # a full quota or a kernel without keyrings leaves nothing to see either
+    yield Call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight")
+    yield from capabilities.bound(spec.capabilities)
+    yield from _become(spec.user)
+    yield from capabilities.limit(0 if spec.user.uid else spec.capabilities)
+
+
+def _become(user: User) -> Iterator[Call]:
+    groups = Struct(f"groups={list(user.groups)}", pack(f"<{len(user.groups)}I", *user.groups) or b"\0" * 4)
+    yield Call("setgroups", len(user.groups), groups, why="groups first: they need what the user will not have")
+    yield Call("setresgid", user.gid, user.gid, user.gid)
+    yield Call("setresuid", user.uid, user.uid, user.uid, why="the user; any but root loses its capabilities here")
+
+
+def _command(spec: Spec) -> Iterator[Call]:
+    default = Struct("SIG_DFL", bytes(32))
+    for signal in _SIGNALS:
+        yield Call("rt_sigaction", signal, default, 0, 8, why="as a fresh process has it" if signal == 1 else "")
+    yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
+    yield Call("umask", 0o022)
+    yield Call("close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, why="no descriptor of the host's goes in (CVE-2024-21626)")
+    yield Call("fcntl", spec.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
+    argv = Vector(["init" if spec.init else "exec", str(spec.status), *spec.argv])
+    yield Call("execveat", STUB, "", argv, Vector(spec.env), AT_EMPTY_PATH, why="become the command")

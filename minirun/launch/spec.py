@@ -1,0 +1,71 @@
+"""What a container is to be, in words that need no more looking up: every name resolved, every path absolute."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.rootfs.overlay import Overlay
+    from minirun.rootfs.volumes import Tmpfs, Volume
+    from minirun.security.user import User
+
+
+class Spec:
+    """One container, ready to be planned.
+
+    Attributes:
+        overlay: its root file system.
+        attach_point: empty directory of the host on which the root is attached, in a mount namespace of its own.
+        read_only: whether the root is.
+        hostname: for its uts namespace.
+        network: ``none`` (a namespace with loopback) or ``host``.
+        files: hostname, hosts and resolv.conf, left out where the image has no place for them.
+        volumes: what the user attaches, in the order to attach it.
+        tmpfs: memory at paths in the container, attached before the volumes.
+        terminal: descriptors (devpts, slave) of the caller's pty; None: descriptors 0, 1 and 2 are the caller's own.
+        stdin: whether descriptor 0 is passed on; if not, it is the null device.
+        user: who the command is.
+        capabilities: the bits it keeps, for root; anybody else has them as the bound only.
+        cwd: its working directory.
+        argv: the command and its arguments.
+        env: ``NAME=value``.
+        init: whether a reaper is PID 1 and the command its child.
+        stub: path of the program that becomes the command.
+        status: write end of a pipe that takes the errno if the command cannot be executed.
+    """
+
+    __slots__ = (
+        "argv", "attach_point", "capabilities", "cwd", "env", "files", "hostname", "init", "network", "overlay",
+        "read_only", "status", "stdin", "stub", "terminal", "tmpfs", "user", "volumes",
+    )  # fmt: skip
+
+    overlay: Overlay
+    attach_point: str
+    read_only: bool
+    hostname: str
+    network: str
+    files: Sequence[Volume]
+    volumes: Sequence[Volume]
+    tmpfs: Sequence[Tmpfs]
+    terminal: tuple[int, int] | None
+    stdin: bool
+    user: User
+    capabilities: int
+    cwd: str
+    argv: Sequence[str]
+    env: Sequence[str]
+    init: bool
+    stub: str
+    status: int
+
+    def __init__(self, **fields: object) -> None:
+        """Take every attribute by keyword.
+
+        Raises:
+            TypeError: one is missing or unknown.
+        """
+        if missing := set(self.__slots__) - set(fields):
+            raise TypeError(f"a Spec needs {', '.join(sorted(missing))}")
+        for name, value in fields.items():
+            setattr(self, name, value)

@@ -1,0 +1,131 @@
+/* The last step of a plan: a program without libc that becomes the container's command, and reaps for it.
+ *
+ *   argv: ["exec" | "init", status_fd, command, argument …]
+ *
+ *   exec   execve(command)
+ *   init   fork ─┬─ child: execve(command)
+ *                └─ stays as PID 1: forwards signals to the child, reaps orphans, ends as the child ended
+ *
+ * It is executed through a read-only clone mount, so that `#!/proc/self/exe` in an image finds this file, where nothing
+ * can be written, and not the interpreter of the host (CVE-2019-5736). If the command cannot be executed, the errno goes
+ * to status_fd as four bytes, and the exit status is Docker's 127 (not there) or 126 (not executable).
+ */
+#include <asm/unistd.h>
+#include <linux/errno.h>
+
+enum { SIGCHLD_ = 17, WNOHANG_ = 1, F_SETFD_ = 2, FD_CLOEXEC_ = 1,
+       SIG_BLOCK_ = 0, SIG_SETMASK_ = 2, TIOCSPGRP_ = 0x5410, PATH_BYTES = 4096 };
+
+static long kernel(long n, long a, long b, long c, long d)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+    return result;
+}
+
+__attribute__((noreturn)) static void leave(int status)
+{
+    for (;;)
+        kernel(__NR_exit_group, status, 0, 0, 0);
+}
+
+/* The value of PATH in *env*, or Docker's default. */
+static const char *search_path(char **env)
+{
+    for (; *env; env++) {
+        const char *e = *env;
+        if (e[0] == 'P' && e[1] == 'A' && e[2] == 'T' && e[3] == 'H' && e[4] == '=')
+            return e + 5;
+    }
+    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+/* Become the command, searched like execvp(3); returns only the errno of the failure. */
+static int become(char **argv, char **env)
+{
+    static char file[PATH_BYTES];
+    const char *name = argv[0], *dir;
+    int denied = 0;
+    for (const char *c = name; *c; c++)
+        if (*c == '/')
+            return -kernel(__NR_execve, (long)name, (long)argv, (long)env, 0);
+    if (!*name)
+        return ENOENT;
+    for (dir = search_path(env);; dir++) {
+        int n = 0;
+        for (; *dir && *dir != ':'; dir++)
+            if (n < PATH_BYTES)
+                file[n++] = *dir;
+        if (n > 0) { /* an empty entry would be the working directory: Docker does not search it, nor do we */
+            if (n < PATH_BYTES)
+                file[n++] = '/';
+            for (const char *c = name; *c; c++)
+                if (n < PATH_BYTES)
+                    file[n++] = *c;
+            if (n < PATH_BYTES) {
+                file[n] = 0;
+                int error = -kernel(__NR_execve, (long)file, (long)argv, (long)env, 0);
+                if (error == EACCES)
+                    denied = 1;
+                else if (error != ENOENT && error != ENOTDIR)
+                    return error;
+            }
+        }
+        if (!*dir)
+            return denied ? EACCES : ENOENT;
+    }
+}
+
+__attribute__((noreturn)) static void execute(int status_fd, char **argv, char **env)
+{
+    int error = become(argv, env);
+    kernel(__NR_write, status_fd, (long)&error, sizeof error, 0);
+    leave(error == ENOENT || error == ENOTDIR ? 127 : 126);
+}
+
+/* PID 1 for a command that was not written to be one; see pid_namespaces(7). */
+__attribute__((noreturn)) static void init(int status_fd, char **argv, char **env)
+{
+    unsigned long all = ~0UL, none = 0;
+    kernel(__NR_rt_sigprocmask, SIG_BLOCK_, (long)&all, 0, 8);
+    long child = kernel(__NR_fork, 0, 0, 0, 0);
+    if (child < 0)
+        leave(126);
+    if (child == 0) {
+        /* a process group of its own, in the foreground where there is a terminal, so that Ctrl-C reaches it once */
+        int self = kernel(__NR_getpid, 0, 0, 0, 0);
+        kernel(__NR_setpgid, 0, 0, 0, 0);
+        kernel(__NR_ioctl, 0, TIOCSPGRP_, (long)&self, 0);
+        kernel(__NR_rt_sigprocmask, SIG_SETMASK_, (long)&none, 0, 8);
+        execute(status_fd, argv, env);
+    }
+    kernel(__NR_close, status_fd, 0, 0, 0);
+    for (;;) {
+        long got = kernel(__NR_rt_sigtimedwait, (long)&all, 0, 0, 8);
+        if (got == SIGCHLD_) {
+            int status;
+            long pid;
+            while ((pid = kernel(__NR_wait4, -1, (long)&status, WNOHANG_, 0)) > 0)
+                if (pid == child)
+                    leave(status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff);
+        } else if (got > 0)
+            kernel(__NR_kill, child, got, 0, 0);
+    }
+}
+
+__attribute__((noreturn, used)) static void begin(long *stack)
+{
+    char **argv = (char **)(stack + 1), **env = argv + *stack + 1;
+    int status_fd = 0;
+    if (*stack < 3)
+        leave(125);
+    for (const char *c = argv[1]; *c; c++)
+        status_fd = status_fd * 10 + (*c - '0');
+    kernel(__NR_fcntl, status_fd, F_SETFD_, FD_CLOEXEC_, 0);
+    if (argv[0][0] == 'i')
+        init(status_fd, argv + 2, env);
+    execute(status_fd, argv + 2, env);
+}
+
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");

@@ -1,0 +1,115 @@
+"""The file systems of the kernel that every container sees: /dev, /sys, /sys/fs/cgroup, /proc.
+
+    /dev           tmpfs, 64 MiB, no device opens …
+    ├── null …     … except through these six, each a mount of its own
+    ├── pts        devpts, a new instance
+    ├── shm        tmpfs
+    ├── mqueue     the queues of the ipc namespace
+    └── fd stdin stdout stderr ptmx core → links
+    /sys           sysfs, read-only; /sys/fs/cgroup: cgroup2, read-only, the container's own group as its root
+    /proc          last of all mounts, so that no mount of a user's can land on it
+
+A container may make device nodes (CAP_MKNOD is one of Docker's), and may open none of them: every mount is ``nodev``
+but those six. That holds without a device filter in the cgroup.
+"""
+
+from __future__ import annotations
+
+from minirun.kernel.call import Call
+from minirun.kernel.names import (
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MOUNT_ATTR_STRICTATIME,
+    O_CLOEXEC,
+    O_PATH,
+    S_IFCHR,
+    S_IFREG,
+)
+from minirun.rootfs.attach import (
+    BARRED,
+    DEV,
+    NULL,
+    allow,
+    attach,
+    attach_at_real_directory,
+    clone,
+    filesystem,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+    ("core", "/proc/kcore"),
+)
+DEV_BYTES = SHM_BYTES = 64 << 20  # Docker's
+TTY_GROUP = "5"  # Debian's, Fedora's and Docker's
+
+
+def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
+    """Build /dev.
+
+    Args:
+        terminal: descriptors of a detached devpts and of a slave in it that becomes /dev/console; None makes a new
+            devpts that nobody of ours holds.
+    """
+    options = (("mode", "755"), ("size", str(DEV_BYTES)))
+    yield from filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, save=DEV, why="a /dev of its own")
+    yield from attach_at_real_directory("/dev", mount=DEV, keep=True, why="over whatever the image has there")
+    for name, major, minor in DEVICES:
+        yield Call("mknodat", DEV, name, S_IFCHR | 0o666, major << 8 | minor, why=f"/dev/{name}")
+        yield clone(name, at=DEV, why="a mount of its own, through which the device opens")
+        yield from attach(name, at=DEV)
+    yield Call("openat", DEV, "null", O_PATH | O_CLOEXEC, 0, save=NULL, why="the null device that hides files later on")
+    for name, target in LINKS:
+        yield Call("symlinkat", target, DEV, name)
+    yield from _terminals(terminal)
+    yield from _memory()
+    yield allow(DEV, MOUNT_ATTR_NODEV, why="nodes that the container makes here open nothing")
+
+
+def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
+    yield Call("mkdirat", DEV, "pts", 0o755)
+    if terminal is None:
+        options = (("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", TTY_GROUP))
+        yield from filesystem("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
+        yield from attach("pts", at=DEV)
+        return
+    devpts, slave = terminal
+    yield Call("move_mount", devpts, "", DEV, "pts", 4, why="the terminals, one of which is ours")
+    yield Call("mknodat", DEV, "console", S_IFREG | 0o600, 0)
+    # by descriptor: an image's /dev/pts can be a link to /proc (CVE-2025-52565)
+    yield clone("", at=slave, why="the container's end of our terminal")
+    yield from attach("console", at=DEV, why="/dev/console")
+
+
+def _memory() -> Iterator[Call]:
+    yield Call("mkdirat", DEV, "shm", 0o1777)
+    yield from filesystem("tmpfs", (("mode", "1777"), ("size", str(SHM_BYTES))), BARRED, why="POSIX shared memory")
+    yield from attach("shm", at=DEV)
+    yield Call("mkdirat", DEV, "mqueue", 0o755)
+    yield from filesystem("mqueue", (), BARRED, why="POSIX message queues of its ipc namespace")
+    yield from attach("mqueue", at=DEV)
+
+
+def sys() -> Iterator[Call]:
+    """Mount /sys and, below it, the container's own part of the cgroup tree; both read-only."""
+    yield from filesystem("sysfs", (), BARRED | MOUNT_ATTR_RDONLY, why="devices as its network namespace sees them")
+    yield from attach_at_real_directory("/sys", why="read-only: /sys is the host's")
+    yield from filesystem("cgroup2", (), BARRED | MOUNT_ATTR_RDONLY, why="its own cgroup as the root (CVE-2022-0492)")
+    yield from attach("/sys/fs/cgroup")
+
+
+def proc() -> Iterator[Call]:
+    """Mount /proc."""
+    yield from filesystem("proc", (), BARRED, why="processes of its pid namespace")
+    yield from attach_at_real_directory("/proc", why="last, so that no other mount can land on it")
