@@ -2,7 +2,7 @@
 
 SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev make
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
-TEST_PACKAGES := attr bubblewrap e2fsprogs libcap2-bin podman runc strace
+TEST_PACKAGES := attr bubblewrap e2fsprogs iproute2 libcap2-bin nftables podman runc strace
 BENCH_PACKAGES := bubblewrap podman runc umoci
 
 PREFIX ?= /usr/local

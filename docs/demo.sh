@@ -29,7 +29,7 @@ show() {
 
 # What this makes, and what an interrupted one before it may have left.
 sweep() {
-    { minirun rm -f demo && minirun rmi demo:happy; } >/dev/null 2>&1 || true
+    { minirun rm -f demo; minirun rmi demo:happy; } >/dev/null 2>&1 || true
 }
 
 rootfs-fixtures/build ubuntu-layers

@@ -1,0 +1,80 @@
+"""minirun as its users start it: the launcher, in a process of its own, with a store of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCHER = Path(__file__).resolve().parent.parent / ".venv/bin/minirun"
+
+
+@dataclass(frozen=True, slots=True)
+class Minirun:
+    """A store and a runtime directory, and the command that works on them."""
+
+    root: Path
+    runtime: Path
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = False,
+        timeout_s: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `minirun *arguments*` to its end.
+
+        Args:
+            arguments: what comes after the command's name.
+            stdin: what it reads; None is /dev/null.
+            env: added to this process's environment, of which MINIRUN_* are its own.
+            check: whether a status other than 0 fails the test.
+            timeout_s: after this the command is killed and the test fails.
+
+        Returns:
+            Status and output; bytes that are no UTF-8 are surrogates.
+        """
+        result = subprocess.run(
+            self.command(arguments),
+            env=self.environment(env),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and result.returncode != 0:
+            raise AssertionError(
+                f"minirun {' '.join(map(str, arguments))}: status {result.returncode}\n{result.stdout}{result.stderr}"
+            )
+        return result
+
+    def start(
+        self,
+        *arguments: str | Path,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start `minirun *arguments*` and return it running; use it as a context manager, and end it."""
+        return subprocess.Popen(
+            self.command(arguments), env=self.environment(env), stdin=stdin, stdout=stdout, stderr=stderr
+        )
+
+    def command(self, arguments: Sequence[str | Path]) -> list[str]:
+        """Return the words to execute."""
+        if not LAUNCHER.exists():
+            raise FileNotFoundError(f"{LAUNCHER} is not there: run `sudo make setup`")
+        return [str(LAUNCHER), *map(str, arguments)]
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return this process's environment with this store's MINIRUN_*, and *extra*."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("MINIRUN_")}
+        return {**plain, "MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime), **(extra or {})}

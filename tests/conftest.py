@@ -1,0 +1,107 @@
+"""What every test may ask for: built root file systems, a minirun with an empty store, one that has an image."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import host
+from tests.command import Minirun
+
+FIXTURES = Path(__file__).resolve().parent.parent / "rootfs-fixtures"
+
+
+def built(target: str) -> Path:
+    """Build rootfs-fixtures/out/*target*, unless it is there as its recipe has it."""
+    if os.geteuid() != 0:
+        pytest.skip("root file systems are built by root")
+    subprocess.run([FIXTURES / "build", target], check=True)
+    return FIXTURES / "out" / target
+
+
+@pytest.fixture(scope="session")
+def busybox_layers() -> Path:
+    """A directory of four small layers and an image.json; see rootfs-fixtures/busybox-layers/README.md."""
+    return built("busybox-layers")
+
+
+@pytest.fixture(scope="session")
+def busybox_oci() -> Path:
+    """The same image as OCI layout, by umoci."""
+    return built("busybox-oci")
+
+
+@pytest.fixture(scope="session")
+def busybox_docker() -> Path:
+    """The same image as the directory of an unpacked docker-save archive, by skopeo."""
+    return built("busybox-docker")
+
+
+@pytest.fixture(scope="session")
+def busybox_docker_tar() -> Path:
+    """The same image as docker-save archive, by skopeo."""
+    return built("busybox-docker.tar")
+
+
+@pytest.fixture(scope="session")
+def ubuntu_layers() -> Path:
+    """A directory of three layers with a whole Debian or Ubuntu; see rootfs-fixtures/ubuntu-layers/README.md."""
+    return built("ubuntu-layers")
+
+
+@pytest.fixture(scope="session")
+def ubuntu_oci() -> Path:
+    """The same image as OCI layout, by umoci."""
+    return built("ubuntu-oci")
+
+
+@pytest.fixture(scope="session")
+def ubuntu_docker() -> Path:
+    """The same image as the directory of an unpacked docker-save archive, by skopeo."""
+    return built("ubuntu-docker")
+
+
+@pytest.fixture(scope="session")
+def ubuntu_docker_tar() -> Path:
+    """The same image as docker-save archive, by skopeo."""
+    return built("ubuntu-docker.tar")
+
+
+@pytest.fixture
+def minirun(tmp_path: Path) -> Minirun:
+    """The command, with a store that is empty and this test's own."""
+    return Minirun(tmp_path / "minirun-root", tmp_path / "minirun-runtime")
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory, busybox_layers: Path) -> Path:
+    """A store in which the image `busybox` is; to be copied, not used."""
+    home = tmp_path_factory.mktemp("imported")
+    Minirun(home / "root", home / "runtime")("import", busybox_layers, "busybox", check=True)
+    return home / "root"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, imported: Path) -> Minirun:
+    """The command, with a store that has the image `busybox`, and that the tests of one file share."""
+    home = tmp_path_factory.mktemp("store")
+    # Whiteouts, owners and trusted.overlay.* xattrs all matter: cp keeps them for root.
+    subprocess.run(["cp", "--archive", "--reflink=auto", imported, home / "root"], check=True)
+    return Minirun(home / "root", home / "runtime")
+
+
+@pytest.fixture
+def leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail a test that leaves anything on the host, or takes anything from it."""
+    own = tmp_path_factory.getbasetemp()
+    before = host.snapshot(own)
+    yield
+    found = host.settled_difference(before, own)
+    # Also where that fails: pytest removes the directory later, and would reach through a mount that is left in it.
+    host.unmount_below(own)
+    if found:
+        pytest.fail("the host is not as it was:\n  " + "\n  ".join(found), pytrace=False)
