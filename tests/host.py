@@ -99,7 +99,7 @@ def is_ours(process: Process, table: dict[int, Process]) -> bool:
 
 def is_foreign(process: Process, table: dict[int, Process]) -> bool:
     """Whether *process* is somebody else's for certain: it, or who started it, was there before this process."""
-    if is_ours(process, table):
+    if process.pid == os.getpid() or is_ours(process, table):
         return False
     began = table[os.getpid()].started_ticks
     return any(one.started_ticks < began for one in (process, *ancestors(process, table)) if one.pid != INIT)
