@@ -1,0 +1,77 @@
+"""Which image the argument of `run` means.
+
+    /x  ./x  ../x  .  x/        a path: what the directory was when it was last read, or what it is now
+    anything else               a stored name or id; if there is none, a directory of that name
+
+A directory that did not change is known by one stat for each file of layers in it, so it starts like a stored image.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.errors import BadInput, NotFound
+from minirun.image import sources
+from minirun.image.store import Images
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.home import Home
+    from minirun.image.store import Image
+    from minirun.layer.unpack import Progress
+
+_REMEDY = """\
+`minirun images` lists those that are; `minirun run DIR` takes a directory of layers, `minirun import DIR NAME` names it
+this version does not pull from registries: `skopeo copy docker://NAME oci:DIR` fetches an image into a directory"""
+
+
+def is_path(text: str) -> bool:
+    """Whether *text* can only be a path, whatever is stored."""
+    return text in (".", "..") or text.startswith(("/", "./", "../")) or text.endswith("/")
+
+
+def find(home: Home, text: str, *, progress: Progress | None = None, lock: int | None = None) -> Image:
+    """The image that *text* means, unpacked first if it is a directory that is new or changed.
+
+    Args:
+        home: whose images.
+        text: a stored name, an id or its beginning, or a directory.
+        progress: see layer.unpack.
+        lock: descriptor that holds the store's lock shared. A caller that goes on to use the image's layers takes it
+            before and keeps it until a container's record keeps them; without one they may be removed at any time.
+
+    Raises:
+        NotFound: there is no such image and no such directory.
+        Conflict: *text* begins several ids.
+        BadInput: it can be no name, and is no directory that holds an image.
+        MinirunError: the directory could not be read, or the store not be written.
+    """
+    images = Images(home)
+    if is_path(text):
+        return _of_directory(images, text, progress, lock)
+    try:
+        return images.get(text)
+    except NotFound as error:
+        if not os.path.isdir(text):
+            raise NotFound(error.attempt, error.reason, _REMEDY) from None
+    except BadInput:
+        if not os.path.isdir(text):
+            raise
+    return _of_directory(images, text, progress, lock)
+
+
+def _of_directory(images: Images, path: str, progress: Progress | None, lock: int | None) -> Image:
+    image_id = sources.recall(images.home, path)
+    if image_id is not None:
+        try:
+            return images.get(image_id)
+        except NotFound:
+            pass  # it was removed; the directory is still there
+    if not os.path.isdir(path):
+        if os.path.lexists(path):
+            raise BadInput(f"use {path} as an image", "it is not a directory",
+                           "the tar of a root file system becomes an image by `minirun import FILE NAME`")  # fmt: skip
+        raise NotFound(f"use {path} as an image", "there is no such directory", _REMEDY)
+    from minirun.image import source
+
+    return source.load(images.home, path, progress=progress, lock=lock)

@@ -1,0 +1,102 @@
+"""A directory of layers, or of one root file system.
+
+    ubuntu-layers/                            rootfs/
+    ├── 01-base.tar.zst      bottom           ├── bin/ …    has bin/ or usr/: the whole is one layer
+    ├── 02-python.tar.gz                      └── usr/ …
+    ├── 03-site/             a tree
+    ├── image.json           optional: an OCI image config, or its inner "config" object alone
+    └── README               anything that does not begin like a layer is left alone
+
+The base comes first in the order of the names' bytes. Where that is not also the order of the numbers (2-x, 10-x), or
+two entries are the same layer twice (01-x.tar, 01-x/), the directory is refused rather than stacked by chance.
+"""
+
+from __future__ import annotations
+
+import stat
+
+from minirun.errors import BadLayer
+from minirun.image import config as image_config
+from minirun.image.folder import CONFIG_BYTES
+from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.image.folder import Folder
+
+ENDINGS = (".tar", ".tar.gz", ".tar.zst", ".tar.xz")
+CONFIG = "image.json"
+
+
+def number(name: str) -> int:
+    """The number with which the name of a layer begins: 3 for ``03-site``; -1 for a name that is no layer's."""
+    digits, dash, rest = name.partition("-")
+    return int(digits) if dash and rest and digits.isascii() and digits.isdigit() and len(digits) <= 9 else -1
+
+
+def is_layers(names: list[str]) -> bool:
+    """Whether a directory with these entries holds layers."""
+    return any(number(name) >= 0 for name in names)
+
+
+def is_root(folder: Folder) -> bool:
+    """Whether *folder* is a root file system."""
+    return folder.kind("usr") == stat.S_IFDIR or folder.kind("bin") in (stat.S_IFDIR, stat.S_IFLNK)
+
+
+def read_layers(folder: Folder) -> Manifest:
+    """Read the directory of layers *folder*.
+
+    Raises:
+        BadLayer: image.json is damaged, or an entry begins like a layer and is none.
+    """
+    parts: list[Part] = []
+    stems: dict[str, str] = {}
+    last = 0
+    for name in folder.names():
+        if number(name) < 0:
+            continue
+        part, stem = _part(folder, name)
+        if stem in stems:
+            _refuse(folder, f"{stems[stem]!r} and {name!r} are both the layer {stem!r}", "keep one of them there")
+        if number(name) < last:
+            _refuse(folder, f"{name!r} comes after {parts[-1].name!r} in the order of names, which is that of layers",
+                    "write all numbers with as many digits: 02-…, 10-…")  # fmt: skip
+        stems[stem], last = name, number(name)
+        parts.append(part)
+    if len(parts) > LAYERS:
+        _refuse(folder, f"it has {len(parts)} layers", f"an overlay takes at most {LAYERS}; put some together")
+    return _manifest(folder, parts)
+
+
+def read_root(folder: Folder) -> Manifest:
+    """Take the root file system *folder* as one layer."""
+    return Manifest(image_config.Config(image_config.empty()), [Part(".", is_tree=True)])
+
+
+def _part(folder: Folder, name: str) -> tuple[Part, str]:
+    kind = folder.kind(name)
+    if kind == stat.S_IFDIR:
+        return Part(name, is_tree=True), name
+    for ending in ENDINGS:
+        if name.endswith(ending) and number(name[: -len(ending)]) >= 0:
+            return Part(name), name[: -len(ending)]
+    remedy = f"a layer is a directory or ends with {', '.join(ENDINGS)}; rename or remove what is none"
+    if kind == stat.S_IFLNK:
+        remedy = "put the directory or the file itself there"
+        _refuse(folder, f"{name!r} begins like a layer and is a symbolic link", remedy)
+    _refuse(folder, f"{name!r} begins like a layer and is none that is known here", remedy)
+    raise AssertionError
+
+
+def _manifest(folder: Folder, parts: list[Part]) -> Manifest:
+    config = image_config.Config(image_config.empty())
+    if folder.kind(CONFIG):
+        document = folder.read_json(CONFIG, CONFIG_BYTES)
+        config = image_config.read(document, f"{folder.path}/{CONFIG}")
+    describe_layers(config, parts)
+    return Manifest(config, parts)
+
+
+def _refuse(folder: Folder, reason: str, remedy: str) -> None:
+    raise BadLayer(f"use {folder.path} as an image", reason, remedy)

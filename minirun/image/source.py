@@ -1,0 +1,254 @@
+"""From what lies on disk to an image in the store: what `run` and `import` take besides a stored name.
+
+    path ─▶ recognise                                 ─▶ check                  ─▶ unpack               ─▶ put
+            oci-layout, index.json   OCI layout          manifest, config, every   layer by layer, each
+            manifest.json            docker-save         path and digest, before   stored once; a bad one
+            repositories             the same, older     anything is unpacked      takes those before it
+            NN-name…                 layers                                        away again
+            bin/ or usr/             a root file system
+            a file                   the tar of one
+
+The image has no name; an unchanged directory is not read again (see sources.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from minirun.errors import BadInput, BadLayer, MinirunError
+from minirun.image import config as image_config
+from minirun.image import dockersave, history, layerdir, ocilayout, sources
+from minirun.image.folder import Folder
+from minirun.image.manifest import Manifest, Part
+from minirun.image.store import Image, Images
+from minirun.journal import Operation
+from minirun.kernel import files
+from minirun.layer.store import Layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from minirun.home import Home
+    from minirun.image.reference import Reference
+    from minirun.layer.store import Layer
+    from minirun.layer.unpack import Progress
+
+_FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
+
+
+class Wanted:
+    """How the image is to be stored, other than as its source has it.
+
+    Attributes:
+        changes: Dockerfile instructions for its config.
+        comment: for its history.
+        tags: names that it gets.
+    """
+
+    __slots__ = ("changes", "comment", "tags")
+
+    def __init__(self, changes: Sequence[str] = (), comment: str = "", tags: Sequence[Reference] = ()) -> None:
+        self.changes = changes
+        self.comment = comment
+        self.tags = tags
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the image is as its source has it."""
+        return not self.changes and not self.comment
+
+
+def load(
+    home: Home, path: str, wanted: Wanted | None = None, *, progress: Progress | None = None, lock: int | None = None,
+) -> Image:  # fmt: skip
+    """Make an image of the directory or tar file *path*.
+
+    Args:
+        home: where it goes.
+        path: a directory in one of the forms above, or a root file system as one tar file.
+        wanted: changes, comment and names; none of these by default.
+        progress: see layer.unpack.
+        lock: descriptor that holds the store's lock shared, if the caller has one; given up if this fails.
+
+    Returns:
+        The image in the store. An unchanged source gives the same one again.
+
+    Raises:
+        BadInput: *path* is none of these forms, or says something impossible.
+        BadLayer: what it holds is damaged or hostile.
+        MinirunError: it could not be read, or the store could not be written. After each of these the store is as it
+            was, but for layers that another process began to use.
+    """
+    wanted = wanted or Wanted()
+    if not os.path.isdir(path):
+        with _open_file(path) as folder:
+            manifest = Manifest(image_config.Config(image_config.empty()), [Part(os.path.basename(folder.path))])
+            folder.path = os.path.dirname(folder.path)
+            return _store(home, folder, manifest, wanted, progress, lock)
+    with Folder(path) as folder:
+        manifest = recognise(folder)
+        _refuse_store(home, folder, manifest)
+        sources.settle(max(status.st_ctime_ns for status in folder.seen.values()))
+        trees = _trees(folder, manifest)
+        image = _store(home, folder, manifest, wanted, progress, lock)
+        if wanted.is_plain and None not in trees.values():
+            try:
+                sources.remember(home, folder.path, image.id, folder.seen, trees)
+            except OSError as error:
+                raise MinirunError(f"remember {folder.path}", error, _FULL) from None
+        return image
+
+
+def load_stream(
+    home: Home, descriptor: int, wanted: Wanted | None = None, *, progress: Progress | None = None,
+    lock: int | None = None,
+) -> Image:  # fmt: skip
+    """Make an image of the tar of a root file system that *descriptor*, a pipe perhaps, gives; else as `load`."""
+    manifest = Manifest(image_config.Config(image_config.empty()), [Part("-")])
+    return _store(home, descriptor, manifest, wanted or Wanted(), progress, lock)
+
+
+def recognise(folder: Folder) -> Manifest:
+    """Find out what *folder* holds, and check all that can be checked without unpacking it.
+
+    Raises:
+        BadInput: it holds no image, or several.
+        BadLayer: what it holds is damaged or hostile.
+    """
+    names = folder.names()
+    if ocilayout.is_layout(names):
+        return ocilayout.read(folder)
+    if dockersave.is_saved(names) and not layerdir.is_root(folder):
+        return dockersave.read(folder)
+    if layerdir.is_layers(names):
+        return layerdir.read_layers(folder)
+    if layerdir.is_root(folder):
+        return layerdir.read_root(folder)
+    reason = "it holds no image" if names else "the directory is empty"
+    raise BadInput(
+        f"use {folder.path} as an image", reason,
+        "looked for: layers NN-name.tar[.gz|.zst|.xz] or NN-name/ (NN: digits),\n"
+        "bin/ or usr/ of a root file system, oci-layout and index.json, manifest.json of docker save",
+    )  # fmt: skip
+
+
+def _open_file(path: str) -> Folder:
+    """The folder in which the tar file *path* lies, however it is reached; its path is that of the file."""
+    real = os.path.realpath(path)
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        raise BadInput(f"read {path}", error, "name a directory or a tar file") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(f"read {path}", "it is neither a directory nor a regular file", "name a directory or a tar file")
+    folder = Folder(os.path.dirname(real))
+    folder.path = real
+    return folder
+
+
+def _refuse_store(home: Home, folder: Folder, manifest: Manifest) -> None:
+    for part in manifest.parts:
+        inside = os.path.realpath(f"{folder.path}/{part.name}").rstrip("/") + "/"
+        if part.is_tree and (os.path.realpath(home.root) + "/").startswith(inside):
+            raise BadInput(f"use {folder.path} as an image", f"minirun's own store, {home.root}, is inside",
+                           "name a directory that does not hold it")  # fmt: skip
+
+
+def _trees(folder: Folder, manifest: Manifest) -> dict[str, Any]:
+    trees: dict[str, Any] = {}
+    for part in manifest.parts:
+        if part.is_tree:
+            try:
+                trees[part.name] = sources.tree(f"{folder.path}/{part.name}")
+            except OSError:
+                trees[part.name] = None  # too deep, or changing: read again each time
+    return trees
+
+
+def _store(
+    home: Home, folder: Folder | int, manifest: Manifest, wanted: Wanted, progress: Progress | None, lock: int | None,
+) -> Image:  # fmt: skip
+    config = manifest.config.with_changes(wanted.changes)
+    try:
+        operation = Operation(home)
+        held = files.lock(home.lock, exclusive=False) if lock is None else lock
+    except OSError as error:
+        raise MinirunError("begin to store an image", error, _FULL) from None
+    try:
+        chain = _add(home, folder, manifest, operation, progress)
+        image = _compose(folder, manifest, config, chain, wanted)
+        exact = manifest.exact if wanted.is_plain else b""
+        stored = Images(home).put(image, wanted.tags, exact=exact)
+        operation.done()
+    except BaseException:
+        # the layers that were added in vain are removed under the exclusive lock, which our own would prevent
+        fcntl.flock(held, fcntl.LOCK_UN)
+        operation.undo()
+        raise
+    else:
+        return stored
+    finally:
+        if lock is None:
+            os.close(held)
+
+
+def _add(
+    home: Home, folder: Folder | int, manifest: Manifest, operation: Operation, progress: Progress | None,
+) -> list[Layer]:  # fmt: skip
+    layers = Layers(home)
+    chain: list[Layer] = []
+    for part in manifest.parts:
+        attempt = f"unpack {part.name}" if isinstance(folder, int) else f"unpack {os.path.join(folder.path, part.name)}"
+        try:
+            layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, progress)
+        except BadLayer as error:
+            raise BadLayer(attempt, error.reason, error.remedy) from None
+        except OSError as error:
+            raise MinirunError(attempt, error, _FULL) from None
+        if unpacked is not None:
+            operation.will("discard_layer", home.root, layer.id)
+        chain.append(layer)
+    return chain
+
+
+def _add_part(
+    layers: Layers, folder: Folder | int, part: Part, parent: Layer | None, progress: Progress | None
+) -> tuple[Layer, object]:
+    said: dict[str, Any] = {"created_by": part.created_by, "created": part.created or None, "progress": progress}
+    if isinstance(folder, int):
+        return layers.add(folder, parent, **said)
+    if part.is_tree:
+        path = os.path.normpath(f"{folder.path}/{part.name}")
+        part.created = part.created or history.date(os.lstat(path).st_mtime_ns)
+        return layers.add_directory(path, parent, **{**said, "created": part.created})
+    descriptor = folder.open(part.name)
+    try:
+        part.created = part.created or history.date(os.fstat(descriptor).st_mtime_ns)
+        said |= {"created": part.created, "expected_digest": part.digest or None}
+        said["expected_diff_id"] = part.diff_id or None
+        return layers.add(descriptor, parent, **said)
+    finally:
+        os.close(descriptor)
+
+
+def _compose(
+    folder: Folder | int, manifest: Manifest, config: image_config.Config, chain: Sequence[Layer], wanted: Wanted,
+) -> Image:  # fmt: skip
+    raw = dict(config.raw)
+    if not manifest.exact:
+        raw.setdefault("created", max((part.created for part in manifest.parts), default=""))
+        if not raw.get("history"):
+            raw["history"] = [
+                {"created": part.created, "created_by": part.created_by or f"ADD {part.name} /"}
+                for part in manifest.parts
+            ]
+    if wanted.comment:
+        told = [dict(entry) for entry in raw.get("history") or ()] or [{"empty_layer": True}]
+        told[-1]["comment"] = wanted.comment
+        raw["history"] = told
+    source = "" if isinstance(folder, int) else folder.path
+    return Image(image_config.Config(raw), [layer.id for layer in chain], source=source, digest=manifest.digest)
