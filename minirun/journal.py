@@ -19,7 +19,7 @@ from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Any
 
@@ -31,9 +31,33 @@ UNDO = {
     "remove_file": "minirun.kernel.files:remove",
     "remove_cgroup": "minirun.cgroup.group:remove",
     "remove_name": "minirun.container.record:release_name",
+    "remove_cidfile": "minirun.container.record:remove_cidfile",
+    "return_upper": "minirun.container.commit:return_upper",
+    "thaw": "minirun.cgroup.group:thaw",
     "settle": "minirun.container.state:settle",
+    "discard_image": "minirun.image.lifecycle:discard_image",
+    "discard_layer": "minirun.image.lifecycle:discard_layer",
 }
 KEEP_WHILE_ALIVE = "keep_while_alive"
+
+
+class Step:
+    """One thing done to the host, with its undo and its reason; `--dry-run` prints it, an Operation does it.
+
+    Attributes:
+        text: what is done, as a shell or a man page would write it.
+        do: does it.
+        undo: a name in UNDO and its arguments; empty where an earlier step's undo takes this one along.
+        why: the reason, for the reader of a plan.
+    """
+
+    __slots__ = ("do", "text", "undo", "why")
+
+    def __init__(self, text: str, do: Callable[[], object], undo: Sequence[str] = (), why: str = "") -> None:
+        self.text = text
+        self.do = do
+        self.undo = list(undo)
+        self.why = why
 
 
 class Operation:
@@ -68,6 +92,20 @@ class Operation:
         """Write down several undos at once, in the order in which their things will be made."""
         files.write_all(self.descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
         self.undos += undos
+
+    def carry_out(self, steps: Sequence[Step], times: list[tuple[str, float]] | None = None) -> None:
+        """Write down the undos of *steps* and do them; *times* takes what each took, in microseconds."""
+        self.will_all([step.undo for step in steps if step.undo])
+        if times is None:
+            for step in steps:
+                step.do()
+            return
+        from time import perf_counter
+
+        for step in steps:
+            begun = perf_counter()
+            step.do()
+            times.append((step.text, (perf_counter() - begun) * 1e6))
 
     def restart(self, undos: list[list[str]]) -> None:
         """What was done so far stays; from now on *undos* hold instead, in one step."""

@@ -90,8 +90,11 @@ def freeze(path: str) -> None:
 
 
 def thaw(path: str) -> None:
-    """Let the group's processes go on."""
-    _write(f"{path}/cgroup.freeze", "0")
+    """Let the group's processes go on. Idempotent."""
+    try:
+        _write(f"{path}/cgroup.freeze", "0")
+    except FileNotFoundError:
+        pass  # they ended
 
 
 def kill(path: str) -> None:

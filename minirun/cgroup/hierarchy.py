@@ -18,18 +18,24 @@ PARENT = "minirun"  # below it, and nowhere else, groups are made
 FLAGS = {"memory": "--memory", "cpu": "--cpus", "pids": "--pids-limit", "cpuset": "--cpuset-cpus"}
 
 
+_found: list[str] = []  # where it is mounted does not change while a command runs
+
+
 def mount_point() -> str:
     """The path of the cgroup v2 hierarchy.
 
     Raises:
         Unsupported: it is not mounted.
     """
+    if _found:
+        return _found[0]
     with open("/proc/self/mountinfo", "rb", 0) as file:
         table = file.readall()
     for line in table.split(b"\n"):
         # 36 35 98:0 /root /mount/point options… - type source super-options; see proc(5)
         if b" - cgroup2 " in line:
-            return line.split(b" ", 5)[4].decode("unicode_escape")
+            _found.append(line.split(b" ", 5)[4].decode("unicode_escape"))
+            return _found[0]
     raise Unsupported(
         "give the container a cgroup",
         "no cgroup v2 hierarchy is mounted",

@@ -14,7 +14,7 @@ import fcntl
 import os
 
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
-from minirun.kernel import jsonfile
+from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Record:
         image: id of its image.
         image_name: the image as the user named it.
         stack: names below diffs/, bottom to top, that its root is made of, without its own writable layer.
-        committed: the last so many of *stack* are its own former writable layers, taken by `commit`.
+        committed: ids of layers that were its own writable layer until `commit` took them; the last of *stack*.
         options: what was asked for, and what the image adds to it: see engine.Options.
         remove: whether it goes when its command ends (--rm).
     """
@@ -49,7 +49,7 @@ class Record:
     image: str
     image_name: str
     stack: list[str]
-    committed: int
+    committed: list[str]
     options: dict[str, Any]
     remove: bool
 
@@ -65,7 +65,7 @@ class Record:
     @property
     def base(self) -> list[str]:
         """The part of *stack* that is the image's."""
-        return self.stack[: len(self.stack) - self.committed]
+        return self.stack[: len(self.stack) - len(self.committed)]
 
 
 def new_id() -> str:
@@ -106,6 +106,31 @@ def release_name(link: str, container_id: str) -> None:
             os.unlink(link)
     except FileNotFoundError:
         pass
+
+
+def write_cidfile(path: str, container_id: str) -> None:
+    """Write a container's id to *path*, a file of the user's that must not be there.
+
+    Raises:
+        BadInput: it is there, or cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise BadInput(f"write --cidfile {path}", error, "remove it, or name another") from None
+    files.write_all(descriptor, container_id.encode())
+    os.close(descriptor)
+
+
+def remove_cidfile(path: str, container_id: str) -> None:
+    """Remove what write_cidfile wrote, if it is still that. Idempotent."""
+    try:
+        with open(path, "rb") as file:
+            ours = file.read(65) == container_id.encode()
+    except OSError:
+        return
+    if ours:
+        os.unlink(path)
 
 
 def write(home: Home, record: Record) -> None:

@@ -59,14 +59,14 @@ def filesystem(
 ) -> Iterator[Call]:
     """Make a detached mount of a new *kind* file system in *save*; an option of None is a flag."""
     yield Call("fsopen", kind, FSOPEN_CLOEXEC, save=CONTEXT, why=why)
-    yield Call("fsconfig", CONTEXT, FSCONFIG_SET_STRING, "source", kind, 0)
+    yield Call("fsconfig", CONTEXT, FSCONFIG_SET_STRING, "source", kind, 0, why=why)
     for key, value in options:
         if value is None:
-            yield Call("fsconfig", CONTEXT, FSCONFIG_SET_FLAG, key, 0, 0)
+            yield Call("fsconfig", CONTEXT, FSCONFIG_SET_FLAG, key, 0, 0, why=why)
         else:
-            yield Call("fsconfig", CONTEXT, FSCONFIG_SET_STRING, key, value, 0)
-    yield Call("fsconfig", CONTEXT, FSCONFIG_CMD_CREATE, 0, 0, 0)
-    yield Call("fsmount", CONTEXT, FSMOUNT_CLOEXEC, attributes, save=save)
+            yield Call("fsconfig", CONTEXT, FSCONFIG_SET_STRING, key, value, 0, why=why)
+    yield Call("fsconfig", CONTEXT, FSCONFIG_CMD_CREATE, 0, 0, 0, why=why)
+    yield Call("fsmount", CONTEXT, FSMOUNT_CLOEXEC, attributes, save=save, why=why)
     yield Call("close", CONTEXT)
 
 

@@ -52,7 +52,8 @@ LINKS = (
     ("core", "/proc/kcore"),
 )
 DEV_BYTES = SHM_BYTES = 64 << 20  # Docker's
-TTY_GROUP = "5"  # Debian's, Fedora's and Docker's
+# gid 5 is the group tty in Debian, Fedora and Docker; since Linux 4.7 every devpts is a new instance
+DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
 
 
 def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
@@ -80,8 +81,7 @@ def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
 def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
     yield Call("mkdirat", DEV, "pts", 0o755)
     if terminal is None:
-        options = (("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", TTY_GROUP))
-        yield from filesystem("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
+        yield from filesystem("devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
         yield from attach("pts", at=DEV)
         return
     devpts, slave = terminal

@@ -1,0 +1,76 @@
+"""`minirun`: the first line that runs, and the one place where refusals become text and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from minirun.errors import MinirunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line of this process, and end it with Docker's exit code."""
+    code = 125
+    try:
+        _open_standard_descriptors()
+        code = _command(sys.argv[1:])
+        sys.stdout.flush()
+    except MinirunError as error:
+        code = error.exit_code
+        _say(str(error))
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        code = 141  # whoever read our output has gone: what a program that does not catch SIGPIPE ends with
+    except OSError as error:
+        refusal = MinirunError("go on", error, "if that is no fault of the host's, it is one of minirun's: MINIRUN_DEBUG=1 tells where")
+        _say(str(refusal))
+        _debug()
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
+        _say(f"this is a fault of minirun's own: {type(error).__name__}: {error}\n  MINIRUN_DEBUG=1 tells where")
+        _debug()
+    # Tearing the interpreter down would take milliseconds and do nothing that the kernel does not do.
+    os._exit(code)
+
+
+def _command(args: list[str]) -> int:
+    if args[:1] == ["run"]:
+        from minirun.cli import fast
+
+        code = fast.run(args[1:])
+        if code is not None:
+            return code
+    from minirun.cli import app
+
+    return app.main(args)
+
+
+def _open_standard_descriptors() -> None:
+    # A caller may have closed 0, 1 or 2; the next file we open would become one of them, and go into a container.
+    while os.open("/dev/null", os.O_RDWR) <= 2:
+        pass
+    os.closerange(3, 4)
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(f"minirun: {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody listens
+
+
+def _debug() -> None:
+    if os.environ.get("MINIRUN_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+
+
+if __name__ == "__main__":
+    main()

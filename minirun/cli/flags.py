@@ -1,0 +1,130 @@
+"""The flags of `run` and `create`, once: the fast parser below reads this table, and click gets its options from it.
+
+Importing click takes longer than starting a container. So `run` reads its own flags, by Docker's rules: flags come
+before the image, what follows the image is the command's, short flags can be joined (-it), values can be joined (-eA=b).
+"""
+
+from __future__ import annotations
+
+from minirun.errors import BadInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+
+class Flag:
+    """One flag.
+
+    Attributes:
+        name: the long form, without dashes.
+        short: the short form, one letter, or empty.
+        metavar: what its value is called; empty for a switch.
+        many: whether it can be given several times.
+        help: one line.
+    """
+
+    __slots__ = ("help", "many", "metavar", "name", "short")
+
+    def __init__(self, name: str, short: str, metavar: str, help: str, *, many: bool = False) -> None:
+        self.name = name
+        self.short = short
+        self.metavar = metavar
+        self.many = many
+        self.help = help
+
+
+CREATE = (
+    Flag("cidfile", "", "FILE", "Write the container's id to FILE, which must not exist"),
+    Flag("cpus", "", "N", "Limit processor time: 1.5 is one and a half processors"),
+    Flag("cpuset-cpus", "", "LIST", "Limit it to these processors: 0-2,4"),
+    Flag("dry-run", "", "", "Print every host operation and system call with its reason, and do nothing"),
+    Flag("entrypoint", "", "COMMAND", "Replace the image's Entrypoint"),
+    Flag("env", "e", "NAME[=VALUE]", "Set an environment variable, or pass on the caller's", many=True),
+    Flag("env-file", "", "FILE", "Set the environment variables of FILE, one a line", many=True),
+    Flag("hostname", "h", "NAME", "The container's host name (its id's first 12 digits)"),
+    Flag("init", "", "", "Run a reaper as PID 1 that forwards signals, and the command as its child"),
+    Flag("interactive", "i", "", "Let the command read standard input"),
+    Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
+    Flag("memory", "m", "BYTES", "Limit memory: 512m, 2g"),
+    Flag("name", "", "NAME", "The container's name (a random one)"),
+    Flag("network", "", "none|host", "none: a network of its own with loopback only; host: the host's (none)"),
+    Flag("pids-limit", "", "N", "Limit processes and threads; -1 is no limit"),
+    Flag("pull", "", "missing|never", "Whether to fetch an image that is not stored (missing)"),
+    Flag("read-only", "", "", "Make the root file system read-only"),
+    Flag("rm", "", "", "Remove the container when its command ends"),
+    Flag("stop-signal", "", "SIGNAL", "The signal that asks the command to end"),
+    Flag("tmpfs", "", "PATH[:OPTIONS]", "Mount fresh memory at PATH: /run:size=64m,exec", many=True),
+    Flag("tty", "t", "", "Give it a terminal"),
+    Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
+    Flag("volume", "v", "SOURCE:TARGET[:ro]", "Attach a directory or file of the host", many=True),
+    Flag("workdir", "w", "PATH", "The command's working directory"),
+)
+RUN = (
+    *CREATE,
+    Flag("detach", "d", "", "Not built in this version: containers run in the foreground"),
+    Flag("trace", "", "", "When the command has ended, print what each operation took in microseconds"),
+)
+
+
+def parse(args: Sequence[str], flags: Sequence[Flag]) -> tuple[dict[str, Any], list[str]]:
+    """Read flags up to the first argument that is none.
+
+    Returns:
+        (values by long name, the remaining arguments). A switch is True or False, a flag of many a list.
+
+    Raises:
+        BadInput: an unknown flag, one without its value, or a switch with one.
+    """
+    names = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
+    values: dict[str, Any] = {}
+    rest = list(args)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            flag = _known(names, name)
+            if not flag.metavar:
+                values[flag.name] = _switch(name, value) if equals else True
+            else:
+                _put(values, flag, value if equals else _next(name, rest))
+            continue
+        letters = word[1:]
+        while letters:
+            name, letters = f"-{letters[0]}", letters[1:]
+            flag = _known(names, name)
+            if flag.metavar:
+                _put(values, flag, letters.removeprefix("=") or _next(name, rest))
+                break
+            values[flag.name] = True
+    return values, rest
+
+
+def _known(names: dict[str, Flag], name: str) -> Flag:
+    if name not in names:
+        raise BadInput(f"read the flag {name}", "there is none of that name", "`minirun run --help` lists them")
+    return names[name]
+
+
+def _next(name: str, rest: list[str]) -> str:
+    if not rest:
+        raise BadInput(f"read the flag {name}", "it needs a value")
+    return rest.pop(0)
+
+
+def _put(values: dict[str, Any], flag: Flag, value: str) -> None:
+    if flag.many:
+        values.setdefault(flag.name, []).append(value)
+    else:
+        values[flag.name] = value
+
+
+def _switch(name: str, value: str) -> bool:
+    if value.lower() in ("true", "1", "t"):
+        return True
+    if value.lower() in ("false", "0", "f"):
+        return False
+    raise BadInput(f"read the flag {name}={value}", "a switch is true or false")

@@ -1,0 +1,54 @@
+"""The three files of /etc that belong to a container and not to its image: hostname, hosts, resolv.conf."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.rootfs.volumes import Volume
+
+FILES = ("hostname", "hosts", "resolv.conf")
+_LIMIT_BYTES = 64 << 10
+_HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+
+
+def write(directory: str, hostname: str, network: str) -> None:
+    """Write the files of one container into *directory*.
+
+    Args:
+        directory: the container's.
+        hostname: its own.
+        network: on the host's network it sees the host's files, as they are now.
+    """
+    shared = network == "host"
+    contents = {
+        "hostname": hostname + "\n",
+        "hosts": _host("hosts") if shared else _HOSTS,
+        "resolv.conf": _host("resolv.conf"),
+    }
+    for name, text in contents.items():
+        with open(f"{directory}/{name}", "wb", 0) as file:
+            file.write(text.encode(errors="surrogateescape"))
+            os.fchmod(file.fileno(), 0o644)
+
+
+def _host(name: str) -> str:
+    try:
+        with open(f"/etc/{name}", "rb", 0) as file:
+            return file.read(_LIMIT_BYTES).decode(errors="surrogateescape")
+    except FileNotFoundError:
+        return ""
+
+
+def volumes(directory: str) -> list[Volume]:
+    """The mounts that put the files in their places, where the image has such places."""
+    return [
+        Volume(f"{directory}/{name}", f"/etc/{name}", read_only=False, directory=False, make_target=False)
+        for name in FILES
+    ]

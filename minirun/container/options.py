@@ -1,0 +1,220 @@
+"""What `run` and `create` were asked for: flags are read once, here, and trusted from then on.
+
+    -v SOURCE:TARGET[:ro]      --tmpfs TARGET[:size=64m,mode=1777,…]     -e NAME[=VALUE]     -l KEY[=VALUE]
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cgroup import hierarchy, limits
+from minirun.errors import BadInput, Unsupported
+from minirun.kernel.names import (
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NONE,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_VOLUMES = 200  # what the slots of a plan hold
+_NOT_YET = "only bind mounts of the host's files and directories are built in this version"
+# asm/signal.h on x86_64
+SIGNALS = {
+    "HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9, "USR1": 10, "SEGV": 11,
+    "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "STKFLT": 16, "CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20, "TTIN": 21,
+    "TTOU": 22, "URG": 23, "XCPU": 24, "XFSZ": 25, "VTALRM": 26, "PROF": 27, "WINCH": 28, "IO": 29, "PWR": 30, "SYS": 31,
+}  # fmt: skip
+
+
+def read(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the flags of `run` and `create` into the options that a container record keeps.
+
+    Args:
+        flags: by long name, as cli/flags.py declares them; absent ones are unset.
+
+    Returns:
+        entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, volumes, tmpfs, read_only, init,
+        stop_signal, labels.
+
+    Raises:
+        BadInput: a flag's value has no meaning.
+        Unsupported: it has one that is not built, or that this host has not got.
+    """
+    get = flags.get
+    volumes = [_volume(text) for text in get("volume") or ()]
+    if len(volumes) > _VOLUMES:
+        raise BadInput("attach volumes", f"{len(volumes)} are more than {_VOLUMES}")
+    entrypoint = get("entrypoint")
+    return {
+        "entrypoint": None if entrypoint is None else [entrypoint] if entrypoint else [],
+        "env": _environment(get("env") or (), get("env-file") or ()),
+        "cwd": _absolute("-w", get("workdir")),
+        "user": get("user"),
+        "hostname": _hostname(get("hostname")),
+        "tty": bool(get("tty")),
+        "stdin": bool(get("interactive")),
+        "network": _network(get("network")),
+        "limits": _limits(get).to_json(),
+        "volumes": volumes,
+        "tmpfs": [_tmpfs(text) for text in get("tmpfs") or ()],
+        "read_only": bool(get("read-only")),
+        "init": bool(get("init")),
+        "stop_signal": _signal(get("stop-signal")),
+        "labels": dict(_pair("-l", text, "") for text in get("label") or ()),
+    }
+
+
+def _limits(get: Any) -> limits.Limits:
+    """Read the limits, and refuse one that this host cannot hold before anything is made."""
+    memory, cpus, pids, cpuset = get("memory"), get("cpus"), get("pids-limit"), get("cpuset-cpus")
+    wanted = limits.Limits(
+        None if memory is None else limits.parse_bytes("--memory", memory),
+        None if cpus is None else limits.parse_cpus(cpus),
+        None if pids is None else limits.parse_pids(pids),
+        None if cpuset is None else limits.parse_cpuset(cpuset),
+    )
+    hierarchy.require(wanted.controllers())
+    return wanted
+
+
+def _pair(flag: str, text: str, default: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or "\0" in text:
+        raise BadInput(f"read {flag} {text!r}", "it has no name", f"write it as {flag} NAME=VALUE")
+    return name, value if equals else default
+
+
+def _environment(given: Sequence[str], files: Sequence[str]) -> list[str]:
+    lines = [line for path in files for line in _environment_file(path)]
+    env = {}
+    for text in [*lines, *given]:
+        name, value = _pair("-e", text, "\0")
+        if value != "\0":
+            env[name] = value
+        elif name in os.environ:  # -e NAME passes the caller's on, if there is one
+            env[name] = os.environ[name]
+    return [f"{name}={value}" for name, value in env.items()]
+
+
+def _environment_file(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read(1 << 20).split("\n")
+    except OSError as error:
+        raise BadInput(f"read --env-file {path}", error) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"read --env-file {path}", "it is not UTF-8 text") from None
+    names = [line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    for line in names:
+        if any(character.isspace() for character in line.partition("=")[0]):
+            raise BadInput(f"read --env-file {path}", f"the name in {line!r} has white space in it")
+    return names
+
+
+def _absolute(flag: str, path: str | None) -> str | None:
+    if path is None:
+        return None
+    if not path.startswith("/") or "\0" in path:
+        raise BadInput(f"read {flag} {path!r}", "it is not an absolute path")
+    return os.path.normpath(path)
+
+
+def _hostname(text: str | None) -> str | None:
+    if text is not None and (not 0 < len(text.encode()) <= 64 or not text.isprintable() or "/" in text or " " in text):
+        raise BadInput(f"read --hostname {text!r}", "a host name is 1 to 64 bytes, without spaces", "see sethostname(2)")
+    return text
+
+
+def _network(text: str | None) -> str:
+    if text in (None, "none", "host"):
+        return text or "none"
+    raise Unsupported(
+        f"use --network {text}", "bridges and other networks are not built in this version",
+        "--network none gives a namespace with loopback, which is the default; --network host the host's own",
+    )  # fmt: skip
+
+
+def _signal(text: str | None) -> str | None:
+    return None if text is None else signal_name(text)
+
+
+def signal_name(text: str) -> str:
+    """Read a signal as Docker does, ``SIGTERM``, ``term`` or ``15``, and give it as ``SIGTERM``.
+
+    Raises:
+        BadInput: there is no such signal.
+    """
+    name = text.upper().removeprefix("SIG")
+    for known, number in SIGNALS.items():
+        if name in (known, str(number)):
+            return f"SIG{known}"
+    raise BadInput(f"use the signal {text!r}", "there is none of that name or number", "`kill -l` lists them")
+
+
+def _volume(text: str) -> list[Any]:
+    """Read -v into [source, target, read only]."""
+    attempt = f"attach -v {text}"
+    parts = text.split(":")
+    if not 2 <= len(parts) <= 3 or not all(parts):
+        if len(parts) == 1:
+            raise Unsupported(attempt, f"it names no source, and {_NOT_YET}", "write it as -v /host/path:/container/path")
+        raise BadInput(attempt, "it is not SOURCE:TARGET or SOURCE:TARGET:OPTIONS")
+    source, target = parts[0], parts[1]
+    if source.startswith("."):
+        source = os.path.abspath(source)
+    if not source.startswith("/"):
+        raise Unsupported(attempt, f"{source!r} is a volume's name, and {_NOT_YET}", "write the source as a path, ./x or /x")
+    read_only = False
+    for option in parts[2].split(",") if len(parts) == 3 else ():
+        if option not in ("ro", "rw"):
+            raise Unsupported(attempt, f"the option {option!r} is not built in this version", "ro and rw are")
+        read_only = option == "ro"
+    try:
+        os.stat(source)
+    except OSError as error:
+        raise BadInput(attempt, error, f"make it first: `mkdir -p {source}`") from None
+    return [os.path.realpath(source), _target(attempt, target), read_only]
+
+
+def _target(attempt: str, path: str) -> str:
+    if not path.startswith("/"):
+        raise BadInput(attempt, f"{path!r} is not an absolute path in the container")
+    path = os.path.normpath(path).replace("//", "/")
+    if path == "/" or path == "/proc" or path.startswith("/proc/"):
+        raise BadInput(attempt, f"nothing can be attached at {path}", "choose another place in the container")
+    return path
+
+
+_TMPFS_FLAGS = {
+    "ro": MOUNT_ATTR_RDONLY, "noexec": MOUNT_ATTR_NOEXEC, "nosuid": MOUNT_ATTR_NOSUID, "nodev": MOUNT_ATTR_NODEV,
+    "rw": 0, "exec": 0, "suid": 0,
+}  # fmt: skip
+_TMPFS_NEGATIONS = {"rw": "ro", "exec": "noexec", "suid": "nosuid"}
+_TMPFS_OPTIONS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
+
+
+def _tmpfs(text: str) -> list[Any]:
+    """Read --tmpfs into [target, [[option, value] …], mount attributes]; Docker's defaults: noexec nosuid nodev."""
+    target, _, given = text.partition(":")
+    attempt = f"attach --tmpfs {text}"
+    flags = {"noexec", "nosuid", "nodev"}
+    options = {"mode": "1777"}
+    for option in filter(None, given.split(",")):
+        name, equals, value = option.partition("=")
+        if equals and name in _TMPFS_OPTIONS and value:
+            options[name] = value
+        elif not equals and name in _TMPFS_FLAGS:
+            flags.add(name)
+            flags.discard(_TMPFS_NEGATIONS.get(name, ""))
+        else:
+            raise BadInput(attempt, f"{option!r} is no option of a tmpfs", "size=64m, mode=1777, ro, exec … are: tmpfs(5)")
+    attributes = MOUNT_ATTR_NONE | 0
+    for flag in flags:
+        attributes = attributes | _TMPFS_FLAGS[flag]
+    return [_target(attempt, target), [[name, value] for name, value in options.items()], int(attributes)]

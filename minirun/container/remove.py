@@ -1,0 +1,43 @@
+"""A container goes, and everything that was its own."""
+
+from __future__ import annotations
+
+from minirun.cgroup import group, hierarchy
+from minirun.container import record as records
+from minirun.container import state
+from minirun.errors import Conflict
+from minirun.kernel import tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.container.record import Record
+    from minirun.home import Home
+    from minirun.journal import Operation
+
+
+def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> None:
+    """Remove *box* from the disk.
+
+    Args:
+        home: the store.
+        box: held by the caller.
+        operation: once begun, whoever finds its mark goes on removing.
+        force: kill it first if it runs.
+
+    Raises:
+        Conflict: it runs, and *force* is not given.
+    """
+    now = state.read(home, box)
+    if now.alive and not force:
+        raise Conflict(
+            f"remove container {box.name}", f"it is {now.status}", "let its command end, or kill it: `minirun rm -f`"
+        )
+    directory = home.container(box.id)
+    path = hierarchy.path(box.id)
+    # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
+    operation.will_all(
+        [["remove_tree", directory], ["remove_name", home.name(box.name), box.id], ["remove_cgroup", path]]
+    )
+    group.remove(path)
+    records.release_name(home.name(box.name), box.id)
+    tree.remove(directory)

@@ -1,0 +1,218 @@
+"""A container's command runs: cgroup, plan, wait, exit status; the caller is the parent."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cgroup import group, hierarchy
+from minirun.cgroup.limits import Limits
+from minirun.container import etc
+from minirun.errors import CommandNotExecutable, CommandNotFound, MinirunError
+from minirun.journal import KEEP_WHILE_ALIVE, Step
+from minirun.kernel.call import Call
+from minirun.launch import machine
+from minirun.launch import plan as plans
+from minirun.launch.refusal import refusal
+from minirun.launch.spec import Spec
+from minirun.rootfs.overlay import Overlay, lacks_lowerdir_plus
+from minirun.rootfs.volumes import Tmpfs, Volume
+from minirun.security import capabilities, user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.container.record import Record
+    from minirun.container.terminal import Terminal
+    from minirun.home import Home
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STUB = f"{os.path.dirname(machine.__file__)}/stub"
+
+
+def steps(home: Home, record: Record) -> list[Step]:
+    """List what a container needs on the host while it runs, each with its undo."""
+    directory = home.container(record.id)
+    options = record.options
+    limits = Limits.of_json(options["limits"])
+    path = hierarchy.path(record.id)
+    return [
+        Step(
+            f"write {directory}/{{{','.join(etc.FILES)}}}",
+            lambda: etc.write(directory, options["hostname"], options["network"]), (),
+            "files of /etc that are the container's own",
+        ),
+        Step(f"mkdir {path}", lambda: group.create(path, limits), ("remove_cgroup", path), "its processes, counted and killable as one"),
+        *(
+            Step(f"write {path}/{name} {text}", lambda: None, (), "written with the cgroup, before the command starts")
+            for name, text in limits.files().items()
+        ),
+    ]  # fmt: skip
+
+
+def undos_while_running(home: Home, record: Record) -> list[list[str]]:
+    """What whoever finds this container without its parent must do, once its last process is gone."""
+    path = hierarchy.path(record.id)
+    keep = [KEEP_WHILE_ALIVE, path]
+    cgroup = ["remove_cgroup", path]
+    directory = home.container(record.id)
+    if record.remove:
+        return [keep, ["remove_tree", directory], ["remove_name", home.name(record.name), record.id], cgroup]
+    return [keep, ["settle", f"{directory}/state.json"], cgroup]
+
+
+def specify(home: Home, record: Record, *, stdin: bool, status: int, terminal: Terminal | None) -> Spec:
+    """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
+
+    Raises:
+        BadInput: the image has no such user.
+    """
+    options = record.options
+    directory = home.container(record.id)
+    stack = [*(home.diff(name) for name in record.stack), f"{directory}/upper"]
+    who = user.find(options["user"], stack)
+    env = options["env"]
+    names = {text.partition("=")[0] for text in env}
+    defaults = [PATH, f"HOSTNAME={options['hostname']}", *(["TERM=xterm"] if terminal else []), f"HOME={who.home}"]
+    return Spec(
+        overlay=Overlay(
+            home.folder("diffs"),
+            record.stack,
+            f"../containers/{record.id}/upper",
+            f"../containers/{record.id}/work",
+            volatile=record.remove,
+        ),
+        attach_point=home.attach_point,
+        read_only=options["read_only"],
+        hostname=options["hostname"],
+        network=options["network"],
+        files=etc.volumes(directory),
+        volumes=[
+            Volume(source, target, read_only=read_only, directory=os.path.isdir(source))
+            for source, target, read_only in options["volumes"]
+        ],
+        tmpfs=[Tmpfs(target, given, attributes) for target, given, attributes in options["tmpfs"]],
+        terminal=terminal and (terminal.devpts, terminal.slave),
+        stdin=stdin,
+        user=who,
+        capabilities=capabilities.DEFAULT,
+        cwd=options["cwd"],
+        argv=options["argv"],
+        env=[*(text for text in defaults if text.partition("=")[0] not in names), *env],
+        init=options["init"],
+        stub=STUB,
+        status=status,
+    )
+
+
+class Running:
+    """A container whose command has begun, and whose parent we are.
+
+    Attributes:
+        process: its first process.
+        terminal: what joins it to the caller's terminal, with -t.
+        stdin: whether the command may read our descriptor 0.
+    """
+
+    __slots__ = ("process", "stdin", "terminal")
+
+    def __init__(self, process: machine.Process, terminal: Terminal | None, *, stdin: bool) -> None:
+        self.process = process
+        self.terminal = terminal
+        self.stdin = stdin
+
+    def wait(self) -> int:
+        """Pass signals (and, with a terminal, bytes) on until the command ends.
+
+        Returns:
+            The exit code: the command's own, or 128 plus the signal that ended it.
+        """
+        if self.terminal:
+            return self.terminal.relay(self.process, stdin=self.stdin)
+        from minirun.container.wait import wait
+
+        return wait(self.process)
+
+
+def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, float]] | None = None) -> Running:
+    """Start the container's command.
+
+    Args:
+        home: the store.
+        record: a container that does not run; what `steps` lists was done.
+        stdin: whether the command may read our descriptor 0.
+        trace: takes every call and its microseconds.
+
+    Raises:
+        CommandNotFound, CommandNotExecutable: the command could not begin.
+        MinirunError: a call of the plan failed.
+    """
+    terminal = None
+    if record.options["tty"]:
+        from minirun.container.terminal import Terminal
+
+        terminal = Terminal.open()
+    report, status = os.pipe2(os.O_CLOEXEC)
+    try:
+        cgroup = os.open(hierarchy.path(record.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
+            process = _spawn(spec, cgroup, trace)
+        finally:
+            os.close(cgroup)
+            os.close(status)
+        # empty once the stub has become the command: the pipe is closed by its exec
+        if error := int.from_bytes(os.read(report, 4), "little"):
+            os.waitpid(process.pid, 0)
+            raise _not_executed(spec.argv[0], error)
+    except BaseException:
+        if terminal:
+            terminal.close()
+        raise
+    finally:
+        os.close(report)
+    return Running(process, terminal, stdin=stdin)
+
+
+def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:
+    flags = plans.namespaces(spec)
+    try:
+        try:
+            return _timed(plans.plan(spec), flags, cgroup, trace)
+        except machine.CallFailed as failure:
+            if not lacks_lowerdir_plus(failure):
+                raise
+            return _timed(plans.plan(spec, by_options=True), flags, cgroup, trace)
+    except machine.CallFailed as failure:
+        raise refusal(spec, failure) from None
+    except OSError as error:
+        raise MinirunError("make a process in new namespaces", error, "run as root; see `minirun info`") from None
+
+
+def _timed(
+    plan: Sequence[Call], flags: int, cgroup: int, trace: list[tuple[str, float]] | None
+) -> machine.Process:
+    if trace is None:
+        return machine.spawn(plan, flags, cgroup)
+    from struct import unpack
+    from time import clock_gettime_ns
+
+    times = bytearray(8 * (len(plan) + 1))
+    begun = clock_gettime_ns(1)  # CLOCK_MONOTONIC, as the machine reads it
+    process = machine.spawn(plan, flags, cgroup, times)
+    readings = list(unpack(f"<{len(plan) + 1}q", times))
+    readings[-1] = clock_gettime_ns(1)  # the exec does not return to read the clock
+    trace.append((f"clone3 into {len(plan)} calls", (readings[0] - begun) / 1e3))
+    trace += [(repr(call), (readings[i + 1] - readings[i]) / 1e3) for i, call in enumerate(plan)]
+    return process
+
+
+def _not_executed(command: str, error: int) -> MinirunError:
+    from errno import ENOENT, ENOTDIR
+
+    reason = OSError(error, os.strerror(error))
+    if error not in (ENOENT, ENOTDIR):
+        return CommandNotExecutable(f"execute {command!r} in the container", reason, "is it a program of this processor, mode +x?")
+    if "/" in command:
+        return CommandNotFound(f"execute {command!r} in the container", reason, "the image has no such file, or not its interpreter")
+    return CommandNotFound(f"execute {command!r} in the container", "executable file not found in $PATH", "give its whole path, or another command")

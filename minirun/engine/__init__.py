@@ -1,0 +1,30 @@
+"""The verbs. Each reads like the path of the data: image, layer, root file system, cgroup, launch, container."""
+
+from __future__ import annotations
+
+import os
+
+from minirun import journal
+from minirun.errors import MinirunError, Unsupported
+from minirun.home import Home
+
+
+def open_home() -> Home:
+    """The store of this command: made where it is missing, mended where somebody was killed.
+
+    Raises:
+        MinirunError: no root, or the store cannot be made.
+    """
+    if os.geteuid() != 0:
+        raise Unsupported(
+            "use containers", "you are not root, and rootless containers are not built in this version", "run it with sudo"
+        )
+    home = Home.of_environment()
+    try:
+        home.create()
+    except OSError as error:
+        raise MinirunError(
+            f"open the store {home.root}", error, "set MINIRUN_ROOT to a directory that can be written"
+        ) from None
+    journal.recover(home)
+    return home

@@ -1,0 +1,151 @@
+"""What is done with containers that are there: listed, looked at, committed, exported, removed."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.container import record as records
+from minirun.container import state
+from minirun.engine import open_home
+from minirun.errors import MinirunError
+from minirun.journal import Operation
+from minirun.kernel import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.container.record import Record
+    from minirun.container.state import State
+    from minirun.home import Home
+    from minirun.image.store import Image
+
+
+def ps(*, everything: bool = False) -> list[tuple[Record, State]]:
+    """Containers and what is true of them now, the newest first; only those alive unless *everything*."""
+    home = open_home()
+    found = ((box, state.read(home, box)) for box in records.list_all(home))
+    return [(box, now) for box, now in found if everything or now.alive]
+
+
+def inspect(name: str) -> tuple[Home, Record, State]:
+    """One container, and what is true of it now.
+
+    Raises:
+        NotFound, Conflict: no container, or several, are meant.
+    """
+    home = open_home()
+    box = records.find(home, name)
+    return home, box, state.read(home, box)
+
+
+def uppers(home: Home, box: Record) -> list[str]:
+    """The directories that hold what a container wrote, bottom to top."""
+    taken = box.stack[len(box.base) :]
+    return [*(home.diff(name) for name in taken), f"{home.container(box.id)}/upper"]
+
+
+def diff(name: str) -> Iterator[tuple[str, str]]:
+    """What a container changed since its image: (``A``, ``C`` or ``D``, path), sorted by path.
+
+    Raises:
+        NotFound, Conflict: no container, or several, are meant.
+    """
+    from minirun.layer.diff import changes
+
+    home = open_home()
+    box = records.find(home, name)
+    return changes(uppers(home, box), [home.diff(layer) for layer in box.base])
+
+
+def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
+    """Remove containers one after the other; yields each name, or why it was not removed."""
+    home = open_home()
+    for name in names:
+        try:
+            box = records.find(home, name)
+            lock = records.hold(home, box)
+            try:
+                with Operation(home) as operation:
+                    _remove(home, box, operation, force=force)
+            finally:
+                os.close(lock)
+            yield name
+        except MinirunError as error:
+            yield error
+
+
+def _remove(home: Home, box: Record, operation: Operation, *, force: bool) -> None:
+    from minirun.container.remove import remove as remove_container
+
+    try:
+        remove_container(home, box, operation, force=force)
+    except OSError as error:
+        raise MinirunError(f"remove container {box.name}", error, "`minirun gc` tries again") from None
+
+
+def commit(
+    name: str,
+    image_name: str | None,
+    *,
+    author: str = "",
+    message: str = "",
+    changes: Sequence[str] = (),
+    pause: bool = True,
+) -> Image:
+    """Make an image of a container, as `docker commit` does.
+
+    Args:
+        name: the container.
+        image_name: what to call the image; None leaves it without a name.
+        author, message: for its history.
+        changes: Dockerfile instructions.
+        pause: whether a running container stands still meanwhile.
+
+    Raises:
+        MinirunError: nothing was made, and the container is as it was.
+    """
+    from minirun.container.commit import commit as commit_container
+    from minirun.image.reference import parse
+
+    tags = [parse(image_name)] if image_name else []
+    home = open_home()
+    box = records.find(home, name)
+    lock = records.hold(home, box)
+    shared = files.lock(home.lock, exclusive=False)
+    try:
+        with Operation(home) as operation:
+            return commit_container(
+                home, box, operation, tags, author=author, message=message, changes=changes, pause=pause
+            )
+    finally:
+        os.close(shared)
+        os.close(lock)
+
+
+def export(name: str, output: int) -> None:
+    """Write the whole root file system of a container to the descriptor *output*, as an uncompressed tar.
+
+    Raises:
+        MinirunError: no such container, or *output* takes no more.
+    """
+    from minirun.launch import machine
+    from minirun.layer.pack import pack
+    from minirun.rootfs.overlay import view
+
+    home = open_home()
+    box = records.find(home, name)
+    # Short names for the kernel, wherever the store is: see rootfs/overlay.py.
+    store = os.open(home.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = f"/proc/self/fd/{store}"
+    stack = [*(f"{here}/diffs/{layer}" for layer in box.stack), f"{here}/containers/{box.id}/upper"]
+    try:
+        root = machine.run(list(view(stack)))
+        try:
+            pack(root, output, compression="none")
+        finally:
+            os.close(root)
+    except OSError as error:
+        raise MinirunError(f"export container {box.name}", error, "is there space where it is written to?") from None
+    finally:
+        os.close(store)

@@ -1,0 +1,157 @@
+"""What is done with images that are there, and with directories and archives that become some."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.container import record as records
+from minirun.container import state
+from minirun.engine import open_home
+from minirun.errors import Conflict, MinirunError, NotFound
+from minirun.image.reference import parse
+from minirun.image.store import Images
+from minirun.kernel import files
+from minirun.layer.store import Layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.home import Home
+    from minirun.image.history import Entry
+    from minirun.image.store import Image
+    from minirun.layer.unpack import Progress
+
+
+def images() -> list[tuple[Image, list[str]]]:
+    """Every image with its names, the youngest first."""
+    return Images(open_home()).list()
+
+
+def inspect(name: str) -> tuple[Home, Image, list[str]]:
+    """One image and its names.
+
+    Raises:
+        NotFound, Conflict, BadInput: no image, or several, are meant.
+    """
+    home = open_home()
+    image = Images(home).get(name)
+    return home, image, Images(home).tags().get(image.id, [])
+
+
+def history(name: str) -> list[Entry]:
+    """How an image came to be, the latest step first.
+
+    Raises:
+        NotFound, Conflict, BadInput: no image, or several, are meant.
+    """
+    from minirun.image.history import entries
+
+    home, image, _ = inspect(name)
+    layers = Layers(home)
+    return entries(image, [layers.get(layer) for layer in image.layers])
+
+
+def import_(
+    source: str,
+    name: str | None,
+    *,
+    changes: Sequence[str] = (),
+    message: str = "",
+    progress: Progress | None = None,
+) -> Image:
+    """Make an image of a directory, a tar file, or (``-``) of the tar on standard input.
+
+    Args:
+        source: in one of the forms that image/source.py draws.
+        name: what to call it; None leaves it without a name.
+        changes: Dockerfile instructions for its config.
+        message: for its history.
+        progress: told of what is unpacked: see layer.unpack.
+
+    Raises:
+        MinirunError: nothing was stored.
+    """
+    from minirun.image import source as sources
+
+    wanted = sources.Wanted(changes, message, [parse(name)] if name else [])
+    home = open_home()
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        if source == "-":
+            return sources.load_stream(home, 0, wanted, progress=progress, lock=lock)
+        return sources.load(home, source, wanted, progress=progress, lock=lock)
+    finally:
+        os.close(lock)
+
+
+def tag(name: str, new_name: str) -> None:
+    """Give an image another name, whatever had it before.
+
+    Raises:
+        NotFound, Conflict, BadInput: no image, or several, are meant, or the name is none.
+    """
+    home = open_home()
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        store = Images(home)
+        reference = parse(new_name)
+        store.tag(store.get(name).id, reference)
+    finally:
+        os.close(lock)
+
+
+def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
+    """Take names from images; an image that has none left goes, with the layers that nothing else needs.
+
+    Args:
+        names: as `docker rmi` takes them: a name is untagged, an id means the image with its names.
+        force: remove an image by id though it has several names.
+
+    Yields:
+        Docker's lines, ``Untagged: …`` and ``Deleted: …``, or why a name was not removed.
+    """
+    home = open_home()
+    for name in names:
+        lock = files.lock(home.lock, exclusive=True)
+        try:
+            yield from _remove(home, name, force=force)
+        except MinirunError as error:
+            yield error
+        finally:
+            os.close(lock)
+
+
+def _remove(home: Home, name: str, *, force: bool) -> Iterator[str]:
+    store, layers = Images(home), Layers(home)
+    image = store.get(name)
+    tags = store.tags().get(image.id, [])
+    by_id = image.id.startswith(name.removeprefix("sha256:"))
+    if not by_id and len(tags) > 1:
+        reference = parse(name)
+        store.untag(reference)
+        yield f"Untagged: {reference.familiar}"
+        return
+    if by_id and len(tags) > 1 and not force:
+        raise Conflict(
+            f"remove image {name}", f"it has {len(tags)} names: {', '.join(tags)}", "name one of them, or use -f"
+        )
+    for box in records.list_all(home):
+        if box.image == image.id:
+            status = state.read(home, box).status
+            raise Conflict(
+                f"remove image {name}", f"container {box.name} ({status}) uses it", f"`minirun rm {box.name}` first"
+            )
+    store.remove(image.id)
+    for text in tags:
+        yield f"Untagged: {text}"
+    yield f"Deleted: sha256:{image.id}"
+    kept = store.layers() | {layer for box in records.list_all(home) for layer in box.committed}
+    for layer in reversed(image.layers):
+        if layer in kept:
+            break  # and so are all below it, if it is one of an image's
+        try:
+            layers.remove(layer)
+        except NotFound:
+            continue
+        yield f"Deleted: layer {layer}"

@@ -1,0 +1,160 @@
+"""run, create and start: a container comes into being, and its command runs."""
+
+from __future__ import annotations
+
+import os
+
+from minirun import journal
+from minirun.container import create as creation
+from minirun.container import options, start, state
+from minirun.container import record as records
+from minirun.engine import open_home
+from minirun.errors import BadInput, Conflict, Unsupported
+from minirun.image import find as images
+from minirun.journal import Operation
+from minirun.kernel import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from minirun.container.record import Record
+    from minirun.home import Home
+
+    Trace = list[tuple[str, float]]
+
+
+def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> int:
+    """Make a container and run its command to the end, as `docker run` does.
+
+    A container whose command could not begin leaves nothing behind.
+
+    Returns:
+        The command's exit code.
+
+    Raises:
+        MinirunError: anything that kept it from running.
+    """
+    if flags.get("detach"):
+        raise Unsupported("run it detached", "detached containers are not built in this version", "run it without -d")
+    home = open_home()
+    if flags.get("dry-run"):
+        return _dry_run(home, flags, image_name, command)
+    trace: Trace | None = [] if flags.get("trace") else None
+    with Operation(home) as operation:
+        box = _create(home, operation, flags, image_name, command, trace)
+        lock = records.hold(home, box)
+        code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace)
+    if trace is not None:
+        from minirun.container.report import print_trace
+
+        print_trace(trace)
+    return code
+
+
+def start_attached(name: str, *, stdin: bool) -> int:
+    """Run the command of a container that was created, or has ended, to its end.
+
+    Args:
+        name: the container's name, id or the beginning of its id.
+        stdin: whether the command may read our descriptor 0; it must have been created with -i as well.
+
+    Returns:
+        The command's exit code.
+
+    Raises:
+        NotFound, Conflict: there is no such container, or it runs.
+    """
+    home = open_home()
+    box = records.find(home, name)
+    lock = records.hold(home, box)
+    with Operation(home) as operation:
+        before = state.read(home, box)
+        if before.alive:
+            raise Conflict(f"start container {box.name}", f"it is {before.status}")
+        return _run(home, box, operation, lock, stdin=stdin and box.options["stdin"], before=before)
+
+
+def _run(
+    home: Home,
+    box: Record,
+    operation: Operation,
+    lock: int,
+    *,
+    stdin: bool,
+    before: state.State | None = None,
+    trace: Trace | None = None,
+) -> int:
+    operation.carry_out(start.steps(home, box), trace)
+    running = start.launch(home, box, stdin=stdin, trace=trace)
+    now = state.running(home, box, before or state.State(), running.process.pid)
+    # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
+    operation.restart(start.undos_while_running(home, box))
+    os.close(lock)
+    code = running.wait()
+    if not box.remove:
+        state.exited(home, box, now, code)
+    operation.undo()
+    return code
+
+
+def create(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> str:
+    """Make a container that does not run yet.
+
+    Returns:
+        Its id.
+    """
+    home = open_home()
+    with Operation(home) as operation:
+        return _create(home, operation, flags, image_name, command, None).id
+
+
+def _create(
+    home: Home,
+    operation: Operation,
+    flags: Mapping[str, Any],
+    image_name: str,
+    command: Sequence[str],
+    trace: Trace | None,
+) -> Record:
+    # held until the record names the image: from then on it is in use, and nobody deletes it
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        box = _describe(home, flags, image_name, command, lock)
+        operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
+        if path := flags.get("cidfile"):
+            operation.carry_out([_cidfile(path, box)], trace)
+        return box
+    finally:
+        os.close(lock)
+
+
+def _describe(
+    home: Home, flags: Mapping[str, Any], image_name: str, command: Sequence[str], lock: int | None = None
+) -> Record:
+    pull = flags.get("pull") or "missing"
+    if pull not in ("missing", "never"):
+        raise Unsupported(
+            f"use --pull {pull}", "registries are not built in this version", "missing and never look at what is stored"
+        )
+    wanted = options.read(flags)
+    if flags.get("tty") and flags.get("interactive") and not os.isatty(0):
+        raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal")
+    image = images.find(home, image_name, lock=lock)
+    name = flags.get("name")
+    return creation.describe(image, image_name, command, wanted, name, remove=bool(flags.get("rm")))
+
+
+def _cidfile(path: str, box: Record) -> journal.Step:
+    path = os.path.abspath(path)
+    return journal.Step(
+        f"write {path}", lambda: records.write_cidfile(path, box.id), ("remove_cidfile", path, box.id), "--cidfile"
+    )
+
+
+def _dry_run(home: Home, flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> int:
+    from minirun.container.report import plan_lines
+
+    print("\n".join(plan_lines(home, _describe(home, flags, image_name, command))))  # noqa: T201 - this is what was asked for
+    return 0

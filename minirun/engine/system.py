@@ -1,0 +1,102 @@
+"""The whole of it: what this host and this store are, and freeing what nothing names any more."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from minirun import __version__, journal
+from minirun.cgroup import hierarchy
+from minirun.container import record as records
+from minirun.container import state
+from minirun.engine import open_home
+from minirun.errors import Unsupported
+from minirun.image.store import Images
+from minirun.kernel import files, tree
+from minirun.launch import machine
+from minirun.layer.store import Layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def version() -> dict[str, str]:
+    """Versions of minirun and of what it stands on."""
+    return {
+        "Version": __version__,
+        "KernelVersion": platform.release(),
+        "Python": platform.python_version(),
+        "Os": "linux",
+        "Arch": platform.machine(),
+        "Launch": "C extension" if machine.compiled() else "ctypes",
+    }
+
+
+def info() -> dict[str, Any]:
+    """What is in the store, and what the host offers; the keys are Docker's where it has them."""
+    home = open_home()
+    boxes = [state.read(home, box).status for box in records.list_all(home)]
+    try:
+        mount = hierarchy.mount_point()
+        controllers = hierarchy.controllers(mount)
+    except Unsupported:
+        mount, controllers = "", []
+    return {
+        "Containers": len(boxes),
+        "ContainersRunning": boxes.count("running"),
+        "ContainersPaused": boxes.count("paused"),
+        "ContainersStopped": len(boxes) - boxes.count("running") - boxes.count("paused"),
+        "Images": len(Images(home).ids()),
+        "Layers": len(Layers(home).list()),
+        "Driver": "overlay",
+        "MinirunRootDir": home.root,
+        "MinirunRuntimeDir": home.runtime,
+        "CgroupVersion": "2",
+        "CgroupMount": mount,
+        "CgroupControllers": controllers,
+        "KernelVersion": platform.release(),
+        "OperatingSystem": _operating_system(),
+        "Architecture": platform.machine(),
+        "NCPU": os.cpu_count(),
+        "MemTotal": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "Name": os.uname().nodename,
+        "ServerVersion": __version__,
+        "Launch": version()["Launch"],
+    }
+
+
+def _operating_system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def gc() -> dict[str, int]:
+    """Finish what was left unfinished, and free the layers that no image and no container names.
+
+    Returns:
+        How many operations were undone, layers removed, and bytes freed.
+    """
+    home = open_home()
+    lock = files.lock(home.lock, exclusive=True)
+    try:
+        undone = journal.recover(home)
+        images, layers = Images(home), Layers(home)
+        kept = images.layers()
+        named = {name for image, _ in images.list() for name in image.stack}
+        for box in records.list_all(home):
+            named.update(box.stack)
+            kept.update(box.committed)
+        removed, freed = 0, 0
+        for layer in layers.unreferenced(kept):
+            layers.remove(layer)
+            removed += 1
+        for name in os.listdir(home.folder("diffs")):
+            if name not in named and name not in layers.diffs():
+                freed += tree.usage(home.diff(name))[0]
+                tree.remove(home.diff(name))
+        return {"OperationsUndone": undone, "LayersRemoved": removed, "BytesFreed": freed}
+    finally:
+        os.close(lock)
