@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LINKS = 40  # as many as the kernel follows, MAXSYMLINKS
 NAME_LENGTH = 4096  # PATH_MAX
+DEPTH = 100  # of lists and objects in JSON; a record that holds it must be read at any depth of calls
 MANIFEST_BYTES = 4 << 20
 CONFIG_BYTES = 8 << 20
 
@@ -143,6 +144,7 @@ class Folder:
         """
         try:
             document: object = jsonfile.loads(data.decode())
+            _check_depth(document)
         except ValueError as error:
             raise BadLayer(f"read {name!r} in {self.path}", f"it is not JSON: {error}", "mend that file") from None
         return document
@@ -181,3 +183,20 @@ class Folder:
         finally:
             for descriptor in open_directories:
                 os.close(descriptor)
+
+
+def _check_depth(document: object) -> None:
+    level = [document]
+    for _ in range(DEPTH):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, float) and value in (float("inf"), float("-inf")):
+                raise ValueError("a number is too large")
+        level = below
+        if not level:
+            return
+    raise ValueError(f"more than {DEPTH} lists and objects are nested")

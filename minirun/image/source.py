@@ -1,12 +1,8 @@
 """From what lies on disk to an image in the store: what `run` and `import` take besides a stored name.
 
-    path ─▶ recognise                                 ─▶ check                  ─▶ unpack               ─▶ put
-            oci-layout, index.json   OCI layout          manifest, config, every   layer by layer, each
-            manifest.json            docker-save         path and digest, before   stored once; a bad one
-            repositories             the same, older     anything is unpacked      takes those before it
-            NN-name…                 layers                                        away again
-            bin/ or usr/             a root file system
-            a file                   the tar of one
+    path ─▶ recognise ─▶ check every path,  ─▶ unpack layer by layer, each stored  ─▶ put the image ─▶ remember
+                         digest and key        once; a bad one takes those that       no name           the directory
+                         of it                 came before it away again
 
 The image has no name; an unchanged directory is not read again (see sources.py).
 """
@@ -19,9 +15,10 @@ import stat
 
 from minirun.errors import BadInput, BadLayer, MinirunError
 from minirun.image import config as image_config
-from minirun.image import dockersave, history, layerdir, ocilayout, sources
+from minirun.image import history, sources
 from minirun.image.folder import Folder
 from minirun.image.manifest import Manifest, Part
+from minirun.image.recognition import recognise
 from minirun.image.store import Image, Images
 from minirun.journal import Operation
 from minirun.kernel import files
@@ -112,30 +109,6 @@ def load_stream(
     return _store(home, descriptor, manifest, wanted or Wanted(), progress, lock)
 
 
-def recognise(folder: Folder) -> Manifest:
-    """Find out what *folder* holds, and check all that can be checked without unpacking it.
-
-    Raises:
-        BadInput: it holds no image, or several.
-        BadLayer: what it holds is damaged or hostile.
-    """
-    names = folder.names()
-    if ocilayout.is_layout(names):
-        return ocilayout.read(folder)
-    if dockersave.is_saved(names) and not layerdir.is_root(folder):
-        return dockersave.read(folder)
-    if layerdir.is_layers(names):
-        return layerdir.read_layers(folder)
-    if layerdir.is_root(folder):
-        return layerdir.read_root(folder)
-    reason = "it holds no image" if names else "the directory is empty"
-    raise BadInput(
-        f"use {folder.path} as an image", reason,
-        "looked for: layers NN-name.tar[.gz|.zst|.xz] or NN-name/ (NN: digits),\n"
-        "bin/ or usr/ of a root file system, oci-layout and index.json, manifest.json of docker save",
-    )  # fmt: skip
-
-
 def _open_file(path: str) -> Folder:
     """The folder in which the tar file *path* lies, however it is reached; its path is that of the file."""
     real = os.path.realpath(path)
@@ -205,12 +178,12 @@ def _add(
         attempt = f"unpack {part.name}" if isinstance(folder, int) else f"unpack {os.path.join(folder.path, part.name)}"
         try:
             layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, progress)
+            if unpacked is not None:
+                operation.will("discard_layer", home.root, layer.id)
         except BadLayer as error:
             raise BadLayer(attempt, error.reason, error.remedy) from None
         except OSError as error:
             raise MinirunError(attempt, error, _FULL) from None
-        if unpacked is not None:
-            operation.will("discard_layer", home.root, layer.id)
         chain.append(layer)
     return chain
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _BLANK = " \t\r\n"
 
 
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not in JSON")
+
+
 class _Context:
     """What the C scanner asks its decoder for; see Modules/_json.c, scanner_new."""
 
@@ -26,8 +30,8 @@ class _Context:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    parse_constant = None
-    memo: dict[str, str] = {}  # noqa: RUF012 - the scanner's own cache of keys, cleared by it after every document
+    parse_constant = _refuse_constant
+    memo: dict[str, str] = {}
 
 
 _scan = make_scanner(_Context)
@@ -67,7 +71,7 @@ def loads(text: str) -> Any:
 def _slow_loads(text: str) -> Any:
     import json
 
-    return json.loads(text)
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def dumps(value: object) -> str:
