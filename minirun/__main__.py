@@ -27,7 +27,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = 141  # whoever read our output has gone: what a program that does not catch SIGPIPE ends with
     except OSError as error:
-        refusal = MinirunError("go on", error, "if that is no fault of the host's, it is one of minirun's: MINIRUN_DEBUG=1 tells where")
+        refusal = MinirunError(
+            "go on", error, "if that is no fault of the host's, it is one of minirun's: MINIRUN_DEBUG=1 tells where"
+        )
         _say(str(refusal))
         _debug()
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback

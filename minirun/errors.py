@@ -76,6 +76,9 @@ def describe(error: OSError) -> str:
 
     name = errno.errorcode.get(error.errno or 0, "error")
     text = f"{name} ({error.strerror or error})"
-    paths = [p.decode(errors="surrogateescape") if isinstance(p, bytes) else str(p)
-             for p in (error.filename, error.filename2) if p is not None]
+    paths = [
+        p.decode(errors="surrogateescape") if isinstance(p, bytes) else str(p)
+        for p in (error.filename, error.filename2)
+        if p is not None
+    ]
     return f"{text}: {' → '.join(map(repr, paths))}" if paths else text

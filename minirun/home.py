@@ -1,16 +1,16 @@
 """Where things live on disk: typed paths only, nothing is opened or made here except the two roots.
 
-    MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
-    ├── diffs/<name>/       layer contents   └── root/   where each container attaches its
-    ├── layers/<id>.json    layer records                root file system, in its own mount
-    ├── images/<id>.json    image records                namespace; always empty on the host
-    ├── tags/<name>         symlink → ../images/<id>.json
-    ├── sources/<key>.json  what a directory held when it was last unpacked
-    ├── containers/<id>/    container.json state.json upper/ work/
-    ├── names/<name>        symlink → ../containers/<id>
-    ├── marks/<id>          unfinished operations and how to undo them (see journal.py)
-    ├── tmp/                half-made things, each named by a mark
-    └── lock                flock: shared while images are read, exclusive while they are deleted
+MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
+├── diffs/<name>/       layer contents   └── root/   where each container attaches its
+├── layers/<id>.json    layer records                root file system, in its own mount
+├── images/<id>.json    image records                namespace; always empty on the host
+├── tags/<name>         symlink → ../images/<id>.json
+├── sources/<key>.json  what a directory held when it was last unpacked
+├── containers/<id>/    container.json state.json upper/ work/
+├── names/<name>        symlink → ../containers/<id>
+├── marks/<id>          unfinished operations and how to undo them (see journal.py)
+├── tmp/                half-made things, each named by a mark
+└── lock                flock: shared while images are read, exclusive while they are deleted
 """
 
 from __future__ import annotations
@@ -97,4 +97,4 @@ class Home:
 
     def temporary(self, key: str) -> str:
         """A path for something half-made; the mark *key* says that it may be removed."""
-        return f"{self.root}/tmp/{key}"
+        return f"{self.folder('tmp')}/{key}"

@@ -1,8 +1,8 @@
 """Operations on the host, each written down with its undo before it is done.
 
-    marks/<key>     ["remove_tree", "/var/lib/minirun/tmp/4f…"]        a line is written, then the thing is made
+    marks/<key>     ["remove_tree", "/var/lib/minirun/tmp/4f…"]       a line is written, then the thing is made
                     ["remove_file", "/var/lib/minirun/names/demo"]
-                    ["keep_while_alive", "/sys/fs/cgroup/…/4f…"]       while that cgroup has processes, nothing is undone
+                    ["keep_while_alive", "/sys/fs/cgroup/…/4f…"]      while that cgroup has processes, nothing is undone
                     ↑ flock held by whoever does the operation
 
 A mark whose lock is free belongs to a process that died in the middle: `recover`, which every command runs first,

@@ -34,7 +34,9 @@ def mount_point() -> str:
     for line in table.split(b"\n"):
         # 36 35 98:0 /root /mount/point options… - type source super-options; see proc(5)
         if b" - cgroup2 " in line:
-            _found.append(line.split(b" ", 5)[4].decode("unicode_escape"))
+            path = line.split(b" ", 5)[4]
+            # the kernel writes a blank as \040; the codec that reads it is one more import
+            _found.append(path.decode("unicode_escape" if b"\\" in path else "utf-8"))
             return _found[0]
     raise Unsupported(
         "give the container a cgroup",

@@ -1,9 +1,9 @@
 """What a container may use, and the control files that say so.
 
-    --memory 512m       memory.max 536870912    memory.swap.max the same: Docker's default is as much swap as memory
-    --cpus 1.5          cpu.max "150000 100000"  of every 100 ms, 150 ms of processor
-    --pids-limit 100    pids.max 100
-    --cpuset-cpus 0-1   cpuset.cpus 0-1
+--memory 512m       memory.max 536870912    memory.swap.max the same: Docker's default is as much swap as memory
+--cpus 1.5          cpu.max "150000 100000"  of every 100 ms, 150 ms of processor
+--pids-limit 100    pids.max 100
+--cpuset-cpus 0-1   cpuset.cpus 0-1
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def parse_bytes(flag: str, text: str) -> int:
     except (ValueError, OverflowError):
         amount = -1
     if amount < 0 or not number[:1].isdigit():
-        raise BadInput(f"read {flag} {text}", "not an amount of memory", "write it as Docker does: 512m, 2g, 1073741824")
+        raise BadInput(
+            f"read {flag} {text}", "not an amount of memory", "write it as Docker does: 512m, 2g, 1073741824"
+        )
     if amount < LEAST_MEMORY_BYTES:
         raise BadInput(f"read {flag} {text}", "below 6m no process starts", "give it at least 6m")
     return amount

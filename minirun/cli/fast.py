@@ -23,6 +23,6 @@ def run(args: Sequence[str]) -> int | None:
         return None
     if not rest:
         return None
-    from minirun import engine
+    from minirun.engine import run as verbs
 
-    return engine.run(values, rest[0], rest[1:])
+    return verbs.run(values, rest[0], rest[1:])

@@ -1,7 +1,7 @@
 """The flags of `run` and `create`, once: the fast parser below reads this table, and click gets its options from it.
 
 Importing click takes longer than starting a container. So `run` reads its own flags, by Docker's rules: flags come
-before the image, what follows the image is the command's, short flags can be joined (-it), values can be joined (-eA=b).
+before the image, what follows is the command's; short flags can be joined (-it), and values to them (-eA=b).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Flag:
 
     __slots__ = ("help", "many", "metavar", "name", "short")
 
-    def __init__(self, name: str, short: str, metavar: str, help: str, *, many: bool = False) -> None:
+    def __init__(self, name: str, short: str, metavar: str, help: str, *, many: bool = False) -> None:  # noqa: A002 - click calls it so
         self.name = name
         self.short = short
         self.metavar = metavar

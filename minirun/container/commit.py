@@ -1,7 +1,7 @@
 """commit: what a container wrote becomes a layer, and with the layers below it an image.
 
-    stopped   upper/ ──rename──▶ a layer of the store, and an empty upper/ on top of it: the same time for any size
-    running   upper/ ──copy────▶ a layer of the store; frozen meanwhile, so that the copy is of one moment
+stopped   upper/ ──rename──▶ a layer of the store, and an empty upper/ on top of it: the same time for any size
+running   upper/ ──copy────▶ a layer of the store; frozen meanwhile, so that the copy is of one moment
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def commit(
         box: the container.
         operation: undoes what was done if we do not come to the end.
         tags: names that the image gets.
-        author, message: for the image's history.
+        author: for the image's config and history.
+        message: for its history.
         changes: Dockerfile instructions, as `docker commit -c` takes them.
         pause: whether a running container stands still meanwhile.
 
@@ -109,9 +110,7 @@ def _take(home: Home, box: Record, operation: Operation, parent: Layer, message:
     operation.will("return_upper", directory, home.diff(layer_id), home.layer(layer_id))
     # work/ holds links to files of the upper that had several names; they must not outlive it
     tree.remove(f"{directory}/work")
-    layer = layers.adopt(
-        f"{directory}/upper", parent, layer_id, created_by=_created_by(box), comment=message
-    )
+    layer = layers.adopt(f"{directory}/upper", parent, layer_id, created_by=_created_by(box), comment=message)
     box.stack.append(layer.diff)
     box.committed.append(layer.id)
     create.make_upper(home, box)
@@ -158,6 +157,4 @@ def _copy(home: Home, box: Record, operation: Operation, parent: Layer, message:
     finally:
         if pausing:
             group.thaw(path)
-    return Layers(home).adopt(
-        temporary, parent, records.new_id(), created_by=_created_by(box), comment=message
-    )
+    return Layers(home).adopt(temporary, parent, records.new_id(), created_by=_created_by(box), comment=message)

@@ -8,7 +8,7 @@ import time
 from minirun.container import record as records
 from minirun.container.names import random_name
 from minirun.container.record import Record
-from minirun.errors import BadInput
+from minirun.errors import BadInput, Conflict
 from minirun.journal import Step
 
 TYPE_CHECKING = False
@@ -65,7 +65,9 @@ def describe(
     if not options["cwd"].startswith("/"):
         options["cwd"] = "/" + options["cwd"]
     container_id = records.new_id()
-    options["hostname"] = options["hostname"] or (os.uname().nodename if options["network"] == "host" else container_id[:12])
+    options["hostname"] = options["hostname"] or (
+        os.uname().nodename if options["network"] == "host" else container_id[:12]
+    )
     return Record(
         id=container_id,
         name=name or random_name(),
@@ -104,7 +106,10 @@ def steps(home: Home, record: Record, *, named: bool) -> list[Step]:
             f"mkdir {directory}/upper", lambda: make_upper(home, record), (),
             "the container layer: what is written lands here and nowhere else",
         ),
-        Step(f"mkdir {directory}/work", lambda: os.mkdir(f"{directory}/work", 0o700), (), "overlayfs prepares files here"),
+        Step(
+            f"mkdir {directory}/work", lambda: os.mkdir(f"{directory}/work", 0o700), (),
+            "overlayfs prepares files here",
+        ),
         Step(
             f"symlink {home.name(record.name)}", lambda: _reserve(home, record, named=named),
             ("remove_name", home.name(record.name), record.id), "nobody else can have the name",
@@ -124,14 +129,12 @@ def make_upper(home: Home, record: Record) -> None:
 
 
 def _reserve(home: Home, record: Record, *, named: bool) -> None:
-    from minirun.errors import Conflict
-
-    for attempt in range(100):
-        try:
-            records.reserve_name(home, record.name, record.id)
-            return
-        except Conflict:
-            if named or attempt == 99:
-                raise
-            # the undo on disk names the first choice; releasing a name that is not ours does nothing
-            record.name = f"{random_name()}_{record.id[:6]}"
+    try:
+        records.reserve_name(home, record.name, record.id)
+    except Conflict:
+        if named:
+            raise
+        # The undo on disk names the first choice: should we be killed now, the second stays as a link to nothing, and
+        # whoever wants that name takes it over.
+        record.name = f"{record.name}_{record.id[:8]}"
+        records.reserve_name(home, record.name, record.id)

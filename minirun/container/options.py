@@ -1,6 +1,6 @@
 """What `run` and `create` were asked for: flags are read once, here, and trusted from then on.
 
-    -v SOURCE:TARGET[:ro]      --tmpfs TARGET[:size=64m,mode=1777,…]     -e NAME[=VALUE]     -l KEY[=VALUE]
+-v SOURCE:TARGET[:ro]      --tmpfs TARGET[:size=64m,mode=1777,…]     -e NAME[=VALUE]     -l KEY[=VALUE]
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _VOLUMES = 200  # what the slots of a plan hold
 _NOT_YET = "only bind mounts of the host's files and directories are built in this version"
 # asm/signal.h on x86_64
 SIGNALS = {
-    "HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9, "USR1": 10, "SEGV": 11,
-    "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "STKFLT": 16, "CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20, "TTIN": 21,
-    "TTOU": 22, "URG": 23, "XCPU": 24, "XFSZ": 25, "VTALRM": 26, "PROF": 27, "WINCH": 28, "IO": 29, "PWR": 30, "SYS": 31,
+    "HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9, "USR1": 10,
+    "SEGV": 11, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "STKFLT": 16, "CHLD": 17, "CONT": 18, "STOP": 19,
+    "TSTP": 20, "TTIN": 21, "TTOU": 22, "URG": 23, "XCPU": 24, "XFSZ": 25, "VTALRM": 26, "PROF": 27, "WINCH": 28,
+    "IO": 29, "PWR": 30, "SYS": 31,
 }  # fmt: skip
 
 
@@ -127,7 +128,9 @@ def _absolute(flag: str, path: str | None) -> str | None:
 
 def _hostname(text: str | None) -> str | None:
     if text is not None and (not 0 < len(text.encode()) <= 64 or not text.isprintable() or "/" in text or " " in text):
-        raise BadInput(f"read --hostname {text!r}", "a host name is 1 to 64 bytes, without spaces", "see sethostname(2)")
+        raise BadInput(
+            f"read --hostname {text!r}", "a host name is 1 to 64 bytes, without spaces", "see sethostname(2)"
+        )
     return text
 
 
@@ -163,13 +166,17 @@ def _volume(text: str) -> list[Any]:
     parts = text.split(":")
     if not 2 <= len(parts) <= 3 or not all(parts):
         if len(parts) == 1:
-            raise Unsupported(attempt, f"it names no source, and {_NOT_YET}", "write it as -v /host/path:/container/path")
+            raise Unsupported(
+                attempt, f"it names no source, and {_NOT_YET}", "write it as -v /host/path:/container/path"
+            )
         raise BadInput(attempt, "it is not SOURCE:TARGET or SOURCE:TARGET:OPTIONS")
     source, target = parts[0], parts[1]
     if source.startswith("."):
         source = os.path.abspath(source)
     if not source.startswith("/"):
-        raise Unsupported(attempt, f"{source!r} is a volume's name, and {_NOT_YET}", "write the source as a path, ./x or /x")
+        raise Unsupported(
+            attempt, f"{source!r} is a volume's name, and {_NOT_YET}", "write the source as a path, ./x or /x"
+        )
     read_only = False
     for option in parts[2].split(",") if len(parts) == 3 else ():
         if option not in ("ro", "rw"):
@@ -213,7 +220,9 @@ def _tmpfs(text: str) -> list[Any]:
             flags.add(name)
             flags.discard(_TMPFS_NEGATIONS.get(name, ""))
         else:
-            raise BadInput(attempt, f"{option!r} is no option of a tmpfs", "size=64m, mode=1777, ro, exec … are: tmpfs(5)")
+            raise BadInput(
+                attempt, f"{option!r} is no option of a tmpfs", "size=64m, mode=1777, ro, exec … are: tmpfs(5)"
+            )
     attributes = MOUNT_ATTR_NONE | 0
     for flag in flags:
         attributes = attributes | _TMPFS_FLAGS[flag]

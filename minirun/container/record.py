@@ -1,11 +1,11 @@
 """A container on disk: what it is, and that nobody else has its name.
 
-    containers/<id>/
-    ├── container.json   what it is; written once, `commit` alone adds a layer to it
-    ├── state.json       what became of it (see state.py); absent: it was only created
-    ├── upper/ work/     its writable layer, and overlayfs's own directory
-    └── hostname hosts resolv.conf   what it sees at those paths in /etc
-    names/<name> → ../containers/<id>
+containers/<id>/
+├── container.json   what it is; written once, `commit` alone adds a layer to it
+├── state.json       what became of it (see state.py); absent: it was only created
+├── upper/ work/     its writable layer, and overlayfs's own directory
+└── hostname hosts resolv.conf   what it sees at those paths in /etc
+names/<name> → ../containers/<id>
 """
 
 from __future__ import annotations
@@ -91,12 +91,30 @@ def reserve_name(home: Home, name: str, container_id: str) -> None:
     try:
         os.symlink(f"../containers/{container_id}", home.name(name))
     except FileExistsError:
-        owner = os.path.basename(os.readlink(home.name(name)))
-        raise Conflict(
-            f"name a container {name!r}",
-            f"the name is in use by container {owner[:12]}",
-            f"remove that one, `minirun rm {name}`, or take another name",
-        ) from None
+        if not _take_over(home, name, container_id):
+            owner = os.path.basename(os.readlink(home.name(name)))
+            raise Conflict(
+                f"name a container {name!r}",
+                f"the name is in use by container {owner[:12]}",
+                f"remove that one, `minirun rm {name}`, or take another name",
+            ) from None
+
+
+def _take_over(home: Home, name: str, container_id: str) -> bool:
+    """Take a name whose container is gone: a link to nothing, left by somebody who was killed."""
+    folder = os.open(home.folder("names"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if os.path.exists(home.name(name)):
+            return False
+        os.unlink(home.name(name))
+        os.symlink(f"../containers/{container_id}", home.name(name))
+    except FileExistsError:
+        return False  # somebody was quicker
+    else:
+        return True
+    finally:
+        os.close(folder)
 
 
 def release_name(link: str, container_id: str) -> None:
@@ -152,7 +170,9 @@ def read(home: Home, container_id: str) -> Record:
         raise _unknown(container_id) from None
     except (ValueError, KeyError, TypeError) as error:
         raise MinirunError(
-            f"read container {container_id[:12]}", f"{path} is damaged: {error}", f"remove it: `rm -r {home.container(container_id)}`"
+            f"read container {container_id[:12]}",
+            f"{path} is damaged: {error}",
+            f"remove it: `rm -r {home.container(container_id)}`",
         ) from error
 
 

@@ -7,12 +7,12 @@ import os
 from minirun.cgroup import group, hierarchy
 from minirun.cgroup.limits import Limits
 from minirun.container import etc
-from minirun.errors import CommandNotExecutable, CommandNotFound, MinirunError
+from minirun.errors import MinirunError, Unsupported
 from minirun.journal import KEEP_WHILE_ALIVE, Step
 from minirun.kernel.call import Call
 from minirun.launch import machine
 from minirun.launch import plan as plans
-from minirun.launch.refusal import refusal
+from minirun.launch.refusal import not_executed, refusal
 from minirun.launch.spec import Spec
 from minirun.rootfs.overlay import Overlay, lacks_lowerdir_plus
 from minirun.rootfs.volumes import Tmpfs, Volume
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from minirun.home import Home
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-STUB = f"{os.path.dirname(machine.__file__)}/stub"
+_STUB = f"{os.path.dirname(machine.__file__)}/stub"
+
+
+def stub() -> str:
+    """The path of the program that becomes the command, or empty where none was compiled."""
+    return _STUB if os.path.exists(_STUB) else ""
 
 
 def steps(home: Home, record: Record) -> list[Step]:
@@ -42,7 +47,10 @@ def steps(home: Home, record: Record) -> list[Step]:
             lambda: etc.write(directory, options["hostname"], options["network"]), (),
             "files of /etc that are the container's own",
         ),
-        Step(f"mkdir {path}", lambda: group.create(path, limits), ("remove_cgroup", path), "its processes, counted and killable as one"),
+        Step(
+            f"mkdir {path}", lambda: group.create(path, limits), ("remove_cgroup", path),
+            "its processes, counted and killable as one",
+        ),
         *(
             Step(f"write {path}/{name} {text}", lambda: None, (), "written with the cgroup, before the command starts")
             for name, text in limits.files().items()
@@ -69,8 +77,12 @@ def specify(home: Home, record: Record, *, stdin: bool, status: int, terminal: T
     """
     options = record.options
     directory = home.container(record.id)
-    stack = [*(home.diff(name) for name in record.stack), f"{directory}/upper"]
+    stack = [home.diff(name) for name in record.stack]
+    if os.path.isdir(upper := f"{directory}/upper"):
+        stack.append(upper)
     who = user.find(options["user"], stack)
+    if options["init"] and not stub():
+        raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
     env = options["env"]
     names = {text.partition("=")[0] for text in env}
     defaults = [PATH, f"HOSTNAME={options['hostname']}", *(["TERM=xterm"] if terminal else []), f"HOME={who.home}"]
@@ -100,7 +112,7 @@ def specify(home: Home, record: Record, *, stdin: bool, status: int, terminal: T
         argv=options["argv"],
         env=[*(text for text in defaults if text.partition("=")[0] not in names), *env],
         init=options["init"],
-        stub=STUB,
+        stub=stub(),
         status=status,
     )
 
@@ -162,9 +174,10 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
             os.close(cgroup)
             os.close(status)
         # empty once the stub has become the command: the pipe is closed by its exec
-        if error := int.from_bytes(os.read(report, 4), "little"):
+        error = int.from_bytes(os.read(report, 4), "little")
+        if error:
             os.waitpid(process.pid, 0)
-            raise _not_executed(spec.argv[0], error)
+            raise not_executed(spec.argv[0], error)  # noqa: TRY301 - the terminal is closed for every failure alike
     except BaseException:
         if terminal:
             terminal.close()
@@ -189,9 +202,7 @@ def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> ma
         raise MinirunError("make a process in new namespaces", error, "run as root; see `minirun info`") from None
 
 
-def _timed(
-    plan: Sequence[Call], flags: int, cgroup: int, trace: list[tuple[str, float]] | None
-) -> machine.Process:
+def _timed(plan: Sequence[Call], flags: int, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:
     if trace is None:
         return machine.spawn(plan, flags, cgroup)
     from struct import unpack
@@ -201,18 +212,10 @@ def _timed(
     begun = clock_gettime_ns(1)  # CLOCK_MONOTONIC, as the machine reads it
     process = machine.spawn(plan, flags, cgroup, times)
     readings = list(unpack(f"<{len(plan) + 1}q", times))
+    if not readings[0]:  # by ctypes, the child's readings are the child's
+        trace.append((f"clone3 and {len(plan)} calls", (clock_gettime_ns(1) - begun) / 1e3))
+        return process
     readings[-1] = clock_gettime_ns(1)  # the exec does not return to read the clock
     trace.append((f"clone3 into {len(plan)} calls", (readings[0] - begun) / 1e3))
     trace += [(repr(call), (readings[i + 1] - readings[i]) / 1e3) for i, call in enumerate(plan)]
     return process
-
-
-def _not_executed(command: str, error: int) -> MinirunError:
-    from errno import ENOENT, ENOTDIR
-
-    reason = OSError(error, os.strerror(error))
-    if error not in (ENOENT, ENOTDIR):
-        return CommandNotExecutable(f"execute {command!r} in the container", reason, "is it a program of this processor, mode +x?")
-    if "/" in command:
-        return CommandNotFound(f"execute {command!r} in the container", reason, "the image has no such file, or not its interpreter")
-    return CommandNotFound(f"execute {command!r} in the container", "executable file not found in $PATH", "give its whole path, or another command")

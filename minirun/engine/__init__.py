@@ -17,7 +17,9 @@ def open_home() -> Home:
     """
     if os.geteuid() != 0:
         raise Unsupported(
-            "use containers", "you are not root, and rootless containers are not built in this version", "run it with sudo"
+            "use containers",
+            "you are not root, and rootless containers are not built in this version",
+            "run it with sudo",
         )
     home = Home.of_environment()
     try:

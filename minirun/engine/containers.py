@@ -98,7 +98,8 @@ def commit(
     Args:
         name: the container.
         image_name: what to call the image; None leaves it without a name.
-        author, message: for its history.
+        author: for its config and history.
+        message: for its history.
         changes: Dockerfile instructions.
         pause: whether a running container stands still meanwhile.
 

@@ -38,6 +38,7 @@ def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> in
     """
     if flags.get("detach"):
         raise Unsupported("run it detached", "detached containers are not built in this version", "run it without -d")
+    _protect_interpreter()
     home = open_home()
     if flags.get("dry-run"):
         return _dry_run(home, flags, image_name, command)
@@ -66,6 +67,7 @@ def start_attached(name: str, *, stdin: bool) -> int:
     Raises:
         NotFound, Conflict: there is no such container, or it runs.
     """
+    _protect_interpreter()
     home = open_home()
     box = records.find(home, name)
     lock = records.hold(home, box)
@@ -97,6 +99,13 @@ def _run(
         state.exited(home, box, now, code)
     operation.undo()
     return code
+
+
+def _protect_interpreter() -> None:
+    if not start.stub():
+        from minirun.launch import unwritable
+
+        unwritable.ensure()
 
 
 def create(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
-    Argument = int | str | bytes | "Slot" | "Vector" | "Struct"
+    Argument: TypeAlias = int | str | bytes | "Slot" | "Vector" | "Struct"
 
 SLOTS = 240  # how many results a plan can hold; launch/_plan.c has the same number
 

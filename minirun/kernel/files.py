@@ -27,6 +27,7 @@ def replace(path: str, data: bytes, *, durable: bool = True, mode: int = 0o600) 
 
     Args:
         path: the file; its directory must be there.
+        data: all of its new contents.
         durable: survive a power cut too (fsync of file and directory, milliseconds on a disk). Without it the file
             may be empty or absent after one, which suits what does not outlive its container.
         mode: permissions of the new file.

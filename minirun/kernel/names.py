@@ -1,4 +1,4 @@
-"""Numbers of the kernel's headers, each remembering its name, so that a plan can be printed as a man page would say it."""
+"""Numbers of the kernel's headers, each with its name, so that a plan prints as a man page would say it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from minirun.kernel.names import SYSCALLS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from typing import Any
 
     from minirun.kernel.call import Argument, Call
 
@@ -55,11 +55,9 @@ class Encoded:
                     kinds[index], values[index] = 1, place
                 else:
                     kinds[index], values[index] = 1, self._structure(arg)
-            tolerate = call.tolerate + (0, 0)
+            tolerate = (*call.tolerate, 0, 0)
             save = call.save.index + 1 if call.save else 0
-            parts.append(
-                _CALL.pack(SYSCALLS[call.name], save, call.skip, tolerate[0], tolerate[1], *kinds, *values)
-            )
+            parts.append(_CALL.pack(SYSCALLS[call.name], save, call.skip, tolerate[0], tolerate[1], *kinds, *values))
         self.calls = b"".join(parts)
 
     def _put(self, data: bytes) -> int:
@@ -159,16 +157,18 @@ def spawn(plan: Sequence[Call], clone_flags: int, cgroup: int, times: bytearray 
 
 def compiled() -> bool:
     """Whether the C extension is there."""
-    return _machine().__name__.endswith("._plan")
+    return bool(_machine().__name__.endswith("._plan"))
 
 
 def _offsets(encoded: Encoded) -> bytes:
     return pack(f"<{len(encoded.relocations)}I", *encoded.relocations)
 
 
-def _machine() -> ModuleType:
+def _machine() -> Any:
     try:
-        from minirun.launch import _plan as machine
+        from minirun.launch import _plan  # type: ignore[attr-defined] - compiled at set-up
     except ImportError:
-        from minirun.launch import fallback as machine
-    return machine
+        from minirun.launch import fallback
+
+        return fallback
+    return _plan

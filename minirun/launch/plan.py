@@ -13,7 +13,7 @@ The order is the security of it; each step says what binds it to its place.
 
 from __future__ import annotations
 
-from errno import EDQUOT, ENOSYS
+from errno import EACCES, EDQUOT, ENOENT, ENOSYS
 from struct import pack
 
 from minirun.kernel.call import Call, Struct, Vector
@@ -77,8 +77,10 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     yield Call("unshare", CLONE_NEWCGROUP, why="its own cgroup is the root it sees")
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
     yield from volumes.take([*spec.files, *spec.volumes])
-    yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
-    yield attach.allow(STUB, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, why="no /proc/PID/exe is writable (CVE-2019-5736)")
+    if spec.stub:
+        yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
+        attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
+        yield attach.allow(STUB, attributes, why="no /proc/PID/exe is writable (CVE-2019-5736)")
     mount = overlay.mount_by_options if by_options else overlay.mount
     yield from mount(spec.overlay, spec.attach_point)
     yield Call("fchdir", ROOT)
@@ -113,7 +115,9 @@ def _process(spec: Spec) -> Iterator[Call]:
         yield Call("dup3", SCRATCH, 0, 0)
     yield from attach.working_directory(spec.cwd)
     # a full quota or a kernel without keyrings leaves nothing to see either
-    yield Call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight")
+    yield Call(
+        "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight"
+    )
     yield from capabilities.bound(spec.capabilities)
     yield from _become(spec.user)
     yield from capabilities.limit(0 if spec.user.uid else spec.capabilities)
@@ -132,7 +136,22 @@ def _command(spec: Spec) -> Iterator[Call]:
         yield Call("rt_sigaction", signal, default, 0, 8, why="as a fresh process has it" if signal == 1 else "")
     yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
     yield Call("umask", 0o022)
-    yield Call("close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, why="no descriptor of the host's goes in (CVE-2024-21626)")
+    yield Call(
+        "close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, why="no descriptor of the host's goes in (CVE-2024-21626)"
+    )
+    if not spec.stub:
+        yield from _command_by_itself(spec)
+        return
     yield Call("fcntl", spec.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
     argv = Vector(["init" if spec.init else "exec", str(spec.status), *spec.argv])
     yield Call("execveat", STUB, "", argv, Vector(spec.env), AT_EMPTY_PATH, why="become the command")
+
+
+def _command_by_itself(spec: Spec) -> Iterator[Call]:
+    """What the stub does, where no compiler made one: the search in PATH, one execve a place."""
+    name, argv, env = spec.argv[0], Vector(spec.argv), Vector(spec.env)
+    path = next((text[5:] for text in spec.env if text.startswith("PATH=")), "")
+    files = [name] if "/" in name else [f"{folder}/{name}" for folder in path.split(":") if folder]
+    for file in files[:-1]:
+        yield Call("execve", file, argv, env, tolerate=(ENOENT, EACCES))
+    yield Call("execve", files[-1] if files else name, argv, env, why="become the command")

@@ -31,7 +31,7 @@ class Spec:
         argv: the command and its arguments.
         env: ``NAME=value``.
         init: whether a reaper is PID 1 and the command its child.
-        stub: path of the program that becomes the command.
+        stub: path of the program that becomes the command; empty where none was compiled.
         status: write end of a pipe that takes the errno if the command cannot be executed.
     """
 

@@ -104,9 +104,7 @@ def attach_at_target(*, mount: Slot = MOUNT, keep: bool = False, why: str) -> It
 
 def if_there(path: str, calls: Sequence[Call], *, why: str) -> Iterator[Call]:
     """Open *path* as TARGET and make *calls*; if there is no such path, do nothing."""
-    yield Call(
-        "openat", AT_FDCWD, path, O_PATH | O_CLOEXEC, 0, save=TARGET, why=why, tolerate=GONE, skip=len(calls)
-    )
+    yield Call("openat", AT_FDCWD, path, O_PATH | O_CLOEXEC, 0, save=TARGET, why=why, tolerate=GONE, skip=len(calls))
     yield from calls
 
 

@@ -19,7 +19,6 @@ from minirun.kernel.call import Call
 from minirun.kernel.names import (
     AT_FDCWD,
     MOUNT_ATTR_NODEV,
-
     MOUNT_ATTR_RDONLY,
     MS_NODEV,
     O_CLOEXEC,

@@ -64,7 +64,9 @@ def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
             devpts that nobody of ours holds.
     """
     options = (("mode", "755"), ("size", str(DEV_BYTES)))
-    yield from filesystem("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, save=DEV, why="a /dev of its own")
+    yield from filesystem(
+        "tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, save=DEV, why="a /dev of its own"
+    )
     yield from attach_at_real_directory("/dev", mount=DEV, keep=True, why="over whatever the image has there")
     for name, major, minor in DEVICES:
         yield Call("mknodat", DEV, name, S_IFCHR | 0o666, major << 8 | minor, why=f"/dev/{name}")
@@ -81,7 +83,9 @@ def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
 def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
     yield Call("mkdirat", DEV, "pts", 0o755)
     if terminal is None:
-        yield from filesystem("devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
+        yield from filesystem(
+            "devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own"
+        )
         yield from attach("pts", at=DEV)
         return
     devpts, slave = terminal

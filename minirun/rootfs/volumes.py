@@ -90,12 +90,11 @@ def memory(filesystems: Sequence[Tmpfs]) -> Iterator[Call]:
 
 def make_target(path: str, *, directory: bool) -> Iterator[Call]:
     """Make *path* in the container, and what leads to it, where it is missing."""
-    parts = [part for part in path.split("/") if part]
-    if not directory:
-        name = parts.pop()
+    folders = [part for part in path.split("/") if part]
+    files = [] if directory else [folders.pop()]
     below = ""
-    for part in parts:
+    for part in folders:
         below = f"{below}/{part}"
         yield Call("mkdirat", AT_FDCWD, below, 0o755, tolerate=(EEXIST,), why="a mount point")
-    if not directory:
+    for name in files:
         yield Call("mknodat", AT_FDCWD, f"{below}/{name}", S_IFREG | 0o644, 0, tolerate=(EEXIST,), why="a mount point")

@@ -65,11 +65,13 @@ def find(text: str, stack: Sequence[str]) -> User:
 def _user(user: str, rows: list[list[str]], text: str) -> tuple[str, int, int, str]:
     number = _number(user, text)
     for row in rows:
-        if row[0] == user or (number is not None and row[2] == str(number)):
-            if _is_id(row[2]) and _is_id(row[3]):
-                return row[0], int(row[2]), int(row[3]), row[5] or "/"
+        known = row[0] == user or (number is not None and row[2] == str(number))
+        if known and _is_id(row[2]) and _is_id(row[3]):
+            return row[0], int(row[2]), int(row[3]), row[5] or "/"
     if number is None:
-        raise BadInput(f"run as {text!r}", f"the image has no user {user!r} in its /etc/passwd", "give a number: -u 1000")
+        raise BadInput(
+            f"run as {text!r}", f"the image has no user {user!r} in its /etc/passwd", "give a number: -u 1000"
+        )
     return "", number, 0, "/"
 
 
@@ -80,7 +82,9 @@ def _group(group: str, rows: list[list[str]], text: str) -> int:
     for row in rows:
         if row[0] == group and _is_id(row[2]):
             return int(row[2])
-    raise BadInput(f"run as {text!r}", f"the image has no group {group!r} in its /etc/group", "give a number: -u 1000:1000")
+    raise BadInput(
+        f"run as {text!r}", f"the image has no group {group!r} in its /etc/group", "give a number: -u 1000:1000"
+    )
 
 
 def _number(name: str, text: str) -> int | None:

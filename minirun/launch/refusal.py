@@ -1,0 +1,67 @@
+"""A call of a plan failed: what that means to the user, and what to do about it."""
+
+from __future__ import annotations
+
+from errno import EACCES, EBUSY, EINVAL, ELOOP, EMFILE, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS, ESTALE
+from os import strerror
+
+from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound, MinirunError, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.launch.machine import CallFailed
+    from minirun.launch.spec import Spec
+
+REMEDIES = {
+    EPERM: "run as root, with CAP_SYS_ADMIN; a sandbox around minirun may forbid it",
+    EACCES: "run as root, with CAP_SYS_ADMIN; a sandbox around minirun may forbid it",
+    EMFILE: "raise the limit on open files: `ulimit -n 1024`",
+    ENOMEM: "free memory, or raise the limit of the cgroup that minirun runs in",
+    ENOSPC: "free space: `minirun gc`; or raise /proc/sys/fs/mount-max and user.max_*_namespaces",
+}
+OVERLAY_REMEDIES = {
+    ENODEV: "load the module: `modprobe overlay`",
+    EINVAL: "upper and work must be on one file system which is not itself an overlay; `dmesg | tail` has the reason",
+    EBUSY: "the container layer is mounted already: is the container running?",
+    ESTALE: "the layers were moved to another file system: export the container and import it",
+    ENOENT: "a layer is missing from the store: remove the image and import it again",
+}
+
+
+def refusal(spec: Spec, failure: CallFailed) -> MinirunError:
+    """Tell *failure* with the attempt it was part of."""
+    call, error = failure.call, failure.errno or 0
+    if call.name == "execve":
+        return not_executed(spec.argv[0], error)
+    paths = [arg for arg in call.args if isinstance(arg, str)]
+    if call.why.startswith("stack "):
+        remedy = OVERLAY_REMEDIES.get(error) or REMEDIES.get(error, "")
+        return MinirunError(f"mount the overlay of {len(spec.overlay.lower)} layers", str(failure), remedy)
+    if call.name == "openat2" and paths and paths[0] in ("/dev", "/sys", "/proc") and error in (ELOOP, ENOTDIR, ENOENT):
+        return BadInput(
+            f"mount {paths[0]}",
+            f"{paths[0]} of the image is not a real directory: {describe(OSError(error, failure.strerror))}",
+            "such an image could make the host write where it likes; mend the image",
+        )  # fmt: skip
+    if call.name == "openat2" and paths and paths[0] == spec.cwd:
+        return BadInput(
+            f"enter the working directory {spec.cwd}", describe(OSError(error, failure.strerror)),
+            "it must be a directory of the container, and not a descriptor below /proc",
+        )  # fmt: skip
+    if call.why == "a mount point" or (call.name == "move_mount" and error in (ENOENT, ENOTDIR, EROFS)):
+        return BadInput(
+            f"attach at {paths[-1] if paths else '?'}", str(failure), "choose another place in the container"
+        )
+    attempt = f"start the container ({call.why})" if call.why else "start the container"
+    return MinirunError(attempt, str(failure), REMEDIES.get(error, ""))
+
+
+def not_executed(command: str, error: int) -> MinirunError:
+    """Tell why the kernel did not execute *command*, with Docker's exit code for it."""
+    attempt = f"execute {command!r} in the container"
+    reason = OSError(error, strerror(error))
+    if error not in (ENOENT, ENOTDIR):
+        return CommandNotExecutable(attempt, reason, "is it a program for this processor, with mode +x?")
+    if "/" in command:
+        return CommandNotFound(attempt, reason, "the image has no such file, or not the interpreter that it names")
+    return CommandNotFound(attempt, "executable file not found in $PATH", "give its whole path, or another command")
