@@ -45,7 +45,7 @@ show "minirun run --name demo $LAYERS/ sh -c 'echo happy > /happiness.txt; grep 
 
 tell "The container has ended. Its file is in its own layer, and nowhere else: not in the image's, not on the host."
 show "find $MINIRUN_ROOT -name happiness.txt"
-show "cat /happiness.txt || true"
+show "cat /happiness.txt" 2>&1 || true
 
 tell "What did it change, compared with its image?"
 show "minirun diff demo"
