@@ -34,7 +34,7 @@ class _Context:
     memo: dict[str, str] = {}
 
 
-_scan = make_scanner(_Context)  # type: ignore[arg-type] - any object with these attributes does
+_scan = make_scanner(_Context)  # type: ignore[arg-type]  # any object with these attributes does
 
 
 def _refuse(value: object) -> Any:

@@ -166,7 +166,7 @@ def _offsets(encoded: Encoded) -> bytes:
 
 def _machine() -> Any:
     try:
-        from minirun.launch import _plan  # type: ignore[attr-defined] - compiled at set-up
+        from minirun.launch import _plan  # type: ignore[attr-defined]  # compiled at set-up
     except ImportError:
         from minirun.launch import fallback
 
