@@ -12,7 +12,7 @@ some write symlinks ../<id>/layer.tar to layers that repeat. Folder opens them i
 from __future__ import annotations
 
 from minirun.errors import BadInput, BadLayer
-from minirun.image import config as image_config
+from minirun.image import foreign
 from minirun.image.folder import CONFIG_BYTES
 from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
 from minirun.image.reference import is_id
@@ -56,7 +56,7 @@ def _read_manifest(folder: Folder) -> Manifest:
     if not isinstance(name, str):
         raise BadLayer(f"read 'manifest.json' in {folder.path}", "Config is no path", _DAMAGED)
     exact = _read_config(folder, name)
-    config = image_config.read(folder.parse(name, exact), f"{folder.path}/{name}")
+    config = foreign.read(folder.parse(name, exact), f"{folder.path}/{name}")
     if len(config.diff_ids) != len(layers):
         reason = f"its manifest has {len(layers)} layers and its config {len(config.diff_ids)}"
         raise BadLayer(f"use {folder.path} as an image", reason, _DAMAGED)
@@ -117,7 +117,7 @@ def _read_legacy(folder: Folder) -> Manifest:
             raise BadLayer(f"use {folder.path} as an image", reason, _DAMAGED)
         layer = chain[-1].get("parent")
     raw = {key: value for key, value in chain[0].items() if key in _KEPT}
-    config = image_config.read({**image_config.empty(), **raw}, f"{folder.path}/{top}/json")
+    config = foreign.read({**foreign.empty(), **raw}, f"{folder.path}/{top}/json")
     parts = [
         Part(f"{entry['id']}/layer.tar", created=_text(entry.get("created")), created_by=_command(entry))
         for entry in reversed(chain)

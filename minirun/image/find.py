@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 
 from minirun.errors import BadInput, NotFound
-from minirun.image import sources
-from minirun.image.store import Images
+from minirun.image import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.home import Home
-    from minirun.image.store import Image
+    from minirun.image.record import Image
     from minirun.layer.unpack import Progress
 
 _REMEDY = """\
@@ -46,25 +45,32 @@ def find(home: Home, text: str, *, progress: Progress | None = None, lock: int |
         BadInput: it can be no name, and is no directory that holds an image.
         MinirunError: the directory could not be read, or the store not be written.
     """
-    images = Images(home)
     if is_path(text):
-        return _of_directory(images, text, progress, lock)
+        return _of_directory(home, text, progress, lock)
+    image = record.by_name(home, text)
+    if image is not None:
+        return image
+    # not on the way of every run: another spelling of a name, an id, a directory
+    from minirun.image.store import Images
+
     try:
-        return images.get(text)
+        return Images(home).get(text)
     except NotFound as error:
         if not os.path.isdir(text):
             raise NotFound(error.attempt, error.reason, _REMEDY) from None
     except BadInput:
         if not os.path.isdir(text):
             raise
-    return _of_directory(images, text, progress, lock)
+    return _of_directory(home, text, progress, lock)
 
 
-def _of_directory(images: Images, path: str, progress: Progress | None, lock: int | None) -> Image:
-    image_id = sources.recall(images.home, path)
+def _of_directory(home: Home, path: str, progress: Progress | None, lock: int | None) -> Image:
+    from minirun.image import sources
+
+    image_id = sources.recall(home, path)
     if image_id is not None:
         try:
-            return images.get(image_id)
+            return record.read(home.image(image_id), image_id)
         except NotFound:
             pass  # it was removed; the directory is still there
     if not os.path.isdir(path):
@@ -74,4 +80,4 @@ def _of_directory(images: Images, path: str, progress: Progress | None, lock: in
         raise NotFound(f"use {path} as an image", "there is no such directory", _REMEDY)
     from minirun.image import source
 
-    return source.load(images.home, path, progress=progress, lock=lock)
+    return source.load(home, path, progress=progress, lock=lock)

@@ -16,7 +16,8 @@ from __future__ import annotations
 import stat
 
 from minirun.errors import BadLayer
-from minirun.image import config as image_config
+from minirun.image import foreign
+from minirun.image.config import Config
 from minirun.image.folder import CONFIG_BYTES
 from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
 
@@ -71,7 +72,7 @@ def read_layers(folder: Folder) -> Manifest:
 
 def read_root(folder: Folder) -> Manifest:
     """Take the root file system *folder* as one layer."""
-    return Manifest(image_config.Config(image_config.empty()), [Part(".", is_tree=True)])
+    return Manifest(Config(foreign.empty()), [Part(".", is_tree=True)])
 
 
 def _part(folder: Folder, name: str) -> tuple[Part, str]:
@@ -90,10 +91,10 @@ def _part(folder: Folder, name: str) -> tuple[Part, str]:
 
 
 def _manifest(folder: Folder, parts: list[Part]) -> Manifest:
-    config = image_config.Config(image_config.empty())
+    config = Config(foreign.empty())
     if folder.kind(CONFIG):
         document = folder.read_json(CONFIG, CONFIG_BYTES)
-        config = image_config.read(document, f"{folder.path}/{CONFIG}")
+        config = foreign.read(document, f"{folder.path}/{CONFIG}")
     describe_layers(config, parts)
     return Manifest(config, parts)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from minirun.errors import BadInput, BadLayer, Unsupported
-from minirun.image import config as image_config
+from minirun.image import foreign
 from minirun.image.folder import CONFIG_BYTES, MANIFEST_BYTES
 from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
 from minirun.image.reference import is_digest
@@ -57,7 +57,7 @@ def read(folder: Folder) -> Manifest:
 def _choose(folder: Folder, found: list[dict[str, Any]]) -> dict[str, Any]:
     different = {descriptor["digest"]: descriptor for descriptor in reversed(found)}
     if len(different) > 1:
-        here = {"os": "linux", "architecture": image_config.architecture()}
+        here = {"os": "linux", "architecture": foreign.architecture()}
         different = {
             digest: descriptor
             for digest, descriptor in different.items()
@@ -68,7 +68,7 @@ def _choose(folder: Folder, found: list[dict[str, Any]]) -> dict[str, Any]:
     attempt = f"use {folder.path} as an image"
     if not different:
         reason = f"none of its {len(found)} images is for this host" if found else "its index.json names no image"
-        raise BadInput(attempt, reason, f"this host runs linux/{image_config.architecture()}")
+        raise BadInput(attempt, reason, f"this host runs linux/{foreign.architecture()}")
     names = sorted(_called(descriptor) for descriptor in different.values())
     raise BadInput(attempt, f"it holds {len(names)} images: {', '.join(names[:20])}",
                    f"copy one to a layout of its own: `skopeo copy oci:{folder.path}:NAME oci:OTHER`")  # fmt: skip
@@ -116,7 +116,7 @@ def _read_image(folder: Folder, descriptor: dict[str, Any]) -> Manifest:
         reason = f"it holds {str(described['mediaType'])[:80]!r}, which is no container's image"
         raise BadInput(f"use {folder.path} as an image", reason, f"an image's config is of type {_CONFIGS[0]}")
     config_name, exact = _blob(folder, described, CONFIG_BYTES)
-    config = image_config.read(folder.parse(config_name, exact), f"{folder.path}/{config_name}")
+    config = foreign.read(folder.parse(config_name, exact), f"{folder.path}/{config_name}")
     if len(config.diff_ids) != len(layers):
         reason = f"its manifest has {len(layers)} layers and its config {len(config.diff_ids)}"
         raise BadLayer(f"use {folder.path} as an image", reason, _DAMAGED)

@@ -14,8 +14,8 @@ import os
 import stat
 
 from minirun.errors import BadInput, BadLayer, MinirunError
-from minirun.image import config as image_config
-from minirun.image import history, sources
+from minirun.image import foreign, history, sources
+from minirun.image.config import Config
 from minirun.image.folder import Folder
 from minirun.image.manifest import Manifest, Part
 from minirun.image.recognition import recognise
@@ -83,7 +83,7 @@ def load(
     wanted = wanted or Wanted()
     if not os.path.isdir(path):
         with _open_file(path) as folder:
-            manifest = Manifest(image_config.Config(image_config.empty()), [Part(os.path.basename(folder.path))])
+            manifest = Manifest(Config(foreign.empty()), [Part(os.path.basename(folder.path))])
             folder.path = os.path.dirname(folder.path)
             return _store(home, folder, manifest, wanted, progress, lock)
     with Folder(path) as folder:
@@ -105,7 +105,7 @@ def load_stream(
     lock: int | None = None,
 ) -> Image:  # fmt: skip
     """Make an image of the tar of a root file system that *descriptor*, a pipe perhaps, gives; else as `load`."""
-    manifest = Manifest(image_config.Config(image_config.empty()), [Part("-")])
+    manifest = Manifest(Config(foreign.empty()), [Part("-")])
     return _store(home, descriptor, manifest, wanted or Wanted(), progress, lock)
 
 
@@ -209,7 +209,7 @@ def _add_part(
 
 
 def _compose(
-    folder: Folder | int, manifest: Manifest, config: image_config.Config, chain: Sequence[Layer], wanted: Wanted,
+    folder: Folder | int, manifest: Manifest, config: Config, chain: Sequence[Layer], wanted: Wanted,
 ) -> Image:  # fmt: skip
     raw = dict(config.raw)
     if not manifest.exact:
@@ -224,4 +224,4 @@ def _compose(
         told[-1]["comment"] = wanted.comment
         raw["history"] = told
     source = "" if isinstance(folder, int) else folder.path
-    return Image(image_config.Config(raw), [layer.id for layer in chain], source=source, digest=manifest.digest)
+    return Image(Config(raw), [layer.id for layer in chain], source=source, digest=manifest.digest)

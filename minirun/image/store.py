@@ -18,14 +18,13 @@ from __future__ import annotations
 import os
 
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
-from minirun.image.config import Config
+from minirun.image.record import Image, not_found, read
 from minirun.image.reference import is_hex, is_id, of_file_name, parse
 from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
+    from collections.abc import Iterable
 
     from minirun.home import Home
     from minirun.image.reference import Reference
@@ -34,56 +33,9 @@ if TYPE_CHECKING:
     Listing = list[tuple["Image", list[str]]]
     Ids = list[str]
 
+__all__ = ["Image", "Images"]
+
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
-
-
-class Image:
-    """An image, in the store or about to be put there.
-
-    Attributes:
-        id: 64 hexadecimal digits; empty for `Images.put` to give one.
-        config: what it says about processes.
-        layers: ids of its layers, bottom to top.
-        created: RFC 3339, or empty.
-        size: bytes of data in all its layers, shared or not.
-        source: the path it was first made from, or empty.
-        digest: of the OCI manifest it came with, or empty.
-        stack: names below diffs/ as an overlay takes them, bottom to top; `Images.put` finds them.
-        mounts: the one of *stack* that holds mount points which the image lacks, or empty.
-    """
-
-    __slots__ = ("config", "created", "digest", "id", "layers", "mounts", "size", "source", "stack")
-
-    def __init__(
-        self, config: Config, layers: Sequence[str], *, id: str = "", created: str = "", size: int = 0,  # noqa: A002
-        source: str = "", digest: str = "", stack: Sequence[str] = (), mounts: str = "",
-    ) -> None:  # fmt: skip
-        self.id = id
-        self.config = config
-        self.layers = layers
-        self.created = created or config.created
-        self.size = size
-        self.source = source
-        self.digest = digest
-        self.stack = stack
-        self.mounts = mounts
-
-    @property
-    def short_id(self) -> str:
-        """The first twelve digits, as Docker shows them."""
-        return self.id[:12]
-
-    def paths(self, home: Home) -> list[str]:
-        """The directories of *stack*, absolute."""
-        return [home.diff(name) for name in self.stack]
-
-    def record(self) -> dict[str, Any]:
-        """What is written to disk."""
-        return {
-            "id": self.id, "created": self.created, "config": self.config.raw, "layers": list(self.layers),
-            "stack": list(self.stack), "mounts": self.mounts, "size": self.size, "source": self.source,
-            "digest": self.digest,
-        }  # fmt: skip
 
 
 class Images:
@@ -107,20 +59,20 @@ class Images:
         if isinstance(text, str):
             digits = text.removeprefix("sha256:")
             if is_id(digits):
-                return self._read(self.home.image(digits), text)
+                return read(self.home.image(digits), text)
             if digits is not text and is_hex(digits):
-                return self._read(self.home.image(self._complete(digits, text)), text)
+                return read(self.home.image(self._complete(digits, text)), text)
             reference = parse(text)
         else:
             reference, digits, text = text, "", text.familiar
         if reference.digest:
             return self._by_digest(reference)
         try:
-            return self._read(f"{self.home.root}/tags/{reference.file_name}", text)
+            return read(f"{self.home.root}/tags/{reference.file_name}", text)
         except NotFound:
             if not is_hex(digits):
                 raise
-        return self._read(self.home.image(self._complete(digits, text)), text)
+        return read(self.home.image(self._complete(digits, text)), text)
 
     def put(self, image: Image, tags: Iterable[Reference] = (), *, exact: bytes = b"") -> Image:
         """Store *image*, whose layers are stored, and let *tags* point to it.
@@ -172,7 +124,7 @@ class Images:
         try:
             os.unlink(f"{self.home.folder('tags')}/{reference.file_name}")
         except FileNotFoundError:
-            raise _not_found(reference.familiar) from None
+            raise not_found(reference.familiar) from None
         except OSError as error:
             raise MinirunError(f"take the name {reference.familiar} from its image", error, "") from None
 
@@ -200,7 +152,7 @@ class Images:
         found = []
         for image_id in self.ids():
             try:
-                image = self._read(self.home.image(image_id), image_id)
+                image = read(self.home.image(image_id), image_id)
             except NotFound:
                 continue  # removed meanwhile
             found.append((image, tags.get(image_id, [])))
@@ -230,22 +182,10 @@ class Images:
         except FileNotFoundError:
             return jsonfile.dumps(image.config.raw).encode()
 
-    def _read(self, path: str, text: str) -> Image:
-        try:
-            record = jsonfile.read(path, 64 << 20)
-            return Image(Config(record.pop("config")), record.pop("layers"), **record)
-        except FileNotFoundError:
-            raise _not_found(text) from None
-        except OSError as error:
-            raise MinirunError(f"read image {text}", error, "") from None
-        except (ValueError, KeyError, TypeError):
-            raise MinirunError(f"read image {text}", f"its record {path} is damaged", "remove that file, and make the "
-                               "image again from its source") from None  # fmt: skip
-
     def _complete(self, digits: str, text: str) -> str:
         found = [image_id for image_id in self.ids() if image_id.startswith(digits)]
         if not found:
-            raise _not_found(text)
+            raise not_found(text)
         if len(found) > 1:
             short = ", ".join(image_id[:12] for image_id in sorted(found)[:10])
             raise Conflict(f"find image {text}", f"{len(found)} ids begin so: {short}", "give more of its digits")
@@ -253,14 +193,8 @@ class Images:
 
     def _by_digest(self, reference: Reference) -> Image:
         if os.path.exists(path := self.home.image(reference.digest[7:])):
-            return self._read(path, reference.familiar)
+            return read(path, reference.familiar)
         for image, _ in self.list():
             if image.digest == reference.digest:
                 return image
-        raise _not_found(reference.familiar)
-
-
-def _not_found(text: str) -> NotFound:
-    return NotFound(
-        f"find image {text}", "no image of that name or id is stored", "`minirun images` lists those that are"
-    )
+        raise not_found(reference.familiar)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from minirun.errors import BadInput, BadLayer
-from minirun.image.config import Config, read
+from minirun.image.config import Config
+from minirun.image.foreign import read
 
 WHERE = "/x/image.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from minirun.errors import BadInput, Unsupported
-from minirun.image import config as image_config
+from minirun.image import foreign
 from minirun.image.folder import Folder
 from minirun.image.manifest import Manifest
 from minirun.image.recognition import recognise
@@ -97,7 +97,7 @@ def test_layers_are_taken_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert names == [
         ("01-a.tar", False), ("02-b", True), ("03-d.tar.gz", False), ("04-é.tar.zst", False), ("10-c.tar.xz", False),
     ]  # fmt: skip
-    assert manifest.config.raw["architecture"] == image_config.architecture()
+    assert manifest.config.raw["architecture"] == foreign.architecture()
 
 
 def test_the_config_beside_layers_is_used(tmp_path: Path) -> None:
@@ -173,21 +173,21 @@ def test_the_one_image_of_a_layout_is_taken(layout: Layout) -> None:
 
 
 def test_of_several_images_the_one_for_this_host_is_taken(layout: Layout) -> None:
-    ours, other = image_config.architecture(), "s390x"
-    image, foreign = layout.image(config={"author": "us"}), layout.image()
+    ours, other = foreign.architecture(), "s390x"
+    image, strange = layout.image(config={"author": "us"}), layout.image()
     nested = layout.blob(
-        {"manifests": [{**foreign, **platform(other)}, {**image, **platform(ours)}]}, mediaType=INDEX
+        {"manifests": [{**strange, **platform(other)}, {**image, **platform(ours)}]}, mediaType=INDEX
     )  # fmt: skip
     attestation = {**layout.image(), **platform("unknown", "unknown")}
     attestation["annotations"] = {"vnd.docker.reference.type": "attestation-manifest"}
     assert read(layout.index(nested, attestation)).digest == image["digest"]
     assert (
-        read(layout.index({**image, **platform(ours)}, {**foreign, **platform(ours, "windows")})).digest
+        read(layout.index({**image, **platform(ours)}, {**strange, **platform(ours, "windows")})).digest
         == image["digest"]
     )
     assert read(layout.index(image, image)).digest == image["digest"]
     # the only one is taken whatever it is for: the kernel may know how to run it
-    assert read(layout.index({**foreign, **platform(other)})).digest == foreign["digest"]
+    assert read(layout.index({**strange, **platform(other)})).digest == strange["digest"]
 
 
 def test_several_images_for_this_host_are_refused_by_name(layout: Layout) -> None:
