@@ -156,6 +156,23 @@ def usage(path: str) -> tuple[int, int]:
     return size, entries
 
 
+def sync(path: str) -> None:
+    """Write everything that is cached of the file system that *path* is on to its disk. See syncfs(2).
+
+    Raises:
+        OSError: EIO, ENOSPC, EDQUOT: something could not be written.
+    """
+    import ctypes  # 2 ms, which nobody else here needs
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+    finally:
+        os.close(descriptor)
+
+
 def copy(source: str, target: str) -> None:
     """Copy the directory *source* to *target*, which must not exist.
 

@@ -1,0 +1,342 @@
+"""The entries of one layer tar, put on disk in overlayfs form.
+
+    layer tar               here                           on disk
+    ----------------------  -----------------------------  ------------------------------------------------
+    .wh.<name>              DELETED                        char device 0:0, unless the layer has <name> too
+    .wh.<name> and <name>/  REPLACED                       directory with trusted.overlay.opaque = "y"
+    .wh..wh..opq inside     REPLACED                       the same, whatever the order
+    a hardlink below        LINKED, see needs.py           nothing yet
+    anything else           WRITTEN                        the entry itself; of equal names the last one stays
+
+Directories are made 0700 root:root without xattrs and get what their entries say at the very end: a setgid bit or a
+default ACL would be inherited by what is put in, and every name that is put in changes their mtime.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import tempfile
+from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_ISDIR, S_ISLNK
+
+from minirun.kernel import tree
+from minirun.layer import stack, tar
+from minirun.layer.field import Malformed
+from minirun.layer.folders import WHITEOUT, Folders, check_component, clean
+from minirun.layer.needs import Needs
+
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NODE = {tar.CHARACTER: S_IFCHR, tar.BLOCK: S_IFBLK, tar.FIFO: S_IFIFO}
+MAJOR_MAX, MINOR_MAX = 0xFFF, 0xFFFFF
+OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
+_SPOOL_BYTES = 4 << 20  # of directories' metadata, kept in memory; more goes to an unnamed file
+_WARNINGS_MAX = 50
+_OPAQUE_MARK = b".wh..wh..opq"
+_XATTR_WARNS = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL}
+
+
+class Extraction:
+    """A layer's directory while entries are added to it.
+
+    Args:
+        root: descriptor of an empty directory; it stays the caller's.
+        scratch: a directory for an unnamed temporary file.
+
+    Attributes:
+        needs: what depends on the layers below.
+        has_root: the archive says what the root directory itself is like.
+        warnings: sentences about what was left out.
+    """
+
+    def __init__(self, root: int, scratch: str) -> None:
+        self.root = root
+        self.needs = Needs()
+        self.has_root = False
+        self.warnings: list[str] = []
+        self._folders = Folders(root, self._made)
+        self._own = os.geteuid(), os.getegid()
+        self._directories = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=scratch)  # noqa: SIM115 - closed by close
+        self._put = {
+            tar.FILE: self._file,
+            tar.SYMLINK: self._symlink,
+            tar.DIRECTORY: self._directory,
+            tar.HARDLINK: self._hardlink,
+            tar.CHARACTER: self._node,
+            tar.BLOCK: self._node,
+            tar.FIFO: self._node,
+        }
+        os.fchmod(root, 0o700)
+        os.fchown(root, *self._own)
+
+    def close(self) -> None:
+        """Give back descriptors and the temporary file; idempotent."""
+        self._folders.forget()
+        self._directories.close()
+
+    def add(self, entry: tar.Entry, reader: tar.Reader) -> None:
+        """Put *entry*, whose data *reader* is about to read, on disk.
+
+        Raises:
+            Malformed: the entry cannot be part of a layer.
+            OSError: of the calls that make it.
+        """
+        name = entry.name
+        if name[-1:] == b"/":
+            name = name.rstrip(b"/")
+        above, _, base = name.rpartition(b"/")
+        folder = self._folders.known.get(above)
+        if folder is None or base[:4] == WHITEOUT or base in (b"", b".", b".."):
+            components = clean(name)
+            if not components:
+                self._root_entry(entry)
+                return
+            base = components.pop()
+            if base.startswith(WHITEOUT):
+                self._mark(b"/".join(components), base)
+                return
+            check_component(base)
+            opened = self._folders.open(above if above and base == name[len(above) + 1 :] else b"/".join(components))
+            assert opened is not None  # only a search that revives nothing ends without a directory
+            folder = opened
+        descriptor, path = folder
+        if self.needs.links or self.needs.implied:
+            self._settle(path + b"/" + base if path else base)
+        self._put[entry.kind](entry, reader, descriptor, path, base)
+
+    def _settle(self, path: bytes) -> None:
+        self.needs.links.pop(path, None)
+        self.needs.implied.pop(path, None)
+
+    def _root_entry(self, entry: tar.Entry) -> None:
+        if entry.kind != tar.DIRECTORY:
+            raise Malformed("the root of a layer must be a directory")
+        self.has_root = True
+        self._record(b"", entry, again=False)
+
+    # --- entries, each in the directory *descriptor*, which has the path *path*, under the name *base*
+
+    def _file(self, entry: tar.Entry, reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
+        try:
+            file = os.open(base, CREATE, 0o600, dir_fd=descriptor)
+        except FileExistsError:
+            self._clear(descriptor, path, base)
+            file = os.open(base, CREATE, 0o600, dir_fd=descriptor)
+        try:
+            if entry.size:
+                reader.copy(entry, file)
+            # data, owner, mode, xattrs, time: write(2) and chown(2) take setuid and security.capability away
+            if (entry.uid, entry.gid) != self._own:
+                os.fchown(file, entry.uid, entry.gid)
+            os.fchmod(file, entry.mode)
+            if entry.xattrs:
+                self._xattrs(entry.xattrs, file)
+            os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(file)
+
+    def _symlink(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
+        if not entry.link:
+            raise Malformed("a symlink without a target")
+        try:
+            os.symlink(entry.link, base, dir_fd=descriptor)
+        except FileExistsError:
+            self._clear(descriptor, path, base)
+            os.symlink(entry.link, base, dir_fd=descriptor)
+        self._name_metadata(entry, descriptor, base)
+
+    def _node(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
+        major, minor = (0, 0) if entry.kind == tar.FIFO else entry.device
+        if entry.kind != tar.FIFO and (major, minor) == (0, 0):
+            self.warn("device 0:0 was dropped: it would be taken for a whiteout")
+            return
+        if not 0 <= major <= MAJOR_MAX or not 0 <= minor <= MINOR_MAX:
+            raise Malformed(f"device {major}:{minor} is out of range")
+        mode = NODE[entry.kind] | 0o600
+        try:
+            os.mknod(base, mode, os.makedev(major, minor), dir_fd=descriptor)
+        except FileExistsError:
+            self._clear(descriptor, path, base)
+            os.mknod(base, mode, os.makedev(major, minor), dir_fd=descriptor)
+        self._name_metadata(entry, descriptor, base)
+
+    def _name_metadata(self, entry: tar.Entry, descriptor: int, base: bytes) -> None:
+        if (entry.uid, entry.gid) != self._own:
+            os.chown(base, entry.uid, entry.gid, dir_fd=descriptor, follow_symlinks=False)
+        if entry.kind != tar.SYMLINK:
+            os.chmod(base, entry.mode, dir_fd=descriptor)
+        if entry.xattrs:
+            self._xattrs(entry.xattrs, b"/proc/self/fd/%d/%b" % (descriptor, base))
+        os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=descriptor, follow_symlinks=False)
+
+    def _hardlink(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
+        components = clean(entry.link)
+        target = b"/".join(components)
+        own = path + b"/" + base if path else base
+        if not components or target == own:
+            raise Malformed("a hardlink to nothing, to the root or to itself")
+        descriptor = os.dup(descriptor)  # looking for the target may close the other one
+        try:
+            folder = self._folders.real(components[:-1])
+            stat = None
+            if folder is not None:
+                try:
+                    stat = os.stat(components[-1], dir_fd=folder, follow_symlinks=False)
+                except FileNotFoundError:
+                    pass
+            if stat is None:
+                self._link_below(own, components, descriptor, path, base)
+            elif S_ISDIR(stat.st_mode):
+                raise Malformed("a hardlink to a directory")
+            elif stack.is_whiteout(stat):
+                raise Malformed("a hardlink to a missing target")
+            else:
+                assert folder is not None  # its entry has a stat
+                source = os.dup(folder)
+                try:
+                    self._link(source, components[-1], descriptor, path, base)
+                finally:
+                    os.close(source)
+        finally:
+            os.close(descriptor)
+
+    def _link(self, source: int, target: bytes, descriptor: int, path: bytes, base: bytes) -> None:
+        try:
+            os.link(target, base, src_dir_fd=source, dst_dir_fd=descriptor, follow_symlinks=False)
+        except FileExistsError:
+            self._clear(descriptor, path, base)
+            try:
+                os.link(target, base, src_dir_fd=source, dst_dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                raise Malformed("a hardlink to what it replaces") from None
+
+    def _link_below(self, own: bytes, components: list[bytes], descriptor: int, path: bytes, base: bytes) -> None:
+        target = b"/".join(components)
+        further = self.needs.links.get(target)
+        if further is None and self._folders.hides(components[:-1]):
+            raise Malformed("a hardlink to a missing target")
+        self._clear(descriptor, path, base)
+        self.needs.add_link(own, further or target)
+
+    def _directory(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
+        again = False
+        try:
+            os.mkdir(base, 0o700, dir_fd=descriptor)
+        except FileExistsError:
+            again = self._clear(descriptor, path, base, for_directory=True)
+            if not again:
+                os.mkdir(base, 0o700, dir_fd=descriptor)
+                # what the layer had in its place, file or whiteout, hid the directory below
+                self._make_opaque(descriptor, base)
+        self._record(path + b"/" + base if path else base, entry, again=again)
+
+    def _mark(self, above: bytes, base: bytes) -> None:
+        """Heed a whiteout or an opaque mark; what kind of entry it is does not matter."""
+        name = base[len(WHITEOUT) :]
+        if base != _OPAQUE_MARK and (name in (b"", b".", b"..") or name.startswith(WHITEOUT)):
+            raise Malformed("a whiteout of no possible name")
+        check_component(name if base != _OPAQUE_MARK else b"")
+        folder = self._folders.open(above, revive=False)
+        if folder is None:
+            return  # the layer whites a directory out, and then something in it
+        descriptor, path = folder
+        if base == _OPAQUE_MARK:
+            os.setxattr(descriptor, stack.OPAQUE, b"y")
+            return
+        try:
+            os.mknod(name, S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=descriptor)
+        except FileExistsError:
+            stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if S_ISDIR(stat.st_mode):
+                self._make_opaque(descriptor, name)
+            return
+        os.utime(name, ns=(0, 0), dir_fd=descriptor)
+        self.needs.add_whiteout(path + b"/" + name if path else name)
+
+    # --- what stands in the way, and what is made on the way
+
+    def _clear(self, descriptor: int, path: bytes, base: bytes, *, for_directory: bool = False) -> bool:
+        """Take what the layer has under a name out of the way; True: it is a directory and may stay one."""
+        try:
+            stat = os.stat(base, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if S_ISDIR(stat.st_mode):
+            if for_directory:
+                return True
+            own = path + b"/" + base if path else base
+            tree.remove_at(descriptor, base)
+            self.needs.drop(own)
+            self._folders.forget(keep=descriptor)
+        else:
+            os.unlink(base, dir_fd=descriptor)
+            if S_ISLNK(stat.st_mode):
+                self._folders.forget(keep=descriptor)
+        return False
+
+    def _make_opaque(self, descriptor: int, base: bytes) -> None:
+        os.setxattr(b"/proc/self/fd/%d/%b" % (descriptor, base), stack.OPAQUE, b"y")
+
+    def _made(self, path: bytes, revived: bool) -> None:
+        """Note a directory that an entry's name goes through; `Folders` calls it."""
+        if not revived:
+            self.needs.add_implied(path)
+        marshal.dump((path, 0o755, 0, 0, 0, None, False), self._directories)
+
+    def _record(self, path: bytes, entry: tar.Entry, *, again: bool) -> None:
+        fields = (path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again)
+        marshal.dump(fields, self._directories)
+
+    # --- metadata
+
+    def _xattrs(self, xattrs: dict[bytes, bytes], target: int | bytes) -> None:
+        for name, value in xattrs.items():
+            if name.startswith(OVERLAY_XATTRS):
+                self.warn(f"xattr {os.fsdecode(name)} was dropped: it would speak to the overlay mount")
+                continue
+            try:
+                os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
+            except OSError as error:
+                if error.errno not in _XATTR_WARNS:
+                    raise
+                self.warn(f"xattr {os.fsdecode(name)} was dropped: {error.strerror}")
+
+    def warn(self, sentence: str) -> None:
+        """Keep a sentence about what was left out, once, and not too many of them."""
+        if sentence not in self.warnings and len(self.warnings) < _WARNINGS_MAX:
+            self.warnings.append(sentence)
+
+    def finish(self) -> bool:
+        """Give the directories what their entries say; the last thing to be done.
+
+        Returns:
+            Whether the root is opaque.
+        """
+        self._folders.forget()
+        self.needs.prune(self.root)
+        marshal.dump(None, self._directories)
+        self._directories.seek(0)
+        if not self.has_root:
+            _give(self.root, 0o755, 0, 0, 0)
+        while (fields := marshal.load(self._directories)) is not None:
+            path, mode, uid, gid, mtime_ns, xattrs, again = fields
+            try:
+                directory = self._folders.real(path.split(b"/") if path else [])
+            except Malformed:
+                continue  # something else took its place
+            if directory is None:
+                continue
+            if again:
+                for name in os.listxattr(directory):
+                    if name != stack.OPAQUE:
+                        os.removexattr(directory, name)
+            if xattrs:
+                self._xattrs(xattrs, directory)
+            _give(directory, mode, uid, gid, mtime_ns)
+        return stack.is_opaque(self.root)
+
+
+def _give(directory: int, mode: int, uid: int, gid: int, mtime_ns: int) -> None:
+    os.fchown(directory, uid, gid)
+    os.fchmod(directory, mode)
+    os.utime(directory, ns=(mtime_ns, mtime_ns))

@@ -1,0 +1,417 @@
+"""The layers that are stored: for each a record, and its contents in a directory that several may share.
+
+    layers/<id>.json         id: the chain id in hex, sha256("<parent's> <diff_id>"), a base's is its diff_id;
+      {"id", "parent", …}        or random, for a layer that a commit made by renaming (its diff_id is null until asked)
+         │ "diff"
+         ▼
+    diffs/<diff_id>          contents that mean the same on any parent
+    diffs/<id>-bound         contents that took something from the layers below: see needs.py
+    diffs/<random id>        what a container wrote
+
+    add:  mark ─▶ tmp/<key> unpacked ─▶ syncfs ─▶ renamed to diffs/… ─▶ record ─▶ mark gone
+                                                  ╰ home.lock held shared: see remove
+
+A layer that is returned is stored; that this call stored it is not said. Contents are whole before a record names them,
+and durable before that record is, so a power cut leaves at worst a directory that no record names.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+
+from minirun.errors import MinirunError, NotFound
+from minirun.journal import Operation
+from minirun.kernel import files, jsonfile, tree
+from minirun.layer import needs, unpack
+from minirun.layer.unpack import Unpacked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from typing import Any
+
+    from minirun.home import Home
+    from minirun.layer.unpack import Progress
+
+_HEX = frozenset("0123456789abcdef")
+_RECORD = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The record of a layer.
+
+    Attributes:
+        id: 64 hex digits.
+        parent: id of the layer it lies on; None for a base.
+        diff_id: ``sha256:…`` of its tar; None while nobody asked.
+        diff: the name of its contents below diffs/.
+        size: bytes of file data; None while nobody counted.
+        created: RFC 3339.
+        created_by: the command that made it.
+        comment: of whoever made it.
+        opaque: it hides everything below.
+        has_root: it says what the root directory itself is like.
+        whiteouts: it takes names away, or may do.
+    """
+
+    id: str
+    parent: str | None
+    diff_id: str | None
+    diff: str
+    size: int | None
+    created: str
+    created_by: str
+    comment: str
+    opaque: bool
+    has_root: bool
+    whiteouts: bool
+
+
+class Layers:
+    """The layers of one home.
+
+    Who adds a layer holds ``home.lock`` shared until something names it; who removes layers holds it exclusively.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def get(self, layer_id: str) -> Layer:
+        """The layer *layer_id*.
+
+        Raises:
+            NotFound: there is none.
+            MinirunError: its record cannot be read.
+        """
+        attempt = f"find layer {layer_id[:12]}"
+        if len(layer_id) != 64 or not _HEX.issuperset(layer_id):
+            raise NotFound(attempt, "that is not the id of a layer")
+        try:
+            return Layer(**jsonfile.read(self.home.layer(layer_id)))
+        except FileNotFoundError:
+            raise NotFound(attempt, "there is no such layer") from None
+        except OSError as error:
+            raise MinirunError(attempt, error) from None
+        except (ValueError, TypeError) as error:
+            raise MinirunError(attempt, f"its record is damaged: {error}", "remove and add its image again") from None
+
+    def list(self) -> Sequence[Layer]:
+        """Every layer, in the order of their ids."""
+        found = []
+        for name in sorted(os.listdir(self.home.folder("layers"))):
+            layer_id = name.removesuffix(_RECORD)
+            if layer_id != name and len(layer_id) == 64:
+                try:
+                    found.append(self.get(layer_id))
+                except NotFound:
+                    pass  # removed meanwhile
+        return found
+
+    def chain(self, layer_id: str) -> Sequence[Layer]:
+        """The layer and all it lies on, bottom to top.
+
+        Raises:
+            NotFound: one of them is missing.
+        """
+        chain = [self.get(layer_id)]
+        while chain[-1].parent is not None:
+            chain.append(self.get(chain[-1].parent))
+        chain.reverse()
+        return chain
+
+    def stack(self, layer_id: str) -> Sequence[str]:
+        """The directories that an overlay needs for the layer, bottom to top: none below one that hides them."""
+        chain = self.chain(layer_id)
+        bottom = max((place for place, layer in enumerate(chain) if layer.opaque), default=0)
+        return [self.home.diff(layer.diff) for layer in chain[bottom:]]
+
+    def diffs(self) -> set[str]:
+        """The names below diffs/ that layers need."""
+        return {layer.diff for layer in self.list()}
+
+    def unreferenced(self, kept: Collection[str]) -> Sequence[str]:
+        """Ids of the layers that are neither among *kept* nor below one that is, topmost first."""
+        layers = {layer.id: layer for layer in self.list()}
+        needed: set[str] = set()
+        for layer_id in kept:
+            above: str | None = layer_id
+            while above is not None and above not in needed:
+                needed.add(above)
+                above = layers[above].parent if above in layers else None
+        depths = {layer_id: self._depth(layer_id, layers) for layer_id in layers if layer_id not in needed}
+        return sorted(depths, key=lambda layer_id: (-depths[layer_id], layer_id))
+
+    @staticmethod
+    def _depth(layer_id: str, layers: dict[str, Layer]) -> int:
+        depth = 0
+        while layer_id in layers and (parent := layers[layer_id].parent) is not None:
+            layer_id = parent
+            depth += 1
+        return depth
+
+    def add(
+        self,
+        source: int | Iterable[bytes],
+        parent: Layer | None,
+        *,
+        created_by: str = "",
+        created: str | None = None,
+        comment: str = "",
+        expected_digest: str | None = None,
+        expected_diff_id: str | None = None,
+        progress: Progress | None = None,
+        what: str = "the layer",
+    ) -> tuple[Layer, Unpacked | None]:
+        """Store the layer whose blob is *source* on top of *parent*.
+
+        Where *expected_diff_id* is stored already nothing is read. Several processes may add the same layer at once.
+
+        Args:
+            source: see `unpack.unpack`.
+            parent: the layer that it lies on; None for a base.
+            created_by: the command that made it.
+            created: RFC 3339; now by default.
+            comment: of whoever made it.
+            expected_digest: ``sha256:…`` that the blob must have.
+            expected_diff_id: ``sha256:…`` that the tar must have.
+            progress: see `unpack.unpack`.
+            what: the layer in the words of whoever asked, for refusals.
+
+        Returns:
+            The layer, and what was unpacked for it; None where the layer was there. Where only its contents were, on
+            another parent, the Unpacked says zero entries.
+
+        Raises:
+            BadLayer: it is damaged, hostile or not the expected one; nothing is left of it.
+            OSError: it could not be read or stored; nothing is left of it.
+        """
+        said: dict[str, Any] = {"created": created or now(), "created_by": created_by, "comment": comment}
+        below = self.stack(parent.id) if parent else []
+        if expected_diff_id is not None:
+            shared = self._share(expected_diff_id, parent, below, said)
+            if shared is not None:
+                return shared
+        with Operation(self.home) as operation:
+            temporary = self.home.temporary(operation.key)
+            operation.will("remove_tree", temporary)
+            os.mkdir(temporary, 0o700)
+            unpacked = unpack.unpack(
+                source,
+                temporary,
+                expected_digest=expected_digest,
+                expected_diff_id=expected_diff_id,
+                progress=progress,
+                what=what,
+            )
+            # What a base leaves to the layers below it, there being none, another parent would have to give.
+            bound = bool(unpacked.needs) | unpack.complete(unpacked, temporary, below, what=what)
+            layer_id = chain_id(parent, unpacked.diff_id)
+            layer = Layer(
+                id=layer_id,
+                parent=parent.id if parent else None,
+                diff_id=unpacked.diff_id,
+                diff=f"{layer_id}-bound" if bound else _hex(unpacked.diff_id),
+                size=unpacked.size,
+                opaque=unpacked.opaque,
+                has_root=unpacked.has_root,
+                whiteouts=bool(unpacked.needs.whiteouts),
+                **said,
+            )
+            tree.sync(temporary)
+            stored = self._publish(layer, temporary)
+            tree.remove(temporary)
+        return layer, (unpacked if stored else None)
+
+    def _share(
+        self, diff_id: str, parent: Layer | None, below: Sequence[str], said: dict[str, Any]
+    ) -> tuple[Layer, Unpacked | None] | None:
+        """Take contents that are stored already, if they mean the same on *parent*."""
+        layer_id = chain_id(parent, diff_id)
+        try:
+            return self.get(layer_id), None
+        except NotFound:
+            pass
+        for other in self.list():
+            if other.diff != _hex(diff_id):
+                continue
+            if other.whiteouts and needs.stray_whiteouts(self.home.diff(other.diff), below):
+                return None
+            layer = replace(other, id=layer_id, parent=parent.id if parent else None, **said)
+            if not self._publish(layer, None):
+                return None
+            nothing_read = Unpacked("", 0, diff_id, "", 0, 0, layer.opaque, layer.has_root, needs.Needs(), ())
+            return layer, nothing_read
+        return None
+
+    def _publish(self, layer: Layer, contents: str | None) -> bool:
+        """Put *contents* in their place and write the record; False: there is one already, or nothing to share."""
+        lock = files.lock(self.home.lock, exclusive=False)
+        try:
+            target = self.home.diff(layer.diff)
+            if os.path.exists(self.home.layer(layer.id)) and os.path.isdir(target):
+                return False
+            if contents is None:
+                if not os.path.isdir(target):
+                    return False
+            else:
+                try:
+                    os.rename(contents, target)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    # the same contents: by another process, on another parent, or left by a power cut
+                files.sync_folder(self.home.folder("diffs"))
+            self._write(layer)
+        finally:
+            os.close(lock)
+        return True
+
+    def add_directory(
+        self,
+        path: str,
+        parent: Layer | None,
+        *,
+        created_by: str = "",
+        created: str | None = None,
+        comment: str = "",
+        progress: Progress | None = None,
+        what: str = "the layer",
+    ) -> tuple[Layer, Unpacked | None]:
+        """Store a copy of the directory *path* as a layer on top of *parent*.
+
+        It goes through a tar in memory, so that one set of rules holds: it may have ``.wh.`` names or overlay's
+        whiteouts. The arguments and the rest are those of `add`.
+        """
+        from minirun.layer import pack
+
+        return self.add(
+            pack.stream(path, literal=True),
+            parent,
+            created_by=created_by,
+            created=created,
+            comment=comment,
+            progress=progress,
+            what=what,
+        )
+
+    def adopt(
+        self,
+        path: str,
+        parent: Layer | None,
+        layer_id: str | None = None,
+        *,
+        created_by: str = "",
+        created: str | None = None,
+        comment: str = "",
+    ) -> Layer:
+        """Make the directory *path*, in overlayfs form and on the store's file system, a layer by renaming it.
+
+        The time it takes does not depend on its size: nothing in it is read or synced. The caller's Operation is what
+        takes it back.
+
+        Args:
+            path: absolute; nobody writes to it any more.
+            parent: the layer that it lies on.
+            layer_id: 64 hex digits, also the name of its contents; random by default.
+            created_by: the command that made it.
+            created: RFC 3339; now by default.
+            comment: of whoever made it.
+
+        Raises:
+            OSError: EXDEV: it is on another file system. Nothing happened.
+        """
+        layer_id = layer_id or os.urandom(32).hex()
+        layer = Layer(
+            id=layer_id,
+            parent=parent.id if parent else None,
+            diff_id=None,
+            diff=layer_id,
+            size=None,
+            created=created or now(),
+            created_by=created_by,
+            comment=comment,
+            opaque=False,
+            has_root=True,
+            whiteouts=True,
+        )
+        os.rename(path, self.home.diff(layer_id))
+        files.sync_folder(self.home.folder("diffs"))
+        self._write(layer)
+        return layer
+
+    def seal(self, layer_id: str) -> Layer:
+        """Compute the diff_id of a layer that has none yet, by packing it.
+
+        Returns:
+            The layer with it; as it is, where it had one.
+
+        Raises:
+            OSError: its contents could not be read.
+        """
+        from minirun.layer import pack
+
+        layer = self.get(layer_id)
+        if layer.diff_id is None:
+            packed = pack.pack(self.home.diff(layer.diff), lambda _data: None, compression="none")
+            layer = replace(self.measure(layer_id), diff_id=packed.diff_id)
+            self._write(layer)
+        return layer
+
+    def measure(self, layer_id: str) -> Layer:
+        """Count the bytes of a layer that nobody has counted yet; returns it with its size."""
+        layer = self.get(layer_id)
+        if layer.size is None:
+            layer = replace(layer, size=tree.usage(self.home.diff(layer.diff))[0])
+            self._write(layer)
+        return layer
+
+    def remove(self, layer_id: str) -> None:
+        """Remove a layer, and its contents where no other layer has them; idempotent.
+
+        The caller holds ``home.lock`` exclusively, and knows that neither image, container nor layer needs it.
+
+        Raises:
+            OSError: the contents could not be removed; they are gone for `get` all the same.
+        """
+        try:
+            layer = self.get(layer_id)
+        except NotFound:
+            return
+        with Operation(self.home) as operation:
+            temporary = self.home.temporary(operation.key)
+            operation.will("remove_tree", temporary)
+            files.remove(self.home.layer(layer_id))
+            if layer.diff not in self.diffs():
+                try:
+                    os.rename(self.home.diff(layer.diff), temporary)
+                except FileNotFoundError:
+                    pass
+                tree.remove(temporary)
+
+    def _write(self, layer: Layer) -> None:
+        jsonfile.write(self.home.layer(layer.id), asdict(layer))
+
+
+def chain_id(parent: Layer | None, diff_id: str) -> str:
+    """The id of the layer *diff_id* on *parent*: 64 hex digits.
+
+    It is OCI's ChainID without its prefix, as long as no layer below was made by a commit. See "Layer ChainID" in the
+    OCI image specification, config.md.
+    """
+    if parent is None:
+        return _hex(diff_id)
+    return hashlib.sha256(f"sha256:{parent.id} {diff_id}".encode()).hexdigest()
+
+
+def now() -> str:
+    """The time as RFC 3339, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")

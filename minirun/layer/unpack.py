@@ -1,0 +1,188 @@
+"""A layer's blob becomes a directory in overlayfs form.
+
+    blob ──▶ tar ──▶ entries ──▶ files            threads: see blob.py, form: see extraction.py
+      ╰digest  ╰diff_id       ╰▶ needs            what only the layers below can tell: see needs.py
+
+The order of one unpacking: entries in the order of the tar; to the end of the blob, for its digest; the digests are
+compared; directories get their metadata. Until then, and after any exception, the directory is worth nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+from minirun.errors import BadLayer
+from minirun.kernel.descent import DIRECTORY
+from minirun.layer import needs, tar
+from minirun.layer.blob import Blob, check_head
+from minirun.layer.extraction import Extraction
+from minirun.layer.field import Malformed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Progress = Callable[[int], None]
+
+ENTRIES_MAX = 4_000_000
+
+# What an archive asks for and no file system grants; anything else (ENOSPC, EIO, EROFS …) is not the archive's fault.
+_ITS_FAULT = {
+    errno.ENAMETOOLONG,
+    errno.EFBIG,
+    errno.EINVAL,
+    errno.ELOOP,
+    errno.EMLINK,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.E2BIG,
+    errno.ERANGE,
+    errno.EILSEQ,
+    errno.EOVERFLOW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What was unpacked.
+
+    Attributes:
+        blob_digest: ``sha256:…`` of the blob as it came.
+        blob_size: its bytes.
+        diff_id: ``sha256:…`` of the tar in it.
+        compression: ``gzip``, ``zstd``, ``xz`` or ``none``.
+        size: bytes of file data.
+        entries: how many.
+        opaque: the layer hides everything below it.
+        has_root: the tar says what the root directory itself is like; else it is 0755 root.
+        needs: what it leaves to the layers below; `complete` takes it from them.
+        warnings: sentences about what was left out.
+    """
+
+    blob_digest: str
+    blob_size: int
+    diff_id: str
+    compression: str
+    size: int
+    entries: int
+    opaque: bool
+    has_root: bool
+    needs: needs.Needs
+    warnings: tuple[str, ...]
+
+
+def unpack(
+    source: int | Iterable[bytes],
+    into: str,
+    *,
+    expected_digest: str | None = None,
+    expected_diff_id: str | None = None,
+    progress: Progress | None = None,
+    what: str = "the layer",
+) -> Unpacked:
+    """Unpack a layer.
+
+    Args:
+        source: a descriptor to read from where it stands, or the blob in chunks.
+        into: an empty directory. After an exception it is the caller's to remove.
+        expected_digest: ``sha256:…`` that the blob must have.
+        expected_diff_id: ``sha256:…`` that the tar must have.
+        progress: called now and then with how many bytes of the blob have been read.
+        what: the layer in the words of whoever asked, for refusals.
+
+    Raises:
+        BadLayer: it is damaged, hostile, of an unknown form or not the expected one.
+        OSError: it could not be read or written (ENOSPC, EIO …).
+    """
+    root = os.open(into, DIRECTORY)
+    try:
+        # an unnamed file of the same file system: nothing is left of it, however this ends
+        extraction = Extraction(root, os.path.dirname(os.path.abspath(into)))
+        try:
+            with Blob(source, progress) as blob:
+                return _unpack(blob, extraction, (expected_digest, expected_diff_id), what)
+        finally:
+            extraction.close()
+    finally:
+        os.close(root)
+
+
+def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str = "the layer") -> bool:
+    """Take from the layers *below*, bottom to top, what the layer unpacked at *into* leaves to them.
+
+    Returns:
+        Whether the layer is now bound to what is below.
+
+    Raises:
+        BadLayer: what it needs is not there.
+        OSError: it could not be copied.
+    """
+    try:
+        return needs.complete(unpacked.needs, into, below)
+    except Malformed as error:
+        raise BadLayer(f"unpack {what}", str(error)) from None
+
+
+def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str | None], what: str) -> Unpacked:
+    name = b""
+    size = entries = 0
+    pieces = iter(blob)
+    reader = tar.Reader(_checked(pieces))
+    try:
+        while (entry := reader.next()) is not None:
+            name = entry.name
+            extraction.add(entry, reader)
+            name = b""
+            size += entry.size
+            entries += 1
+            _count(entries)
+        for _rest in pieces:
+            pass
+        _compare("blob", blob.digest, expected[0])
+        _compare("tar", blob.diff_id, expected[1])
+        opaque = extraction.finish()
+    except Malformed as error:
+        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {error}" if name else str(error)) from None
+    except OSError as error:
+        if error.errno not in _ITS_FAULT:
+            raise
+        if not name:
+            raise
+        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {os.strerror(error.errno or 0)}") from None
+    return Unpacked(
+        blob_digest=blob.digest,
+        blob_size=blob.size,
+        diff_id=blob.diff_id,
+        compression=blob.compression,
+        size=size,
+        entries=entries,
+        opaque=opaque,
+        has_root=extraction.has_root,
+        needs=extraction.needs,
+        warnings=tuple(extraction.warnings),
+    )
+
+
+def _count(entries: int) -> None:
+    if entries > ENTRIES_MAX:
+        raise Malformed(f"more than {ENTRIES_MAX} entries")
+
+
+def _compare(of: str, actual: str, expected: str | None) -> None:
+    if expected is not None and actual != expected:
+        raise Malformed(f"its {of} has the digest {actual}, not {expected}")
+
+
+def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= tar.BLOCK_BYTES:
+            break
+    if head:
+        check_head(head)
+        yield head
+        del head
+    yield from pieces
