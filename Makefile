@@ -57,7 +57,9 @@ bench-packages:
 python = $(shell for python in /usr/bin/python3.11 $$(ls /usr/bin/python3.[0-9][0-9] 2>/dev/null | sort -rV); do \
     [ -x $$python ] && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$python && break; done)
 
-setup: setup-packages $(VENV)/native.stamp $(RUN)/minirun ## packages, .venv, the C parts, .venv/bin/minirun
+HOT := minirun/hot.$(shell $(python) -c 'import sys; print(sys.implementation.cache_tag)').bin
+
+setup: setup-packages $(VENV)/native.stamp $(RUN)/minirun $(HOT) ## packages, .venv, the C parts, .venv/bin/minirun
 
 $(VENV)/python.stamp: pyproject.toml
 	@[ -n "$(python)" ] || { echo "no Python 3.11 or newer in /usr/bin" >&2; exit 1; }
@@ -94,6 +96,10 @@ test: setup test-packages fixtures check ## check, then every test
 
 bench: setup fixtures bench-packages ## compare with runc, podman and umoci, interleaved
 	@bench/run
+
+# What `minirun run` imports, in one file that is read at once; used only while no source is newer (see minirun/hot.py).
+$(HOT): $(VENV)/native.stamp $(wildcard minirun/*.py minirun/*/*.py)
+	@cd minirun/.. && $(python) -I -S -X no_debug_ranges -c 'import sys; sys.path += ["$(CURDIR)"]; from minirun import hot; hot.build()'
 
 install: setup ## put a launcher of this checkout at $(PREFIX)/bin/minirun
 	@install -D -m 755 $(RUN)/minirun $(DESTDIR)$(PREFIX)/bin/minirun

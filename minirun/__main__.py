@@ -46,8 +46,11 @@ def _command(args: list[str]) -> int:
         code = fast.run(args[1:])
         if code is not None:
             return code
+    import gc
+
     from minirun.cli import app
 
+    gc.enable()  # the launcher turned it off for the sake of `run`
     return app.main(args)
 
 

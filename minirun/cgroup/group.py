@@ -20,7 +20,7 @@ _PATIENCE_S = 10.0  # for the kernel to reap what it killed
 _STEP_S = 0.002
 
 
-def create(path: str, limits: Limits) -> None:
+def create(path: str, limits: Limits | None) -> None:
     """Make the group at *path* and write its limits.
 
     Raises:
@@ -36,7 +36,7 @@ def create(path: str, limits: Limits) -> None:
                 os.mkdir(parent)
             except FileExistsError:
                 pass  # another start made it; or it went again, with the last container
-    if files := limits.files():
+    if limits and (files := limits.files()):
         hierarchy.enable(limits.controllers())
         for name, text in files.items():
             _write(f"{path}/{name}", text)

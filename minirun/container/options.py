@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-from minirun.cgroup import hierarchy, limits
 from minirun.errors import BadInput, Unsupported
 from minirun.kernel.names import (
     MOUNT_ATTR_NODEV,
@@ -61,7 +60,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "tty": bool(get("tty")),
         "stdin": bool(get("interactive")),
         "network": _network(get("network")),
-        "limits": _limits(get).to_json(),
+        "limits": _limits(get),
         "volumes": volumes,
         "tmpfs": [_tmpfs(text) for text in get("tmpfs") or ()],
         "read_only": bool(get("read-only")),
@@ -71,9 +70,13 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _limits(get: Any) -> limits.Limits:
+def _limits(get: Any) -> dict[str, Any]:
     """Read the limits, and refuse one that this host cannot hold before anything is made."""
-    memory, cpus, pids, cpuset = get("memory"), get("cpus"), get("pids-limit"), get("cpuset-cpus")
+    memory, cpus, pids, cpuset = (get(flag) for flag in ("memory", "cpus", "pids-limit", "cpuset-cpus"))
+    if memory is cpus is pids is cpuset is None:
+        return {}
+    from minirun.cgroup import hierarchy, limits
+
     wanted = limits.Limits(
         None if memory is None else limits.parse_bytes("--memory", memory),
         None if cpus is None else limits.parse_cpus(cpus),
@@ -81,7 +84,7 @@ def _limits(get: Any) -> limits.Limits:
         None if cpuset is None else limits.parse_cpuset(cpuset),
     )
     hierarchy.require(wanted.controllers())
-    return wanted
+    return wanted.to_json()
 
 
 def _pair(flag: str, text: str, default: str) -> tuple[str, str]:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 
 from minirun.cgroup import group, hierarchy
-from minirun.cgroup.limits import Limits
 from minirun.container import etc
 from minirun.errors import MinirunError, Unsupported
 from minirun.journal import KEEP_WHILE_ALIVE, Step
 from minirun.kernel.call import Call
 from minirun.launch import machine
 from minirun.launch import plan as plans
-from minirun.launch.refusal import not_executed, refusal
 from minirun.launch.spec import Spec
-from minirun.rootfs.overlay import Overlay, lacks_lowerdir_plus
+from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
 from minirun.security import capabilities, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
+    from minirun.cgroup.limits import Limits
     from minirun.container.record import Record
     from minirun.container.terminal import Terminal
     from minirun.home import Home
@@ -39,7 +39,7 @@ def steps(home: Home, record: Record) -> list[Step]:
     """List what a container needs on the host while it runs, each with its undo."""
     directory = home.container(record.id)
     options = record.options
-    limits = Limits.of_json(options["limits"])
+    limits = _limits(options["limits"])
     path = hierarchy.path(record.id)
     return [
         Step(
@@ -53,9 +53,17 @@ def steps(home: Home, record: Record) -> list[Step]:
         ),
         *(
             Step(f"write {path}/{name} {text}", lambda: None, (), "written with the cgroup, before the command starts")
-            for name, text in limits.files().items()
+            for name, text in (limits.files() if limits else {}).items()
         ),
     ]  # fmt: skip
+
+
+def _limits(record: dict[str, Any]) -> Limits | None:
+    if not record:
+        return None
+    from minirun.cgroup.limits import Limits
+
+    return Limits.of_json(record)
 
 
 def undos_while_running(home: Home, record: Record) -> list[list[str]]:
@@ -177,6 +185,8 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
         error = int.from_bytes(os.read(report, 4), "little")
         if error:
             os.waitpid(process.pid, 0)
+            from minirun.launch.refusal import not_executed
+
             raise not_executed(spec.argv[0], error)  # noqa: TRY301 - the terminal is closed for every failure alike
     except BaseException:
         if terminal:
@@ -193,10 +203,12 @@ def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> ma
         try:
             return _timed(plans.plan(spec), flags, cgroup, trace)
         except machine.CallFailed as failure:
-            if not lacks_lowerdir_plus(failure):
+            if not failure.lacks_lowerdir_plus:
                 raise
             return _timed(plans.plan(spec, by_options=True), flags, cgroup, trace)
     except machine.CallFailed as failure:
+        from minirun.launch.refusal import refusal
+
         raise refusal(spec, failure) from None
     except OSError as error:
         raise MinirunError("make a process in new namespaces", error, "run as root; see `minirun info`") from None

@@ -12,7 +12,7 @@ The C extension (_plan.c) runs it in a child that shares our memory; fallback.py
 
 from __future__ import annotations
 
-from errno import errorcode
+from errno import EINVAL, errorcode
 from os import fsencode, strerror
 from struct import Struct as Form
 from struct import pack
@@ -92,6 +92,11 @@ class CallFailed(OSError):
     def __init__(self, call: Call, error: int) -> None:
         self.call = call
         super().__init__(error, strerror(error))
+
+    @property
+    def lacks_lowerdir_plus(self) -> bool:
+        """Whether the overlay was refused because this kernel is older than ``lowerdir+``, of Linux 6.8."""
+        return self.errno == EINVAL and self.call.name == "fsconfig" and "lowerdir+" in self.call.args
 
     def __str__(self) -> str:
         """The call as a man page would write it, and the errno by name."""

@@ -12,8 +12,6 @@ See Documentation/filesystems/overlayfs.rst.
 
 from __future__ import annotations
 
-from errno import EINVAL
-
 from minirun.errors import Unsupported
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
@@ -30,8 +28,6 @@ from minirun.rootfs.attach import ROOT, filesystem
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from minirun.launch.machine import CallFailed
 
 OPTIONS = (("index", "on"), ("redirect_dir", "off"), ("metacopy", "off"))
 # mount(2) copies one page of options and cuts the rest without a word
@@ -104,8 +100,3 @@ def view(stack: Sequence[str]) -> Iterator[Call]:
     """
     options = [("lowerdir+", name) for name in reversed(stack)]
     yield from filesystem("overlay", options, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, save=ROOT, why="a merged view")
-
-
-def lacks_lowerdir_plus(failure: CallFailed) -> bool:
-    """Whether a plan failed because this kernel is older than ``lowerdir+``."""
-    return failure.call.name == "fsconfig" and "lowerdir+" in failure.call.args and failure.errno == EINVAL
