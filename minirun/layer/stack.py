@@ -88,6 +88,26 @@ def find(stack: Sequence[str], path: str | bytes) -> Found | None:
     return found
 
 
+def merged(stack: Sequence[str], path: str | bytes) -> list[str]:
+    """The directories that a mount of *stack* merges at *path*, bottom to top; none where it shows no directory."""
+    layers = _cut(stack)
+    for name in _components(os.fsdecode(path)):
+        below: list[str] = []
+        for layer in layers:
+            here = f"{layer}/{name}"
+            try:
+                if not S_ISDIR(os.lstat(here).st_mode):
+                    break
+            except FileNotFoundError:
+                continue
+            below.append(here)
+            if is_opaque(here):
+                break
+        layers = below
+    layers.reverse()
+    return layers
+
+
 def walk(stack: Sequence[str]) -> Iterator[tuple[bytes, Found, bool]]:
     """Merge the directories of *stack* and keep what the merged layer says about layers below it.
 
