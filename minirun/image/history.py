@@ -65,7 +65,7 @@ def entries(image: Image, layers: Sequence[Layer]) -> list[Entry]:
             Entry(
                 layer.id if layer else "",
                 entry.get("created") or (layer.created or "" if layer else ""),
-                entry.get("created_by") or "",
+                entry.get("created_by") or (layer.created_by or "" if layer else ""),
                 layer.size or 0 if layer else 0,
                 entry.get("comment") or "",
             )

@@ -23,6 +23,7 @@ from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.image import mountpoints, sources
 from minirun.image.config import Config
+from minirun.image.record import LENGTH, read
 from minirun.image.reference import parse
 from minirun.image.store import Images
 from minirun.journal import Operation
@@ -48,14 +49,16 @@ def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -
     attempt = f"store image {image.id[:12]}"
     try:
         if not os.path.exists(images.home.image(image.id)):
-            image.size = sum(layer.size or 0 for layer in chain)
+            sizes = [layer.size for layer in chain if layer.size is not None]
+            image.size = sum(sizes) if len(sizes) == len(chain) else None
             image.stack = [os.path.basename(path) for path in layers.stack(chain[-1].id)] if chain else []
-            _write(images, image, exact)
+            roots = [images.home.diff(layer.diff) for layer in chain if layer.has_root]
+            _write(images, image, exact, roots[-1] if roots else None)
         for reference in tags:
             images.tag(image.id, reference)
     except OSError as error:
         raise MinirunError(attempt, error, _FULL) from None
-    return images.get(image.id)
+    return read(images.home.image(image.id), image.id)
 
 
 def _identify(image: Image, chain: Sequence[Layer], exact: bytes) -> None:
@@ -75,13 +78,13 @@ def _identify(image: Image, chain: Sequence[Layer], exact: bytes) -> None:
         image.config = Config(raw)
 
 
-def _write(images: Images, image: Image, exact: bytes) -> None:
+def _write(images: Images, image: Image, exact: bytes, root: str | None) -> None:
     home = images.home
     with Operation(home) as operation:
         folder = home.temporary(operation.key)
         operation.will_all([["discard_image", home.root, image.id], ["remove_tree", folder]])
         os.mkdir(folder, 0o700)
-        if mountpoints.create(image.paths(home), f"{folder}/mounts"):
+        if mountpoints.create(image.paths(home), f"{folder}/mounts", root):
             image.mounts = f"{image.id}-mounts"
             image.stack = [*image.stack, image.mounts]
         if exact and exact != jsonfile.dumps(image.config.raw).encode():
@@ -176,7 +179,7 @@ def remove(images: Images, image_id: str) -> None:
     folder = home.folder("images")
     undos = [["remove_file", f"{folder}/{image_id}.config"]]
     try:
-        record = jsonfile.read(home.image(image_id), 64 << 20)
+        record = jsonfile.read(home.image(image_id), LENGTH)
         if record["mounts"]:
             undos.append(["remove_tree", home.diff(record["mounts"])])
     except (FileNotFoundError, ValueError, KeyError, TypeError):

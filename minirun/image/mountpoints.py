@@ -26,12 +26,14 @@ FOLDERS = ("proc", "sys", "dev")
 FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 
 
-def create(directories: Sequence[str], target: str) -> bool:
+def create(directories: Sequence[str], target: str, root: str | None = None) -> bool:
     """Make the layer for the image that consists of *directories*.
 
     Args:
         directories: overlay directories, bottom to top; none for an image without layers.
         target: absolute path at which the directory is made.
+        root: the layer that says what the root directory itself is like; by default the topmost. Where it is another,
+            the mount points' layer says it again: an overlay takes the root from its topmost layer alone.
 
     Returns:
         Whether there is anything in it; if not, nothing was made.
@@ -45,7 +47,8 @@ def create(directories: Sequence[str], target: str) -> bool:
         files = []  # a symlink, say: where it leads is the image's affair
     folders = [name for name in FOLDERS if stack.find(directories, name) is None]
     files = [name for name in files if stack.find(directories, name) is None]
-    if not folders and not files and directories:
+    top = root or (directories[-1] if directories else None)
+    if not folders and not files and top is not None and top == directories[-1]:
         return False
     os.mkdir(target, 0o755)
     for name in folders:
@@ -58,8 +61,8 @@ def create(directories: Sequence[str], target: str) -> bool:
         os.close(descriptor)
     if files and etc is not None:
         _copy_metadata(etc.path, f"{target}/etc")
-    if directories:
-        _copy_metadata(directories[-1], target)
+    if top is not None:
+        _copy_metadata(top, target)
     else:
         os.chmod(target, 0o755)  # noqa: S103 - as every root directory; whatever the umask
     return True

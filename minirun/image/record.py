@@ -32,7 +32,7 @@ class Image:
         config: what it says about processes.
         layers: ids of its layers, bottom to top.
         created: RFC 3339, or empty.
-        size: bytes of data in all its layers, shared or not.
+        size: bytes of data in all its layers, shared or not; None while one of them was not counted (`Images.size`).
         source: the path it was first made from, or empty.
         digest: of the OCI manifest it came with, or empty.
         stack: names below diffs/ as an overlay takes them, bottom to top; `Images.put` finds them.
@@ -42,7 +42,7 @@ class Image:
     __slots__ = ("config", "created", "digest", "id", "layers", "mounts", "size", "source", "stack")
 
     def __init__(
-        self, config: Config, layers: Sequence[str], *, id: str = "", created: str = "", size: int = 0,  # noqa: A002
+        self, config: Config, layers: Sequence[str], *, id: str = "", created: str = "", size: int | None = 0,  # noqa: A002
         source: str = "", digest: str = "", stack: Sequence[str] = (), mounts: str = "",
     ) -> None:  # fmt: skip
         self.id = id

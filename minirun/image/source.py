@@ -13,7 +13,7 @@ import fcntl
 import os
 import stat
 
-from minirun.errors import BadInput, BadLayer, MinirunError
+from minirun.errors import BadInput, MinirunError
 from minirun.image import foreign, history, sources
 from minirun.image.config import Config
 from minirun.image.folder import Folder
@@ -22,7 +22,7 @@ from minirun.image.recognition import recognise
 from minirun.image.store import Image, Images
 from minirun.journal import Operation
 from minirun.kernel import files
-from minirun.layer.store import Layers
+from minirun.layer.store import Layers, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from minirun.home import Home
     from minirun.image.reference import Reference
     from minirun.layer.store import Layer
-    from minirun.layer.unpack import Progress
+    from minirun.layer.unpack import Progress, Unpacked
 
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
@@ -175,35 +175,33 @@ def _add(
     layers = Layers(home)
     chain: list[Layer] = []
     for part in manifest.parts:
-        attempt = f"unpack {part.name}" if isinstance(folder, int) else f"unpack {os.path.join(folder.path, part.name)}"
+        what = part.name if isinstance(folder, int) else os.path.normpath(f"{folder.path}/{part.name}")
+        said: dict[str, Any] = {"created_by": part.created_by, "what": what, "progress": progress}
         try:
-            layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, progress)
+            layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said)
             if unpacked is not None:
                 operation.will("discard_layer", home.root, layer.id)
-        except BadLayer as error:
-            raise BadLayer(attempt, error.reason, error.remedy) from None
         except OSError as error:
-            raise MinirunError(attempt, error, _FULL) from None
+            raise MinirunError(f"unpack {what}", error, _FULL) from None
         chain.append(layer)
     return chain
 
 
 def _add_part(
-    layers: Layers, folder: Folder | int, part: Part, parent: Layer | None, progress: Progress | None
-) -> tuple[Layer, object]:
-    said: dict[str, Any] = {"created_by": part.created_by, "created": part.created or None, "progress": progress}
+    layers: Layers, folder: Folder | int, part: Part, parent: Layer | None, said: dict[str, Any]
+) -> tuple[Layer, Unpacked | None]:
     if isinstance(folder, int):
-        return layers.add(folder, parent, **said)
+        part.created = now()
+        return layers.add(folder, parent, created=part.created, **said)
     if part.is_tree:
         path = os.path.normpath(f"{folder.path}/{part.name}")
         part.created = part.created or history.date(os.lstat(path).st_mtime_ns)
-        return layers.add_directory(path, parent, **{**said, "created": part.created})
+        return layers.add_directory(path, parent, created=part.created, **said)
     descriptor = folder.open(part.name)
     try:
         part.created = part.created or history.date(os.fstat(descriptor).st_mtime_ns)
-        said |= {"created": part.created, "expected_digest": part.digest or None}
-        said["expected_diff_id"] = part.diff_id or None
-        return layers.add(descriptor, parent, **said)
+        said |= {"expected_digest": part.digest or None, "expected_diff_id": part.diff_id or None}
+        return layers.add(descriptor, parent, created=part.created, **said)
     finally:
         os.close(descriptor)
 

@@ -155,6 +155,7 @@ class Images:
                 image = read(self.home.image(image_id), image_id)
             except NotFound:
                 continue  # removed meanwhile
+            image.size = self.size(image)
             found.append((image, tags.get(image_id, [])))
         return sorted(found, key=lambda pair: (-seconds(pair[0].created), pair[0].id))
 
@@ -173,6 +174,15 @@ class Images:
     def layers(self) -> set[str]:
         """The ids of all layers that images of the store consist of."""
         return {layer for image, _ in self.list() for layer in image.layers}
+
+    def size(self, image: Image) -> int:
+        """Bytes of data in all layers of *image*; those that a commit made are counted the first time."""
+        if image.size is not None:
+            return image.size
+        from minirun.layer.store import Layers
+
+        layers = Layers(self.home)
+        return sum(layers.measure(layer).size or 0 for layer in image.layers)
 
     def exact(self, image: Image) -> bytes:
         """The config of *image* byte for byte: what its id is the sha256 of, unless it was committed."""
