@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from minirun.errors import MinirunError
 from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
@@ -154,8 +155,13 @@ def undo_all(undos: list[list[str]]) -> None:
             _function(UNDO[name])(*args)
 
 
-def recover(home: Home) -> int:
+def recover(home: Home, *, insist: bool = False) -> int:
     """Undo what processes that are gone left unfinished.
+
+    Args:
+        home: whose marks.
+        insist: raise what keeps an undo from being done. Without it the mark stays for the next command, and this
+            one, which may have nothing to do with it, goes on.
 
     Returns:
         How many operations were undone. One directory listing when there are none.
@@ -172,6 +178,9 @@ def recover(home: Home) -> int:
             undone += _recover_mark(path, descriptor)
         except BlockingIOError:
             pass  # its owner is alive
+        except (OSError, MinirunError):
+            if insist:
+                raise
         finally:
             os.close(descriptor)
     return undone
@@ -180,8 +189,9 @@ def recover(home: Home) -> int:
 def _recover_mark(path: str, descriptor: int) -> bool:
     size = os.fstat(descriptor).st_size
     # A line without its end was being written when its writer died: what it announces was never begun.
-    lines = os.pread(descriptor, size, 0).decode().split("\n")[:-1]
-    undos = [jsonfile.loads(line) for line in lines]
+    lines = os.pread(descriptor, size, 0).split(b"\n")[:-1]
+    # Nor was it, where a power cut left blocks of zeros: marks are not synced.
+    undos = [jsonfile.loads(line.decode()) for line in lines if b"\0" not in line]
     for name, *args in undos:
         if name == KEEP_WHILE_ALIVE and _function("minirun.cgroup.group:alive")(*args):
             return False

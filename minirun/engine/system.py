@@ -82,7 +82,7 @@ def gc() -> dict[str, int]:
     home = open_home()
     lock = files.lock(home.lock, exclusive=True)
     try:
-        undone = journal.recover(home)
+        undone = journal.recover(home, insist=True)
         images, layers = Images(home), Layers(home)
         kept = images.layers()
         named = {name for image, _ in images.list() for name in image.stack}
