@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.home import Home
     from minirun.image.record import Image
-    from minirun.layer.unpack import Progress
+    from minirun.image.source import Progress
 
 _REMEDY = """\
 `minirun images` lists those that are; `minirun run DIR` takes a directory of layers, `minirun import DIR NAME` names it
@@ -35,7 +35,7 @@ def find(home: Home, text: str, *, progress: Progress | None = None, lock: int |
     Args:
         home: whose images.
         text: a stored name, an id or its beginning, or a directory.
-        progress: see layer.unpack.
+        progress: see image/source.py.
         lock: descriptor that holds the store's lock shared. A caller that goes on to use the image's layers takes it
             before and keeps it until a container's record keeps them; without one they may be removed at any time.
 

@@ -128,19 +128,32 @@ def discard_image(root: str, image_id: str) -> None:
 
 
 def discard_layer(root: str, layer_id: str) -> None:
-    """Remove a layer that was added for an image which never came to be, unless something came to use it.
+    """Remove a layer that was added for an image which never came to be, and those above it, unless an image has it.
 
-    As with `discard_image`, nothing is removed while somebody reads the store.
+    Above it can only be layers that were added for the same image: one by a process that was killed before it could
+    write that down. As with `discard_image`, nothing is removed while somebody reads the store.
     """
     home = Home(root, root)
     descriptor = exclusive(home)
     if descriptor >= 0:
         try:
             layers = Layers(home)
-            if layer_id not in Images(home).layers() | {layer.parent for layer in layers.list()}:
-                layers.remove(layer_id)
+            if layer_id not in Images(home).layers():
+                for loose in _with_those_above(layer_id, layers):
+                    layers.remove(loose)
         finally:
             os.close(descriptor)
+
+
+def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
+    """The ids of a layer and of all that lie on it, topmost first."""
+    children: dict[str | None, list[str]] = {}
+    for layer in layers.list():
+        children.setdefault(layer.parent, []).append(layer.id)
+    found = [layer_id]
+    for above in found:
+        found += children.get(above, [])
+    return found[::-1]
 
 
 def exclusive(home: Home) -> int:

@@ -26,13 +26,16 @@ from minirun.layer.store import Layers, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from minirun.home import Home
     from minirun.image.reference import Reference
     from minirun.layer.store import Layer
-    from minirun.layer.unpack import Progress, Unpacked
+    from minirun.layer.unpack import Unpacked
+
+    # begins a layer, by its name and the bytes of its blob; the result is told how many were read
+    Progress = Callable[[str, int], Callable[[int], None]]
 
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
@@ -68,7 +71,8 @@ def load(
         home: where it goes.
         path: a directory in one of the forms above, or a root file system as one tar file.
         wanted: changes, comment and names; none of these by default.
-        progress: see layer.unpack.
+        progress: called for each layer that is read, with its name and the bytes of its blob (0: unknown); what it
+            returns is told how many of them have been read so far.
         lock: descriptor that holds the store's lock shared, if the caller has one; given up if this fails.
 
     Returns:
@@ -176,9 +180,9 @@ def _add(
     chain: list[Layer] = []
     for part in manifest.parts:
         what = part.name if isinstance(folder, int) else os.path.normpath(f"{folder.path}/{part.name}")
-        said: dict[str, Any] = {"created_by": part.created_by, "what": what, "progress": progress}
+        said: dict[str, Any] = {"created_by": part.created_by, "what": what}
         try:
-            layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said)
+            layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said, progress)
             if unpacked is not None:
                 operation.will("discard_layer", home.root, layer.id)
         except OSError as error:
@@ -188,20 +192,23 @@ def _add(
 
 
 def _add_part(
-    layers: Layers, folder: Folder | int, part: Part, parent: Layer | None, said: dict[str, Any]
-) -> tuple[Layer, Unpacked | None]:
+    layers: Layers, folder: Folder | int, part: Part, parent: Layer | None, said: dict[str, Any],
+    progress: Progress | None,
+) -> tuple[Layer, Unpacked | None]:  # fmt: skip
     if isinstance(folder, int):
         part.created = now()
-        return layers.add(folder, parent, created=part.created, **said)
+        return layers.add(folder, parent, created=part.created, progress=progress and progress("-", 0), **said)
     if part.is_tree:
         path = os.path.normpath(f"{folder.path}/{part.name}")
         part.created = part.created or history.date(os.lstat(path).st_mtime_ns)
-        return layers.add_directory(path, parent, created=part.created, **said)
+        told = progress and progress(part.name, 0)
+        return layers.add_directory(path, parent, created=part.created, progress=told, **said)
     descriptor = folder.open(part.name)
     try:
         part.created = part.created or history.date(os.fstat(descriptor).st_mtime_ns)
         said |= {"expected_digest": part.digest or None, "expected_diff_id": part.diff_id or None}
-        return layers.add(descriptor, parent, created=part.created, **said)
+        told = progress and progress(part.name, os.fstat(descriptor).st_size)
+        return layers.add(descriptor, parent, created=part.created, progress=told, **said)
     finally:
         os.close(descriptor)
 
