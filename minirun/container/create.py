@@ -30,11 +30,11 @@ def describe(
         image_name: the image as the user named it.
         command: replaces the image's Cmd; empty for the image's own.
         options: from options.read.
-        name: None for a random one.
+        name: checked; None for a random one.
         remove: whether it goes when its command ends.
 
     Raises:
-        BadInput: neither the user nor the image says what to run, or the name is none.
+        BadInput: neither the user nor the image says what to run.
     """
     config = image.config
     entrypoint = options["entrypoint"]
@@ -49,8 +49,6 @@ def describe(
         )  # fmt: skip
     if any("\0" in argument for argument in argv):
         raise BadInput(f"run {image_name}", "an argument has a NUL byte in it")
-    if name is not None:
-        records.check_name(name)
     options = {
         **options,
         "entrypoint": entrypoint,

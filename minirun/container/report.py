@@ -5,21 +5,39 @@ from __future__ import annotations
 import sys
 
 from minirun.container import create, start
+from minirun.kernel.names import Named
 from minirun.launch import plan as plans
+from minirun.security.user import User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minirun.container.record import Record
     from minirun.home import Home
 
 _WHY_COLUMN = 88
 
 
-def plan_lines(home: Home, record: Record) -> list[str]:
-    """The whole start of a container that does not exist yet, a line an operation: `what   # why`."""
-    spec = start.specify(home, record, stdin=record.options["stdin"], status=3, terminal=None)
+def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> list[str]:
+    """The whole start of a container that does not exist yet, a line an operation: `what   # why`.
+
+    Args:
+        home: where it would be.
+        record: the container.
+        unpacked_first: layers of its image that are not in the store.
+    """
+    terminal = None
+    if record.options["tty"]:
+        from minirun.container.terminal import Terminal
+
+        terminal = Terminal(Named("devpts", -1), Named("master", -1), Named("slave", -1))
+    status = Named("status", -1)
+    who = _told(record) if unpacked_first else None
+    spec = start.specify(home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who)
     steps = [*create.steps(home, record, named=False), *start.steps(home, record)]
     lines = ["# on the host, each with its undo written down first"]
+    lines += [_line(f"unpack {name}", "into diffs/, once, whatever images use it") for name in unpacked_first]
     lines += [_line(step.text, step.why) for step in steps]
     lines += [f"# clone3({plans.namespaces(spec)!r}|CLONE_INTO_CGROUP|CLONE_PIDFD), and in the new process"]
     before = ""
@@ -27,6 +45,12 @@ def plan_lines(home: Home, record: Record) -> list[str]:
         lines.append(_line(repr(call), "" if call.why == before else call.why))
         before = call.why
     return lines
+
+
+def _told(record: Record) -> User:
+    """The user, as far as can be told before there is a passwd to look into: a number, or else root."""
+    name, _, group = record.options["user"].partition(":")
+    return User(int(name) if name.isdigit() else 0, int(group) if group.isdigit() else 0, (), "/")
 
 
 def _line(what: str, why: str) -> str:

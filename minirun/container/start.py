@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
     from minirun.container.terminal import Terminal
     from minirun.home import Home
+    from minirun.security.user import User
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STUB = f"{os.path.dirname(machine.__file__)}/stub"
@@ -77,7 +78,9 @@ def undos_while_running(home: Home, record: Record) -> list[list[str]]:
     return [keep, ["settle", f"{directory}/state.json"], cgroup]
 
 
-def specify(home: Home, record: Record, *, stdin: bool, status: int, terminal: Terminal | None) -> Spec:
+def specify(
+    home: Home, record: Record, *, stdin: bool, status: int, terminal: Terminal | None, who: User | None = None
+) -> Spec:
     """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
 
     Raises:
@@ -88,7 +91,7 @@ def specify(home: Home, record: Record, *, stdin: bool, status: int, terminal: T
     stack = [home.diff(name) for name in record.stack]
     if os.path.isdir(upper := f"{directory}/upper"):
         stack.append(upper)
-    who = user.find(options["user"], stack)
+    who = who or user.find(options["user"], stack)
     if options["init"] and not stub():
         raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
     env = options["env"]

@@ -21,14 +21,22 @@ if TYPE_CHECKING:
 
     from minirun.container.record import Record
     from minirun.home import Home
+    from minirun.image.source import Progress
+    from minirun.image.store import Image
 
     Trace = list[tuple[str, float]]
 
 
-def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> int:
+def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str], progress: Progress | None = None) -> int:
     """Make a container and run its command to the end, as `docker run` does.
 
     A container whose command could not begin leaves nothing behind.
+
+    Args:
+        flags: by long name, as cli/flags.py has them.
+        image_name: a stored image, or a directory.
+        command: replaces the image's Cmd, if it is not empty.
+        progress: told of what is unpacked: see image/source.py.
 
     Returns:
         The command's exit code.
@@ -44,7 +52,7 @@ def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> in
         return _dry_run(home, flags, image_name, command)
     trace: Trace | None = [] if flags.get("trace") else None
     with Operation(home) as operation:
-        box = _create(home, operation, flags, image_name, command, trace)
+        box = _create(home, operation, flags, image_name, command, trace, progress)
         lock = records.hold(home, box)
         code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace)
     if trace is not None:
@@ -108,15 +116,15 @@ def _protect_interpreter() -> None:
         unwritable.ensure()
 
 
-def create(flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> str:
-    """Make a container that does not run yet.
+def create(flags: Mapping[str, Any], image_name: str, command: Sequence[str], progress: Progress | None = None) -> str:
+    """Make a container that does not run yet; the arguments are those of `run`.
 
     Returns:
         Its id.
     """
     home = open_home()
     with Operation(home) as operation:
-        return _create(home, operation, flags, image_name, command, None).id
+        return _create(home, operation, flags, image_name, command, None, progress).id
 
 
 def _create(
@@ -126,11 +134,14 @@ def _create(
     image_name: str,
     command: Sequence[str],
     trace: Trace | None,
+    progress: Progress | None,
 ) -> Record:
     # held until the record names the image: from then on it is in use, and nobody deletes it
     lock = files.lock(home.lock, exclusive=False)
     try:
-        box = _describe(home, flags, image_name, command, lock)
+        wanted = _read(flags)
+        image = images.find(home, image_name, progress=progress, lock=lock)
+        box = _describe(image, image_name, command, wanted, flags)
         operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
         if path := flags.get("cidfile"):
             operation.carry_out([_cidfile(path, box)], trace)
@@ -139,20 +150,25 @@ def _create(
         os.close(lock)
 
 
-def _describe(
-    home: Home, flags: Mapping[str, Any], image_name: str, command: Sequence[str], lock: int | None = None
-) -> Record:
+def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Check every flag, before an image is looked for: a bad one leaves no unpacked layers behind."""
     pull = flags.get("pull") or "missing"
     if pull not in ("missing", "never"):
         raise Unsupported(
             f"use --pull {pull}", "registries are not built in this version", "missing and never look at what is stored"
         )
-    wanted = options.read(flags)
     if flags.get("tty") and flags.get("interactive") and not os.isatty(0):
         raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal")
-    image = images.find(home, image_name, lock=lock)
-    name = flags.get("name")
-    return creation.describe(image, image_name, command, wanted, name, remove=bool(flags.get("rm")))
+    if (name := flags.get("name")) is not None:
+        records.check_name(name)
+    return options.read(flags)
+
+
+def _describe(
+    image: Image, image_name: str, command: Sequence[str], wanted: dict[str, Any], flags: Mapping[str, Any]
+) -> Record:
+    name, remove = flags.get("name"), bool(flags.get("rm"))
+    return creation.describe(image, image_name, command, wanted, name, remove=remove)
 
 
 def _cidfile(path: str, box: Record) -> journal.Step:
@@ -164,6 +180,10 @@ def _cidfile(path: str, box: Record) -> journal.Step:
 
 def _dry_run(home: Home, flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> int:
     from minirun.container.report import plan_lines
+    from minirun.image.preview import preview
 
-    print("\n".join(plan_lines(home, _describe(home, flags, image_name, command))))  # noqa: T201 - this is what was asked for
+    wanted = _read(flags)
+    image, unpacked_first = preview(home, image_name)
+    box = _describe(image, image_name, command, wanted, flags)
+    print("\n".join(plan_lines(home, box, unpacked_first)))  # noqa: T201 - this is what was asked for
     return 0

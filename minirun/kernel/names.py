@@ -23,6 +23,11 @@ class Named(int):
         return self.text
 
 
+def mode(bits: int) -> Named:
+    """Permissions, printed as everybody writes them: in octal."""
+    return Named(f"{bits:#o}", bits)
+
+
 # fcntl.h
 AT_FDCWD = Named("AT_FDCWD", -100)
 AT_EMPTY_PATH = Named("AT_EMPTY_PATH", 0x1000)

@@ -37,6 +37,7 @@ from minirun.kernel.names import (
     O_RDWR,
     SIG_SETMASK,
     TIOCSCTTY,
+    mode,
 )
 from minirun.network import loopback
 from minirun.rootfs import attach, overlay, special, volumes
@@ -135,7 +136,7 @@ def _command(spec: Spec) -> Iterator[Call]:
     for signal in _SIGNALS:
         yield Call("rt_sigaction", signal, default, 0, 8, why="as a fresh process has it" if signal == 1 else "")
     yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
-    yield Call("umask", 0o022)
+    yield Call("umask", mode(0o022))
     yield Call(
         "close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, why="no descriptor of the host's goes in (CVE-2024-21626)"
     )

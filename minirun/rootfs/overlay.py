@@ -18,6 +18,7 @@ from minirun.kernel.names import (
     AT_FDCWD,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
     MS_NODEV,
     O_CLOEXEC,
     O_DIRECTORY,
@@ -66,7 +67,7 @@ def mount(overlay: Overlay, attach_point: str) -> Iterator[Call]:
     yield from filesystem(
         "overlay", [*options, *flags], MOUNT_ATTR_NODEV, save=ROOT, why=f"stack {len(overlay.lower)} layers"
     )
-    yield Call("move_mount", ROOT, "", AT_FDCWD, attach_point, 4, why="the root of the container")
+    yield Call("move_mount", ROOT, "", AT_FDCWD, attach_point, MOVE_MOUNT_F_EMPTY_PATH, why="the root of the container")
 
 
 def mount_by_options(overlay: Overlay, attach_point: str) -> Iterator[Call]:

@@ -22,10 +22,12 @@ from minirun.kernel.names import (
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     MOUNT_ATTR_STRICTATIME,
+    MOVE_MOUNT_F_EMPTY_PATH,
     O_CLOEXEC,
     O_PATH,
     S_IFCHR,
     S_IFREG,
+    mode,
 )
 from minirun.rootfs.attach import (
     BARRED,
@@ -69,7 +71,7 @@ def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
     )
     yield from attach_at_real_directory("/dev", mount=DEV, keep=True, why="over whatever the image has there")
     for name, major, minor in DEVICES:
-        yield Call("mknodat", DEV, name, S_IFCHR | 0o666, major << 8 | minor, why=f"/dev/{name}")
+        yield Call("mknodat", DEV, name, S_IFCHR | mode(0o666), major << 8 | minor, why=f"/dev/{name}")
         yield clone(name, at=DEV, why="a mount of its own, through which the device opens")
         yield from attach(name, at=DEV)
     yield Call("openat", DEV, "null", O_PATH | O_CLOEXEC, 0, save=NULL, why="the null device that hides files later on")
@@ -81,7 +83,7 @@ def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
 
 
 def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
-    yield Call("mkdirat", DEV, "pts", 0o755)
+    yield Call("mkdirat", DEV, "pts", mode(0o755))
     if terminal is None:
         yield from filesystem(
             "devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own"
@@ -89,18 +91,18 @@ def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
         yield from attach("pts", at=DEV)
         return
     devpts, slave = terminal
-    yield Call("move_mount", devpts, "", DEV, "pts", 4, why="the terminals, one of which is ours")
-    yield Call("mknodat", DEV, "console", S_IFREG | 0o600, 0)
+    yield Call("move_mount", devpts, "", DEV, "pts", MOVE_MOUNT_F_EMPTY_PATH, why="the terminals, one of which is ours")
+    yield Call("mknodat", DEV, "console", S_IFREG | mode(0o600), 0)
     # by descriptor: an image's /dev/pts can be a link to /proc (CVE-2025-52565)
     yield clone("", at=slave, why="the container's end of our terminal")
     yield from attach("console", at=DEV, why="/dev/console")
 
 
 def _memory() -> Iterator[Call]:
-    yield Call("mkdirat", DEV, "shm", 0o1777)
+    yield Call("mkdirat", DEV, "shm", mode(0o1777))
     yield from filesystem("tmpfs", (("mode", "1777"), ("size", str(SHM_BYTES))), BARRED, why="POSIX shared memory")
     yield from attach("shm", at=DEV)
-    yield Call("mkdirat", DEV, "mqueue", 0o755)
+    yield Call("mkdirat", DEV, "mqueue", mode(0o755))
     yield from filesystem("mqueue", (), BARRED, why="POSIX message queues of its ipc namespace")
     yield from attach("mqueue", at=DEV)
 

@@ -14,6 +14,7 @@ from minirun.kernel.names import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_RDONLY,
     S_IFREG,
+    mode,
 )
 from minirun.rootfs.attach import FIRST_SOURCE, allow, attach, attach_at_target, clone, filesystem, if_there
 
@@ -95,6 +96,8 @@ def make_target(path: str, *, directory: bool) -> Iterator[Call]:
     below = ""
     for part in folders:
         below = f"{below}/{part}"
-        yield Call("mkdirat", AT_FDCWD, below, 0o755, tolerate=(EEXIST,), why="a mount point")
+        yield Call("mkdirat", AT_FDCWD, below, mode(0o755), tolerate=(EEXIST,), why="a mount point")
     for name in files:
-        yield Call("mknodat", AT_FDCWD, f"{below}/{name}", S_IFREG | 0o644, 0, tolerate=(EEXIST,), why="a mount point")
+        yield Call(
+            "mknodat", AT_FDCWD, f"{below}/{name}", S_IFREG | mode(0o644), 0, tolerate=(EEXIST,), why="a mount point"
+        )
