@@ -102,6 +102,9 @@ def _run(
     # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
     operation.restart(start.undos_while_running(home, box))
     os.close(lock)
+    if box.remove:
+        # what removes it, imported while the command runs and not after
+        from minirun.kernel import tree  # noqa: F401
     code = running.wait()
     if not box.remove:
         state.exited(home, box, now, code)
