@@ -6,7 +6,7 @@ from minirun.cli import flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def run(args: Sequence[str]) -> int | None:
@@ -25,4 +25,11 @@ def run(args: Sequence[str]) -> int | None:
         return None
     from minirun.engine import run as verbs
 
-    return verbs.run(values, rest[0], rest[1:])
+    return verbs.run(values, rest[0], rest[1:], show_layer)
+
+
+def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:
+    """Begin the bar of a layer that is being unpacked: see progress.py, which a stored image needs not."""
+    from minirun.cli.progress import BARS
+
+    return BARS.layer(name, total_bytes)

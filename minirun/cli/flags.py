@@ -6,7 +6,7 @@ before the image, what follows is the command's; short flags can be joined (-it)
 
 from __future__ import annotations
 
-from minirun.errors import BadInput
+from minirun.errors import BadInput, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,14 +68,20 @@ RUN = (
 )
 
 
-def parse(args: Sequence[str], flags: Sequence[Flag]) -> tuple[dict[str, Any], list[str]]:
+def parse(args: Sequence[str], flags: Sequence[Flag], command: str = "minirun run") -> tuple[dict[str, Any], list[str]]:
     """Read flags up to the first argument that is none.
+
+    Args:
+        args: what follows the command.
+        flags: those it has.
+        command: what it is called, for refusals.
 
     Returns:
         (values by long name, the remaining arguments). A switch is True or False, a flag of many a list.
 
     Raises:
         BadInput: an unknown flag, one without its value, or a switch with one.
+        Unsupported: a flag of Docker's that is not built.
     """
     names = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
     values: dict[str, Any] = {}
@@ -86,7 +92,7 @@ def parse(args: Sequence[str], flags: Sequence[Flag]) -> tuple[dict[str, Any], l
             break
         if word.startswith("--"):
             name, equals, value = word.partition("=")
-            flag = _known(names, name)
+            flag = _known(names, name, command)
             if not flag.metavar:
                 values[flag.name] = _switch(name, value) if equals else True
             else:
@@ -95,7 +101,7 @@ def parse(args: Sequence[str], flags: Sequence[Flag]) -> tuple[dict[str, Any], l
         letters = word[1:]
         while letters:
             name, letters = f"-{letters[0]}", letters[1:]
-            flag = _known(names, name)
+            flag = _known(names, name, command)
             if flag.metavar:
                 _put(values, flag, letters.removeprefix("=") or _next(name, rest))
                 break
@@ -103,9 +109,14 @@ def parse(args: Sequence[str], flags: Sequence[Flag]) -> tuple[dict[str, Any], l
     return values, rest
 
 
-def _known(names: dict[str, Flag], name: str) -> Flag:
+def _known(names: dict[str, Flag], name: str, command: str) -> Flag:
     if name not in names:
-        raise BadInput(f"read the flag {name}", "there is none of that name", "`minirun run --help` lists them")
+        from minirun.cli.catalog import FLAGS_NOT_BUILT
+
+        if name in FLAGS_NOT_BUILT:
+            reason = "it is one of Docker's that is not built in this version"
+            raise Unsupported(f"use the flag {name}", reason, f"`{command} --help` lists those that are")
+        raise BadInput(f"read the flag {name}", "there is none of that name", f"`{command} --help` lists them")
     return names[name]
 
 

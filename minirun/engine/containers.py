@@ -7,13 +7,14 @@ import os
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
-from minirun.errors import MinirunError
+from minirun.errors import BadInput, MinirunError
 from minirun.journal import Operation
 from minirun.kernel import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from minirun.container.record import Record
     from minirun.container.state import State
@@ -21,22 +22,78 @@ if TYPE_CHECKING:
     from minirun.image.store import Image
 
 
-def ps(*, everything: bool = False) -> list[tuple[Record, State]]:
-    """Containers and what is true of them now, the newest first; only those alive unless *everything*."""
+def ps(*, everything: bool = False, filters: Sequence[str] = (), last: int = -1) -> list[tuple[Record, State]]:
+    """Containers and what is true of them now, the newest first.
+
+    Args:
+        everything: also those that do not run; a filter by status or exit code wants them too.
+        filters: Docker's, ``status=exited``; see engine/filters.py.
+        last: how many, if it is not negative.
+
+    Raises:
+        BadInput: a filter that is none.
+        NotFound, Conflict: a filter names no container or image, or several.
+    """
     home = open_home()
-    found = ((box, state.read(home, box)) for box in records.list_all(home))
-    return [(box, now) for box, now in found if everything or now.alive]
+    found = [(box, state.read(home, box)) for box in records.list_all(home)]
+    if filters:
+        from minirun.engine import filters as filtering
+
+        found = filtering.containers(home, found, filters)
+        everything = everything or any(text.startswith(("status=", "exited=")) for text in filters)
+    found = [(box, now) for box, now in found if everything or now.alive]
+    return found[:last] if last >= 0 else found
 
 
-def inspect(name: str) -> tuple[Home, Record, State]:
-    """One container, and what is true of it now.
+def command_line(box: Record) -> str:
+    """A container's command as Docker shows it: arguments with a space in single quotes."""
+    first, *rest = box.options["argv"]
+    return " ".join([first, *(f"'{word}'" if " " in word else word for word in rest)])
+
+
+def image_words(boxes: Sequence[Record]) -> list[str]:
+    """What to call the image of each container: as the user did, if that still means it, else its id."""
+    from minirun.image.store import Images
+
+    tags = Images(open_home()).tags() if boxes else {}
+    return [_image_word(box, tags.get(box.image, ())) for box in boxes]
+
+
+def _image_word(box: Record, tags: Sequence[str]) -> str:
+    from minirun.image.find import is_path
+    from minirun.image.reference import parse
+
+    name = box.image_name
+    if is_path(name) or box.image.startswith(name.removeprefix("sha256:")):
+        return name
+    try:
+        return name if parse(name).familiar in tags else box.image[:12]
+    except BadInput:
+        return name  # a directory whose path is no name of an image
+
+
+def inspect(name: str, *, size: bool = False) -> dict[str, Any]:
+    """Everything about one container, as Docker's JSON has it: see engine/description.py.
+
+    Args:
+        name: the container's name, id or the beginning of its id.
+        size: measure it as well.
 
     Raises:
         NotFound, Conflict: no container, or several, are meant.
     """
+    from minirun.engine import description
+
     home = open_home()
     box = records.find(home, name)
-    return home, box, state.read(home, box)
+    return description.container(home, box, state.read(home, box), size=size)
+
+
+def usage(box: Record) -> tuple[int, int]:
+    """Measure a container: bytes that it wrote itself, and bytes with those of its image."""
+    from minirun.engine import description
+
+    return description.usage(open_home(), box)
 
 
 def uppers(home: Home, box: Record) -> list[str]:
@@ -141,7 +198,10 @@ def export(name: str, output: int) -> None:
     here = f"/proc/self/fd/{store}"
     stack = [*(f"{here}/diffs/{layer}" for layer in box.stack), f"{here}/containers/{box.id}/upper"]
     try:
-        root = machine.run(list(view(stack)))
+        mount = machine.run(list(view(stack)))
+        # a mount's descriptor is O_PATH, which cannot be read
+        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+        os.close(mount)
         try:
             pack(root, output, compression="none")
         finally:

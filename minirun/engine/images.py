@@ -16,40 +16,71 @@ from minirun.layer.store import Layers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from minirun.home import Home
     from minirun.image.history import Entry
+    from minirun.image.source import Progress
     from minirun.image.store import Image
-    from minirun.layer.unpack import Progress
+    from minirun.layer.store import Layer
 
 
-def images() -> list[tuple[Image, list[str]]]:
-    """Every image with its names, the youngest first."""
-    return Images(open_home()).list()
+def images(filters: Sequence[str] = ()) -> list[tuple[Image, list[str]]]:
+    """Every image with its names, the youngest first.
+
+    Args:
+        filters: Docker's, ``dangling=true``; see engine/filters.py.
+
+    Raises:
+        BadInput: a filter that is none.
+        NotFound, Conflict: a filter names no image, or several.
+    """
+    home = open_home()
+    found = Images(home).list()
+    if filters:
+        from minirun.engine import filters as filtering
+
+        found = filtering.images(home, found, filters)
+    return found
 
 
-def inspect(name: str) -> tuple[Home, Image, list[str]]:
-    """One image and its names.
+def inspect(name: str) -> dict[str, Any]:
+    """Everything about one image, as Docker's JSON has it: see engine/description.py.
 
     Raises:
         NotFound, Conflict, BadInput: no image, or several, are meant.
     """
+    from minirun.engine import description
+
     home = open_home()
     image = Images(home).get(name)
-    return home, image, Images(home).tags().get(image.id, [])
+    return description.image(home, image, Images(home).tags().get(image.id, []), _layers(home, image))
 
 
-def history(name: str) -> list[Entry]:
-    """How an image came to be, the latest step first.
+def history(name: str) -> tuple[Image, list[Entry]]:
+    """An image, and how it came to be, the latest step first.
 
     Raises:
         NotFound, Conflict, BadInput: no image, or several, are meant.
     """
     from minirun.image.history import entries
 
-    home, image, _ = inspect(name)
+    home = open_home()
+    image = Images(home).get(name)
+    return image, entries(image, _layers(home, image))
+
+
+def _layers(home: Home, image: Image) -> list[Layer]:
+    """The layers of an image, bottom to top; those that a commit took by renaming are measured now, once."""
     layers = Layers(home)
-    return entries(image, [layers.get(layer) for layer in image.layers])
+    found = [layers.get(layer) for layer in image.layers]
+    if all(layer.size is not None for layer in found):
+        return found
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        return [layers.measure(layer.id) for layer in found]
+    finally:
+        os.close(lock)
 
 
 def import_(
@@ -67,7 +98,7 @@ def import_(
         name: what to call it; None leaves it without a name.
         changes: Dockerfile instructions for its config.
         message: for its history.
-        progress: told of what is unpacked: see layer.unpack.
+        progress: told of what is unpacked: see image/source.py.
 
     Raises:
         MinirunError: nothing was stored.

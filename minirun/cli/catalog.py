@@ -1,0 +1,100 @@
+"""Every command with its line in `minirun --help`, by topic; and what Docker has that minirun has not.
+
+    name      ─▶ module minirun.cli.<module>, which has a click command of that name
+    container ls, image rm, system info …   Docker's longer names, each for one of these
+
+Only the module of the command that is wanted is imported.
+"""
+
+from __future__ import annotations
+
+# topic → command → (module, line)
+TOPICS: dict[str, dict[str, tuple[str, str]]] = {
+    "Containers": {
+        "run": ("run", "Run a command in a new container"),
+        "create": ("run", "Create a container that does not run yet"),
+        "start": ("start", "Run the command of a container that was created, or that ended"),
+        "ps": ("ps", "List containers"),
+        "diff": ("diff", "Show what a container changed since its image"),
+        "rm": ("rm", "Remove containers"),
+        "export": ("archive", "Write a container's root file system as a tar"),
+    },
+    "Images": {
+        "commit": ("commit", "Make an image of what a container wrote"),
+        "images": ("images", "List images"),
+        "import": ("archive", "Make an image of a directory or a tar"),
+        "tag": ("commit", "Give an image another name"),
+        "rmi": ("rm", "Take names from images, and remove those that have none left"),
+        "history": ("images", "Show how an image came to be"),
+    },
+    "All of it": {
+        "inspect": ("inspect", "Show everything about containers and images as JSON"),
+        "info": ("system", "Show what is stored, and what this host offers"),
+        "version": ("system", "Show the versions of minirun and of what it stands on"),
+        "gc": ("system", "Finish what was cut short, and free layers that nothing uses"),
+        "completion": ("completion", "Print the script that lets a shell complete commands and names"),
+    },
+}
+COMMANDS = {name: entry for commands in TOPICS.values() for name, entry in commands.items()}
+
+# Docker's groups → the names in them → the command, with the flags that it then has
+GROUPS = {
+    "container": {
+        "commit": "commit", "create": "create", "diff": "diff", "export": "export",
+        "inspect": "inspect --type=container", "list": "ps", "ls": "ps", "ps": "ps", "remove": "rm", "rm": "rm",
+        "run": "run", "start": "start",
+    },
+    "image": {
+        "history": "history", "import": "import", "inspect": "inspect --type=image", "list": "images", "ls": "images",
+        "remove": "rmi", "rm": "rmi", "tag": "tag",
+    },
+    "system": {"info": "info"},
+}  # fmt: skip
+
+_KILL = "to end one: `minirun rm -f NAME`, or `kill $(minirun inspect -f '{{.State.Pid}}' NAME)`"
+_FETCH = "`skopeo copy docker://NAME oci:DIR` fetches an image into a directory that `minirun run DIR` takes"
+_TERMINAL = "a container's output goes to the terminal it was started from"
+_BUILD = "run the steps in a container and `minirun commit` it"
+# commands of Docker's that this version has not → what to do instead
+NOT_BUILT = {
+    "attach": _TERMINAL,
+    "build": _BUILD,
+    "builder": _BUILD,
+    "buildx": _BUILD,
+    "cp": "`minirun run -v $PWD:/host …` shares a directory; `minirun export NAME | tar x PATH` takes files out",
+    "events": "",
+    "exec": "`nsenter --all -t $(minirun inspect -f '{{.State.Pid}}' NAME) COMMAND` runs one beside it",
+    "kill": _KILL,
+    "load": "unpack the archive and `minirun import DIR NAME`",
+    "login": _FETCH,
+    "logout": _FETCH,
+    "logs": _TERMINAL,
+    "network": "`run --network none` and `--network host` are there",
+    "pause": "",
+    "port": "`run --network host` shares the host's ports",
+    "pull": _FETCH,
+    "push": "`minirun export` writes a container's root file system as a tar",
+    "rename": "",
+    "restart": "`minirun start -a NAME` runs a container again that has ended",
+    "save": "`minirun export` writes a container's root file system as a tar",
+    "search": "",
+    "stats": "`minirun inspect` tells the process; systemd-cgtop shows what its group uses",
+    "stop": _KILL,
+    "top": "`ps` of the host shows a container's processes",
+    "unpause": "",
+    "update": "limits are given to `minirun run`",
+    "volume": "`run -v /host/path:/container/path` attaches a directory of the host",
+    "wait": "`minirun run` returns when the command ends, with its exit code",
+}
+
+# flags of Docker's `run` and `create` that this version has not
+_FLAGS = """
+    -P -a -c -p --add-host --annotation --attach --blkio-weight --cap-add --cap-drop --cgroup-parent --cgroupns
+    --cpu-period --cpu-quota --cpu-shares --cpuset-mems --detach --detach-keys --device --device-cgroup-rule
+    --device-read-bps --device-write-bps --dns --dns-option --dns-search --domainname --expose --gpus --group-add
+    --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address --memory-reservation
+    --memory-swap --mount --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --platform
+    --privileged --publish --publish-all --quiet --restart --runtime --security-opt --shm-size --sig-proxy
+    --stop-timeout --storage-opt --sysctl --ulimit --userns --uts --volume-driver --volumes-from
+"""
+FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

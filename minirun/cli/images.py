@@ -1,0 +1,125 @@
+"""`images` and `history`: what is stored, and how it came to be."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from minirun.cli import complete, quantity, screen, table
+from minirun.cli.command import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.image.history import Entry
+    from minirun.image.store import Image
+
+_NONE = "<none>"
+_TITLES = {
+    "Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "ID": "IMAGE ID", "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT", "Size": "SIZE",
+}  # fmt: skip
+_HISTORY_TITLES = {
+    "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "Size": "SIZE",
+    "Comment": "COMMENT",
+}  # fmt: skip
+_CREATED_BY_WIDTH = 45
+
+
+@click.command(
+    "images",
+    cls=Command,
+    examples="""
+minirun images
+minirun images 'team/*'                          those whose names match
+minirun images --filter dangling=true -q         ids of those without a name
+minirun images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+""",
+)
+@click.argument("reference", metavar="[REPOSITORY[:TAG]]", required=False, shell_complete=complete.images)
+@click.option("-a", "--all", is_flag=True, expose_value=False, help="All there are; without it, too: none is hidden.")
+@click.option("-q", "--quiet", is_flag=True, help="Ids only.")
+@click.option("--no-trunc", is_flag=True, help="Whole ids.")
+@click.option("--digests", is_flag=True, help="Show the digests of the manifests that images came with.")
+@click.option("-f", "--filter", "filters", metavar="NAME=VALUE", multiple=True,
+              help="Only those with this reference, dangling, label, before or since.")  # fmt: skip
+@click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
+def images(
+    *, reference: str | None, quiet: bool, no_trunc: bool, digests: bool, filters: Sequence[str], form: str
+) -> None:
+    """List images."""
+    from minirun.engine import images as verbs
+
+    wanted = [*filters, *([f"reference={reference}"] if reference else [])]
+    found = verbs.images(wanted)
+    rows = [row for image, tags in found for row in _rows(image, tags, whole=no_trunc)]
+    if quiet and not form:
+        screen.write("".join(f"{row_id}\n" for row_id in dict.fromkeys(row["ID"] for row in rows)))
+        return
+    columns = ["Repository", "Tag", *(["Digest"] if digests else []), "ID", "CreatedSince", "Size"]
+    table.show(rows, _TITLES, columns, form)
+
+
+def _rows(image: Image, tags: Sequence[str], *, whole: bool) -> Iterator[dict[str, Any]]:
+    from minirun.image.history import seconds
+
+    created = seconds(image.created)
+    for tag in tags or [f"{_NONE}:{_NONE}"]:
+        repository, _, name = tag.rpartition(":")
+        yield {
+            "Repository": repository,
+            "Tag": name,
+            "Digest": image.digest or _NONE,
+            "ID": f"sha256:{image.id}" if whole else image.short_id,
+            "CreatedSince": quantity.ago(created),
+            "CreatedAt": quantity.date(created),
+            "Size": quantity.size(image.size or 0),
+        }
+
+
+@click.command(
+    "history",
+    cls=Command,
+    examples="""
+minirun history my-image
+minirun history --no-trunc --format '{{.CreatedBy}}' my-image
+""",
+)
+@click.argument("image", shell_complete=complete.images)
+@click.option("-q", "--quiet", is_flag=True, help="Ids only.")
+@click.option("--no-trunc", is_flag=True, help="Whole ids and commands.")
+@click.option("-H", "--human/--no-human", default=True,
+              help="Ages and sizes in words (they are, unless --human=false).")  # fmt: skip
+@click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
+def history(*, image: str, quiet: bool, no_trunc: bool, human: bool, form: str) -> None:
+    """Show how an image came to be, the latest step first."""
+    from minirun.engine import images as verbs
+
+    found, entries = verbs.history(image)
+    ids = [f"sha256:{found.id}" if no_trunc else found.short_id, *["<missing>"] * (len(entries) - 1)][: len(entries)]
+    if quiet and not form:
+        screen.write("".join(f"{row_id}\n" for row_id in ids))
+        return
+    rows = [_step(row_id, entry, whole=no_trunc, human=human) for row_id, entry in zip(ids, entries, strict=True)]
+    table.show(rows, _HISTORY_TITLES, ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"], form)
+
+
+def _step(row_id: str, entry: Entry, *, whole: bool, human: bool) -> dict[str, Any]:
+    from minirun.image.history import seconds
+
+    created = seconds(entry.created)
+    by = entry.created_by.replace("\t", " ")
+    if not whole and len(by) > _CREATED_BY_WIDTH:
+        by = by[: _CREATED_BY_WIDTH - 1] + "…"
+    rfc3339 = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(created)) if created else "N/A"
+    return {
+        "ID": row_id,
+        "CreatedSince": quantity.ago(created) if human else rfc3339,
+        "CreatedAt": rfc3339,
+        "CreatedBy": by,
+        "Size": quantity.size(entry.size) if human else str(entry.size),
+        "Comment": entry.comment,
+    }

@@ -1,0 +1,68 @@
+"""`inspect`: all that is known of containers and images, as Docker's JSON has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from minirun.cli import complete, screen, table
+from minirun.cli.command import Command
+from minirun.errors import MinirunError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.command(
+    "inspect",
+    cls=Command,
+    examples="""
+minirun inspect web
+minirun inspect -f '{{.State.Pid}}' web
+minirun inspect -f '{{range .Mounts}}{{.Source}} {{end}}' web
+minirun inspect --type image -f '{{json .Config}}' my-web
+""",
+)
+@click.argument("names", metavar="NAME|ID...", nargs=-1, required=True, shell_complete=complete.both)
+@click.option("-f", "--format", "form", metavar="FORMAT", default="", help="json, or a Go template.")
+@click.option("-s", "--size", is_flag=True, help="Also measure containers: SizeRw, SizeRootFs.")
+@click.option("--type", "kind", type=click.Choice(["container", "image"]), help="Look among these only.")
+def inspect(*, names: Sequence[str], form: str, size: bool, kind: str | None) -> int:
+    """Show everything about containers and images."""
+    found, code = [], 0
+    for name in names:
+        try:
+            found.append(_find(name, kind, size=size))
+        except MinirunError as error:
+            if len(names) == 1:
+                raise
+            code = screen.refuse(error)
+    if form:
+        table.show_objects(found, form)
+    else:
+        text = json.dumps(found, indent=4, ensure_ascii=False)
+        screen.write(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") + "\n")
+    return code
+
+
+def _find(name: str, kind: str | None, *, size: bool) -> dict[str, Any]:
+    from minirun.engine import containers
+
+    if kind != "image":
+        try:
+            return containers.inspect(name, size=size)
+        except NotFound:
+            if kind:
+                raise
+    from minirun.engine import images
+
+    try:
+        return images.inspect(name)
+    except NotFound:
+        if kind:
+            raise
+        raise NotFound(f"inspect {name}", "there is no container or image of that name or id",
+                       "`minirun ps -a` and `minirun images` list them") from None  # fmt: skip

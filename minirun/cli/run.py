@@ -1,0 +1,102 @@
+"""`run` and `create`: click shows their help and completes them; what is typed is read by the parser of flags.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from minirun.cli import complete, fast, flags, screen
+from minirun.cli.command import Command
+from minirun.errors import BadInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.cli.flags import Flag
+
+
+class TableCommand(Command):
+    """A command whose flags are a table of flags.py, so that it understands the same with click and without.
+
+    Args:
+        name: of the command.
+        table: its flags.
+        options: as Command has them.
+    """
+
+    def __init__(self, name: str, table: Sequence[Flag], **options: Any) -> None:
+        image = click.Argument(["image"], metavar="IMAGE|DIR", shell_complete=complete.images)
+        command = click.Argument(["command"], metavar="[COMMAND] [ARG]...", nargs=-1, required=False)
+        super().__init__(
+            name,
+            params=[*map(_option, table), image, command],
+            context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
+            **options,
+        )
+        self.table = table
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read *args* by Docker's rules: see flags.py."""
+        if ctx.resilient_parsing:  # a shell completes what is half-typed: click knows how
+            return super().parse_args(ctx, args)
+        values, rest = flags.parse(args, (*self.table, flags.Flag("help", "", "", "")), ctx.command_path)
+        if values.pop("help", False):
+            click.echo(ctx.get_help())
+            ctx.exit()
+        if not rest:
+            raise BadInput(f"read the arguments of `{ctx.command_path}`", "no image was named",
+                           f"`{ctx.command_path} IMAGE COMMAND` runs one; `minirun images` lists them")  # fmt: skip
+        ctx.params = {"values": values, "image": rest[0], "command": rest[1:]}
+        return []
+
+
+def _option(flag: Flag) -> click.Option:
+    names = [f"-{flag.short}"] * bool(flag.short) + [f"--{flag.name}"]
+    if flag.metavar:
+        return click.Option(names, metavar=flag.metavar, multiple=flag.many, help=f"{flag.help}.")
+    return click.Option(names, is_flag=True, help=f"{flag.help}.")
+
+
+def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:
+    from minirun.engine import run as verbs
+
+    return verbs.run(values, image, command, fast.show_layer)
+
+
+def _create(*, values: dict[str, Any], image: str, command: list[str]) -> None:
+    from minirun.engine import run as verbs
+
+    screen.write(f"{verbs.create(values, image, command, fast.show_layer)}\n")
+
+
+run = TableCommand(
+    "run",
+    flags.RUN,
+    callback=_run,
+    help="""Run a command in a new container.
+
+    IMAGE is the name or id of a stored image; DIR is a directory of layers, an OCI layout, an unpacked docker-save
+    archive or a root file system, which is unpacked once. COMMAND defaults to the image's Entrypoint and Cmd. The exit
+    code is the command's; 125: minirun could not, 126: the command cannot be executed, 127: it is not there.""",
+    examples="""
+minirun run -it ubuntu-layers/ /bin/sh                    a shell on a directory of layers
+minirun run --rm debian:12 cat /etc/os-release            a container that leaves nothing behind
+minirun run --rm -v "$PWD:/src" -w /src -u 1000 build make
+minirun run --memory 512m --cpus 1.5 --pids-limit 100 IMAGE COMMAND
+minirun run --dry-run IMAGE                               every system call, and why; nothing is done
+""",
+)
+create = TableCommand(
+    "create",
+    flags.CREATE,
+    callback=_create,
+    help="""Create a container that does not run yet, and print its id.
+
+    `minirun start -a` runs it.""",
+    examples="""
+minirun create --name web -i ubuntu-layers/ cat
+echo hello | minirun start -ai web
+""",
+)

@@ -1,0 +1,180 @@
+"""What `ps --filter` and `images --filter` let through; the words are Docker's.
+
+    ps       id=BEGINNING  name=REGEX  status=STATUS  exited=CODE  label=KEY[=VALUE]  ancestor=IMAGE  before=C  since=C
+    images   reference=GLOB  dangling=true|false  label=KEY[=VALUE]  before=IMAGE  since=IMAGE
+
+Several values of one word: any of them will do; of `label`, all are wanted. Several words: all are wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from minirun.container import record as records
+from minirun.container.record import Record
+from minirun.container.state import State
+from minirun.errors import BadInput
+from minirun.home import Home
+from minirun.image.history import seconds
+from minirun.image.store import Image, Images
+
+STATUSES = ("created", "running", "paused", "exited")
+_ALL_WANTED = ("label",)
+
+Container = tuple[Record, State]
+Listed = tuple[Image, list[str]]
+T = TypeVar("T", Container, Listed)
+Test = Callable[[Any], bool]
+
+
+def read(given: Iterable[str], known: Iterable[str]) -> dict[str, list[str]]:
+    """Take filters, ``WORD=VALUE`` each, apart: word → its values.
+
+    Raises:
+        BadInput: one is of another form, or its word is not one of *known*.
+    """
+    values: dict[str, list[str]] = {}
+    for text in given:
+        word, equals, value = text.partition("=")
+        word = word.strip().lower()
+        if not equals or word not in known:
+            reason = "there is no filter of that name" if equals else "it is not of the form NAME=VALUE"
+            raise BadInput(f"filter by {text!r}", reason, f"these are: {', '.join(known)}")
+        values.setdefault(word, []).append(value.strip())
+    return values
+
+
+def containers(home: Home, found: Sequence[Container], given: Iterable[str]) -> list[Container]:
+    """Those of *found* that the filters *given* let through.
+
+    Raises:
+        BadInput: a filter that is none.
+        NotFound, Conflict: it names no container or image, or several.
+    """
+    return _through(found, read(given, _CONTAINERS), _CONTAINERS, home)
+
+
+def images(home: Home, found: Sequence[Listed], given: Iterable[str]) -> list[Listed]:
+    """Those of *found* that the filters *given* let through; with ``reference``, only the names that match.
+
+    Raises:
+        BadInput: a filter that is none.
+        NotFound, Conflict: it names no image, or several.
+    """
+    values = read(given, _IMAGES)
+    patterns = values.get("reference")
+    kept = _through(found, values, _IMAGES, home)
+    if not patterns:
+        return kept
+    wanted = [(image, [tag for tag in tags if any(_matches(tag, one) for one in patterns)]) for image, tags in kept]
+    return [(image, tags) for image, tags in wanted if tags]
+
+
+def _through(
+    found: Sequence[T], values: Mapping[str, list[str]], makers: Mapping[str, Callable[[Home, str], Test]], home: Home
+) -> list[T]:
+    for word, given in values.items():
+        tests = [makers[word](home, value) for value in given]
+        enough = all if word in _ALL_WANTED else any
+        found = [item for item in found if enough(test(item) for test in tests)]
+    return list(found)
+
+
+def _by_id(_home: Home, value: str) -> Test:
+    return lambda item: item[0].id.startswith(value)
+
+
+def _by_name(_home: Home, value: str) -> Test:
+    try:
+        pattern = re.compile(value)
+    except re.error as error:
+        raise BadInput(f"filter by name={value}", f"it is no regular expression: {error}") from None
+    # Docker looks at names with their slash, ^/x$, and without
+    return lambda item: bool(pattern.search(item[0].name) or pattern.search(f"/{item[0].name}"))
+
+
+def _by_status(_home: Home, value: str) -> Test:
+    if value not in STATUSES:
+        raise BadInput(f"filter by status={value}", "no container ever has that", f"these are: {', '.join(STATUSES)}")
+    return lambda item: item[1].status == value
+
+
+def _by_exit_code(_home: Home, value: str) -> Test:
+    if not value.isdecimal():
+        raise BadInput(f"filter by exited={value}", "it is not an exit code", "write a number, exited=0")
+    return lambda item: item[1].status == "exited" and item[1].exit_code == int(value)
+
+
+def _has_label(labels: Mapping[str, str], value: str) -> bool:
+    key, equals, wanted = value.partition("=")
+    return key in labels and (not equals or labels[key] == wanted)
+
+
+def _by_ancestor(home: Home, value: str) -> Test:
+    ancestor = Images(home).get(value)
+    known = {image.id: list(image.layers) for image, _ in Images(home).list()}
+    below = list(ancestor.layers)
+    return lambda item: item[0].image == ancestor.id or known.get(item[0].image, [])[: len(below)] == below
+
+
+def _containers_before(home: Home, value: str) -> Test:
+    created = records.find(home, value).created
+    return lambda item: item[0].created < created
+
+
+def _containers_since(home: Home, value: str) -> Test:
+    created = records.find(home, value).created
+    return lambda item: item[0].created > created
+
+
+def _images_before(home: Home, value: str) -> Test:
+    created = seconds(Images(home).get(value).created)
+    return lambda item: seconds(item[0].created) < created
+
+
+def _images_since(home: Home, value: str) -> Test:
+    created = seconds(Images(home).get(value).created)
+    return lambda item: seconds(item[0].created) > created
+
+
+def _by_dangling(_home: Home, value: str) -> Test:
+    if value.lower() not in ("true", "1", "false", "0"):
+        raise BadInput(f"filter by dangling={value}", "it is true or false")
+    wanted = value.lower() in ("true", "1")
+    return lambda item: wanted is not bool(item[1])
+
+
+def _by_reference(_home: Home, value: str) -> Test:
+    return lambda item: any(_matches(tag, value) for tag in item[1])
+
+
+def _matches(tag: str, pattern: str) -> bool:
+    """Whether a name, with its tag or without, is what *pattern* says; a star stops at a slash, as in Docker."""
+    name = tag.rpartition(":")[0]
+    return any(
+        text.count("/") == pattern.count("/")
+        and all(fnmatchcase(*pair) for pair in zip(text.split("/"), pattern.split("/"), strict=True))
+        for text in (name, tag)
+    )
+
+
+_CONTAINERS: dict[str, Callable[[Home, str], Test]] = {
+    "id": _by_id,
+    "name": _by_name,
+    "status": _by_status,
+    "exited": _by_exit_code,
+    "label": lambda _home, value: lambda item: _has_label(item[0].options["labels"], value),
+    "ancestor": _by_ancestor,
+    "before": _containers_before,
+    "since": _containers_since,
+}
+_IMAGES: dict[str, Callable[[Home, str], Test]] = {
+    "reference": _by_reference,
+    "dangling": _by_dangling,
+    "label": lambda _home, value: lambda item: _has_label(item[0].config.labels, value),
+    "before": _images_before,
+    "since": _images_since,
+}
