@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from minirun.layer.store import Layer
     from minirun.layer.unpack import Unpacked
 
-    # begins a layer, by its name and the bytes of its blob; the result is told how many were read
+    # takes the name of a layer and the bytes of its blob (0: unknown), and gives what is told how many were read
     Progress = Callable[[str, int], Callable[[int], None]]
 
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
@@ -72,7 +72,7 @@ def load(
         path: a directory in one of the forms above, or a root file system as one tar file.
         wanted: changes, comment and names; none of these by default.
         progress: called for each layer that is read, with its name and the bytes of its blob (0: unknown); what it
-            returns is told how many of them have been read so far.
+            returns is told how many of them have been read so far. Called with an empty name when nothing more is read.
         lock: descriptor that holds the store's lock shared, if the caller has one; given up if this fails.
 
     Returns:
@@ -178,16 +178,20 @@ def _add(
 ) -> list[Layer]:  # fmt: skip
     layers = Layers(home)
     chain: list[Layer] = []
-    for part in manifest.parts:
-        what = part.name if isinstance(folder, int) else os.path.normpath(f"{folder.path}/{part.name}")
-        said: dict[str, Any] = {"created_by": part.created_by, "what": what}
-        try:
-            layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said, progress)
-            if unpacked is not None:
-                operation.will("discard_layer", home.root, layer.id)
-        except OSError as error:
-            raise MinirunError(f"unpack {what}", error, _FULL) from None
-        chain.append(layer)
+    try:
+        for part in manifest.parts:
+            what = part.name if isinstance(folder, int) else os.path.normpath(f"{folder.path}/{part.name}")
+            said: dict[str, Any] = {"created_by": part.created_by, "what": what}
+            try:
+                layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said, progress)
+                if unpacked is not None:
+                    operation.will("discard_layer", home.root, layer.id)
+            except OSError as error:
+                raise MinirunError(f"unpack {what}", error, _FULL) from None
+            chain.append(layer)
+    finally:
+        if progress:
+            progress("", 0)
     return chain
 
 
