@@ -40,7 +40,8 @@ def changes(uppers: Sequence[str], base: Sequence[str]) -> Iterator[tuple[str, s
     emptied = None  # an opaque one, whose missing contents were looked for
     for path, upper, opaque in stack.walk(uppers):
         if added is not None and path.startswith(added):
-            kinds[path] = "A"
+            if not stack.is_whiteout(upper.stat):  # of what only a lower upper had
+                kinds[path] = "A"
             continue
         lower = stack.find(base, path)
         kind = _kind(upper, lower)
