@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.home import Home
     from minirun.image.record import Image
-    from minirun.image.source import Progress
+    from minirun.image.source import Progress, Warn
 
 _REMEDY = """\
 `minirun images` lists those that are; `minirun run DIR` takes a directory of layers, `minirun import DIR NAME` names it
@@ -29,13 +29,16 @@ def is_path(text: str) -> bool:
     return text in (".", "..") or text.startswith(("/", "./", "../")) or text.endswith("/")
 
 
-def find(home: Home, text: str, *, progress: Progress | None = None, lock: int | None = None) -> Image:
+def find(
+    home: Home, text: str, *, progress: Progress | None = None, warn: Warn | None = None, lock: int | None = None
+) -> Image:
     """The image that *text* means, unpacked first if it is a directory that is new or changed.
 
     Args:
         home: whose images.
         text: a stored name, an id or its beginning, or a directory.
         progress: see image/source.py.
+        warn: see image/source.py.
         lock: descriptor that holds the store's lock shared. A caller that goes on to use the image's layers takes it
             before and keeps it until a container's record keeps them; without one they may be removed at any time.
 
@@ -46,7 +49,7 @@ def find(home: Home, text: str, *, progress: Progress | None = None, lock: int |
         MinirunError: the directory could not be read, or the store not be written.
     """
     if is_path(text):
-        return _of_directory(home, text, progress, lock)
+        return _of_directory(home, text, progress, warn, lock)
     image = record.by_name(home, text)
     if image is not None:
         return image
@@ -61,10 +64,10 @@ def find(home: Home, text: str, *, progress: Progress | None = None, lock: int |
     except BadInput:
         if not os.path.isdir(text):
             raise
-    return _of_directory(home, text, progress, lock)
+    return _of_directory(home, text, progress, warn, lock)
 
 
-def _of_directory(home: Home, path: str, progress: Progress | None, lock: int | None) -> Image:
+def _of_directory(home: Home, path: str, progress: Progress | None, warn: Warn | None, lock: int | None) -> Image:
     from minirun.image import sources
 
     image_id = sources.recall(home, path)
@@ -80,4 +83,4 @@ def _of_directory(home: Home, path: str, progress: Progress | None, lock: int | 
         raise NotFound(f"use {path} as an image", "there is no such directory", _REMEDY)
     from minirun.image import source
 
-    return source.load(home, path, progress=progress, lock=lock)
+    return source.load(home, path, progress=progress, warn=warn, lock=lock)

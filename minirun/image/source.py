@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     # takes the name of a layer and the bytes of its blob (0: unknown), and gives what is told how many were read
     Progress = Callable[[str, int], Callable[[int], None]]
+    # takes a sentence about something that a layer has and the image is better without
+    Warn = Callable[[str], None]
 
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
@@ -63,7 +65,8 @@ class Wanted:
 
 
 def load(
-    home: Home, path: str, wanted: Wanted | None = None, *, progress: Progress | None = None, lock: int | None = None,
+    home: Home, path: str, wanted: Wanted | None = None, *, progress: Progress | None = None, warn: Warn | None = None,
+    lock: int | None = None,
 ) -> Image:  # fmt: skip
     """Make an image of the directory or tar file *path*.
 
@@ -73,6 +76,7 @@ def load(
         wanted: changes, comment and names; none of these by default.
         progress: called for each layer that is read, with its name and the bytes of its blob (0: unknown); what it
             returns is told how many of them have been read so far. Called with an empty name when nothing more is read.
+        warn: told what was left out of a layer, a sentence each.
         lock: descriptor that holds the store's lock shared, if the caller has one; given up if this fails.
 
     Returns:
@@ -89,13 +93,13 @@ def load(
         with _open_file(path) as folder:
             manifest = Manifest(Config(foreign.empty()), [Part(os.path.basename(folder.path))])
             folder.path = os.path.dirname(folder.path)
-            return _store(home, folder, manifest, wanted, progress, lock)
+            return _store(home, folder, manifest, wanted, progress, warn, lock)
     with Folder(path) as folder:
         manifest = recognise(folder)
         _refuse_store(home, folder, manifest)
         sources.settle(max(status.st_ctime_ns for status in folder.seen.values()))
         trees = _trees(folder, manifest)
-        image = _store(home, folder, manifest, wanted, progress, lock)
+        image = _store(home, folder, manifest, wanted, progress, warn, lock)
         if wanted.is_plain and None not in trees.values():
             try:
                 sources.remember(home, folder.path, image.id, folder.seen, trees)
@@ -106,11 +110,11 @@ def load(
 
 def load_stream(
     home: Home, descriptor: int, wanted: Wanted | None = None, *, progress: Progress | None = None,
-    lock: int | None = None,
+    warn: Warn | None = None, lock: int | None = None,
 ) -> Image:  # fmt: skip
     """Make an image of the tar of a root file system that *descriptor*, a pipe perhaps, gives; else as `load`."""
     manifest = Manifest(Config(foreign.empty()), [Part("-")])
-    return _store(home, descriptor, manifest, wanted or Wanted(), progress, lock)
+    return _store(home, descriptor, manifest, wanted or Wanted(), progress, warn, lock)
 
 
 def _open_file(path: str) -> Folder:
@@ -147,7 +151,8 @@ def _trees(folder: Folder, manifest: Manifest) -> dict[str, Any]:
 
 
 def _store(
-    home: Home, folder: Folder | int, manifest: Manifest, wanted: Wanted, progress: Progress | None, lock: int | None,
+    home: Home, folder: Folder | int, manifest: Manifest, wanted: Wanted, progress: Progress | None, warn: Warn | None,
+    lock: int | None,
 ) -> Image:  # fmt: skip
     config = manifest.config.with_changes(wanted.changes)
     try:
@@ -156,7 +161,7 @@ def _store(
     except OSError as error:
         raise MinirunError("begin to store an image", error, _FULL) from None
     try:
-        chain = _add(home, folder, manifest, operation, progress)
+        chain = _add(home, folder, manifest, operation, progress, warn)
         image = _compose(folder, manifest, config, chain, wanted)
         exact = manifest.exact if wanted.is_plain else b""
         stored = Images(home).put(image, wanted.tags, exact=exact)
@@ -175,6 +180,7 @@ def _store(
 
 def _add(
     home: Home, folder: Folder | int, manifest: Manifest, operation: Operation, progress: Progress | None,
+    warn: Warn | None,
 ) -> list[Layer]:  # fmt: skip
     layers = Layers(home)
     chain: list[Layer] = []
@@ -189,6 +195,9 @@ def _add(
             except OSError as error:
                 raise MinirunError(f"unpack {what}", error, _FULL) from None
             chain.append(layer)
+            if warn and unpacked is not None:
+                for warning in unpacked.warnings:
+                    warn(f"{what}: {warning}")
     finally:
         if progress:
             progress("", 0)
@@ -222,7 +231,7 @@ def _compose(
 ) -> Image:  # fmt: skip
     raw = dict(config.raw)
     if not manifest.exact:
-        raw.setdefault("created", max((part.created for part in manifest.parts), default=""))
+        raw["created"] = raw.get("created") or max((part.created for part in manifest.parts), default="")
         if not raw.get("history"):
             raw["history"] = [
                 {"created": part.created, "created_by": part.created_by or f"ADD {part.name} /"}

@@ -1,6 +1,6 @@
 """What directories held when their images were made, so that an unchanged one is not read again.
 
-    sources/<sha256 of the absolute path>.json
+    sources/<absolute path, / as %2F>.json     or, for a path too long for that, <sha256 of it>.json
     {"path": "/home/me/ubuntu-layers", "image": "<id>",
      "files": [["01-base.tar.zst", dev, ino, size, mtime_ns, ctime_ns], …, [".", …]],     one stat each
      "trees": [["03-site", "<sha256 over the same of every entry below>"]]}               one walk each
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from minirun.home import Home
 
+NAME_BYTES = 220  # of NAME_MAX, 255: files.replace adds to it
 TICK_NS = 20_000_000  # two of the slowest clock's, CONFIG_HZ=100; see current_time() in fs/inode.c
 
 
@@ -142,7 +143,11 @@ def _facts(status: os.stat_result) -> list[int]:
 
 
 def _file(home: Home, path: str) -> str:
-    return f"{home.root}/sources/{_sha256(os.fsencode(path)).hexdigest()}.json"
+    # hashing is another 50 µs, most of it to import the hash
+    name = path.replace("%", "%25").replace("/", "%2F")
+    if len(os.fsencode(name)) > NAME_BYTES:
+        name = _sha256(os.fsencode(path)).hexdigest()
+    return f"{home.root}/sources/{name}.json"
 
 
 def _sha256(data: bytes = b"") -> Hash:

@@ -188,6 +188,20 @@ def test_a_root_file_system_that_holds_the_store_is_refused(tmp_path: Path) -> N
         find(home, "/")
 
 
+def test_what_is_left_out_of_a_layer_is_told(home: Home, tmp_path: Path) -> None:
+    directory = layers(tmp_path / "layers", "one")
+    with tarfile.open(directory / "001-odd.tar", "w") as archive:
+        whiteout = tarfile.TarInfo("etc/own0")
+        whiteout.type = tarfile.CHRTYPE
+        archive.addfile(whiteout)
+    warnings: list[str] = []
+    image = find(home, str(directory), warn=warnings.append)
+    [warning] = warnings
+    assert "001-odd.tar" in warning
+    assert "device 0:0" in warning
+    assert text(home, image, "etc/own0") == "one"
+
+
 # other people's layouts
 
 

@@ -125,3 +125,15 @@ def test_pruning_drops_what_leads_nowhere(home: Home, directory: Path) -> None:
     directory.rename(directory.with_name("elsewhere"))
     assert sources.prune(home, [IMAGE]) == 1
     assert os.listdir(home.folder("sources")) == []
+
+
+@pytest.mark.parametrize("name", ["a%2Fb", "ü" * 100, "x" * 250, "ö" * 125, os.fsdecode(b"\xff"), "line\nbreak", " "])
+def test_every_name_of_a_directory_can_be_remembered(home: Home, tmp_path: Path, name: str) -> None:
+    directory = tmp_path / name
+    directory.mkdir()
+    (directory / name).touch()
+    with Folder(str(directory)) as folder:
+        os.close(folder.open(name))
+        assert sources.remember(home, folder.path, IMAGE, folder.seen, {})
+    assert sources.recall(home, str(directory)) == IMAGE
+    assert sources.recall(home, str(tmp_path)) is None
