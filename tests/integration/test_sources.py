@@ -29,8 +29,6 @@ from minirun.kernel import files
 from minirun.layer import stack
 from minirun.layer.store import Layers
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
