@@ -46,9 +46,9 @@ def _host(name: str) -> str:
         return ""
 
 
-def volumes(directory: str) -> list[Volume]:
+def volumes(directory: str, *, read_only: bool) -> list[Volume]:
     """The mounts that put the files in their places, where the image has such places."""
     return [
-        Volume(f"{directory}/{name}", f"/etc/{name}", read_only=False, directory=False, make_target=False)
+        Volume(f"{directory}/{name}", f"/etc/{name}", read_only=read_only, directory=False, make_target=False)
         for name in FILES
     ]

@@ -6,6 +6,7 @@ import os
 
 from minirun.cgroup import group, hierarchy
 from minirun.container import etc
+from minirun.container.relay import Relay
 from minirun.errors import MinirunError, Unsupported
 from minirun.journal import KEEP_WHILE_ALIVE, Step
 from minirun.kernel.call import Call
@@ -109,7 +110,7 @@ def specify(
         read_only=options["read_only"],
         hostname=options["hostname"],
         network=options["network"],
-        files=etc.volumes(directory),
+        files=etc.volumes(directory, read_only=options["read_only"]),
         volumes=[
             Volume(source, target, read_only=read_only, directory=os.path.isdir(source))
             for source, target, read_only in options["volumes"]
@@ -117,6 +118,7 @@ def specify(
         tmpfs=[Tmpfs(target, given, attributes) for target, given, attributes in options["tmpfs"]],
         terminal=terminal and (terminal.devpts, terminal.slave),
         stdin=stdin,
+        redirects=(),
         user=who,
         capabilities=capabilities.DEFAULT,
         cwd=options["cwd"],
@@ -134,14 +136,18 @@ class Running:
     Attributes:
         process: its first process.
         terminal: what joins it to the caller's terminal, with -t.
+        relay: what copies between it and files of the host, where the caller's input or output is one.
         stdin: whether the command may read our descriptor 0.
     """
 
-    __slots__ = ("process", "stdin", "terminal")
+    __slots__ = ("process", "relay", "stdin", "terminal")
 
-    def __init__(self, process: machine.Process, terminal: Terminal | None, *, stdin: bool) -> None:
+    def __init__(
+        self, process: machine.Process, terminal: Terminal | None, relay: Relay | None, *, stdin: bool
+    ) -> None:
         self.process = process
         self.terminal = terminal
+        self.relay = relay
         self.stdin = stdin
 
     def wait(self) -> int:
@@ -154,7 +160,10 @@ class Running:
             return self.terminal.relay(self.process, stdin=self.stdin)
         from minirun.container.wait import wait
 
-        return wait(self.process)
+        code = wait(self.process)
+        if self.relay:
+            self.relay.finish()
+        return code
 
 
 def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, float]] | None = None) -> Running:
@@ -170,16 +179,19 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
         CommandNotFound, CommandNotExecutable: the command could not begin.
         MinirunError: a call of the plan failed.
     """
-    terminal = None
+    terminal = relay = None
     if record.options["tty"]:
         from minirun.container.terminal import Terminal
 
         terminal = Terminal.open()
+    else:
+        relay = Relay.open(stdin=stdin)
     report, status = os.pipe2(os.O_CLOEXEC)
     try:
         cgroup = os.open(hierarchy.path(record.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
+            spec.redirects = relay.redirects if relay else ()
             process = _spawn(spec, cgroup, trace)
         finally:
             os.close(cgroup)
@@ -194,10 +206,14 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
     except BaseException:
         if terminal:
             terminal.close()
+        if relay:
+            relay.close()
         raise
     finally:
         os.close(report)
-    return Running(process, terminal, stdin=stdin)
+    if relay:
+        relay.start()
+    return Running(process, terminal, relay, stdin=stdin)
 
 
 def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:

@@ -96,7 +96,8 @@ def _inside(spec: Spec) -> Iterator[Call]:
     yield from volumes.memory(spec.tmpfs)
     yield from volumes.give([*spec.files, *spec.volumes])
     # before /proc is there: a path through it could lead to a descriptor of ours
-    yield from volumes.make_target(spec.cwd, directory=True)
+    if not spec.cwd.startswith("/proc/"):  # nothing can be made there, and here it would be made below the mount
+        yield from volumes.make_target(spec.cwd, directory=True)
     yield from special.proc()
     yield from masks.masks()
     if spec.network != "host":
@@ -114,6 +115,8 @@ def _process(spec: Spec) -> Iterator[Call]:
     elif not spec.stdin:
         yield Call("openat", DEV, "null", O_RDWR | O_CLOEXEC, 0, save=SCRATCH, why="without -i nothing is read")
         yield Call("dup3", SCRATCH, 0, 0)
+    for descriptor, place in spec.redirects:
+        yield Call("dup3", descriptor, place, 0, why="a pipe in place of a file of the host's")
     yield from attach.working_directory(spec.cwd)
     # a full quota or a kernel without keyrings leaves nothing to see either
     yield Call(

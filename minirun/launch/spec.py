@@ -25,6 +25,7 @@ class Spec:
         tmpfs: memory at paths in the container, attached before the volumes.
         terminal: descriptors (devpts, slave) of the caller's pty; None: descriptors 0, 1 and 2 are the caller's own.
         stdin: whether descriptor 0 is passed on; if not, it is the null device.
+        redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2.
         user: who the command is.
         capabilities: the bits it keeps, for root; anybody else has them as the bound only.
         cwd: its working directory.
@@ -37,7 +38,7 @@ class Spec:
 
     __slots__ = (
         "argv", "attach_point", "capabilities", "cwd", "env", "files", "hostname", "init", "network", "overlay",
-        "read_only", "status", "stdin", "stub", "terminal", "tmpfs", "user", "volumes",
+        "read_only", "redirects", "status", "stdin", "stub", "terminal", "tmpfs", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -50,6 +51,7 @@ class Spec:
     tmpfs: Sequence[Tmpfs]
     terminal: tuple[int, int] | None
     stdin: bool
+    redirects: Sequence[tuple[int, int]]
     user: User
     capabilities: int
     cwd: str

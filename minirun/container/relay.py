@@ -1,0 +1,95 @@
+"""Files of the host as standard input or output: a container gets a pipe, and we copy.
+
+    minirun run -i IMAGE cmd < in.txt > out.txt
+
+    in.txt ──▶ thread ──▶ pipe ── 0 ┐
+    out.txt ◀── thread ◀── pipe ── 1 ┘ container
+
+Whoever holds a descriptor of a file can open /proc/self/fd/N again, for writing what was open for reading, or to
+shorten what was open for appending; with a directory he can walk the host. Pipes, sockets and terminals give nothing
+but what they are, and go in as they are.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from stat import S_ISCHR, S_ISFIFO, S_ISSOCK
+
+from minirun.kernel import files
+
+_CHUNK_BYTES = 1 << 16
+
+
+class Relay:
+    """The pipes in place of files among descriptors 0, 1 and 2.
+
+    Attributes:
+        redirects: (descriptor, place): what the container is to find at 0, 1 or 2.
+    """
+
+    __slots__ = ("_copies", "_running", "redirects")
+
+    def __init__(self) -> None:
+        self.redirects: list[tuple[int, int]] = []
+        self._copies: list[tuple[int, int, bool]] = []  # (from, to, whether it is the container's output)
+        self._running: list[_thread.LockType] = []
+
+    @classmethod
+    def open(cls, *, stdin: bool) -> Relay | None:
+        """Make a pipe for each descriptor that is a file; None where there is none, which is how most are started.
+
+        Two descriptors of one file, ``> log 2>&1``, share a pipe: what is written to both keeps its order.
+
+        Raises:
+            OSError: EMFILE, ENFILE.
+        """
+        relay: Relay | None = None
+        pipes: dict[tuple[int, int], int] = {}
+        for place in (0, 1, 2) if stdin else (1, 2):
+            status = os.fstat(place)
+            if S_ISFIFO(status.st_mode) or S_ISCHR(status.st_mode) or S_ISSOCK(status.st_mode):
+                continue
+            relay = relay or cls()
+            file = (status.st_dev, status.st_ino)
+            if place and file in pipes:
+                relay.redirects.append((pipes[file], place))
+                continue
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            if place:
+                pipes[file] = writing
+            relay.redirects.append((writing if place else reading, place))
+            relay._copies.append((reading, place, True) if place else (place, writing, False))
+        return relay
+
+    def start(self) -> None:
+        """Copy from now on, in threads; the container's ends are the container's alone."""
+        self.close()
+        for source, target, output in self._copies:
+            ended = _thread.allocate_lock()
+            ended.acquire()
+            _thread.start_new_thread(_copy, (source, target, output, ended))
+            if output:
+                self._running.append(ended)
+
+    def close(self) -> None:
+        """Close our copies of the container's ends. Idempotent."""
+        for descriptor in {descriptor for descriptor, _ in self.redirects}:
+            os.close(descriptor)
+        self.redirects = []
+
+    def finish(self) -> None:
+        """Wait until all that the container wrote has arrived."""
+        for ended in self._running:
+            ended.acquire()
+
+
+def _copy(source: int, target: int, output: bool, ended: _thread.LockType) -> None:
+    try:
+        while data := os.read(source, _CHUNK_BYTES):
+            files.write_all(target, data)
+    except OSError:
+        pass  # nobody reads any more, or the disk is full: the writer learns of it by EPIPE
+    finally:
+        os.close(source if output else target)
+        ended.release()
