@@ -45,7 +45,7 @@ def import_(*, source: str, name: str | None, changes: Sequence[str], message: s
                           f"`curl -L {source} | minirun import - NAME`")  # fmt: skip
     from minirun.engine import images
 
-    made = images.import_(source, name, changes=changes, message=message, progress=fast.show_layer)
+    made = images.import_(source, name, changes=changes, message=message, progress=fast.show_layer, warn=fast.warn)
     screen.write(f"sha256:{made.id}\n")
 
 

@@ -25,7 +25,7 @@ def run(args: Sequence[str]) -> int | None:
         return None
     from minirun.engine import run as verbs
 
-    return verbs.run(values, rest[0], rest[1:], show_layer)
+    return verbs.run(values, rest[0], rest[1:], show_layer, warn)
 
 
 def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:
@@ -33,3 +33,12 @@ def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:
     from minirun.cli.progress import BARS
 
     return BARS.layer(name, total_bytes)
+
+
+def warn(sentence: str) -> None:
+    """Say what was left out of a layer, on standard error; the words are partly the layer's."""
+    import sys
+
+    from minirun.cli import screen
+
+    sys.stderr.write(f"minirun: warning: {screen.clean(sentence)}\n")

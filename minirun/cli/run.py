@@ -62,13 +62,13 @@ def _option(flag: Flag) -> click.Option:
 def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:
     from minirun.engine import run as verbs
 
-    return verbs.run(values, image, command, fast.show_layer)
+    return verbs.run(values, image, command, fast.show_layer, fast.warn)
 
 
 def _create(*, values: dict[str, Any], image: str, command: list[str]) -> None:
     from minirun.engine import run as verbs
 
-    screen.write(f"{verbs.create(values, image, command, fast.show_layer)}\n")
+    screen.write(f"{verbs.create(values, image, command, fast.show_layer, fast.warn)}\n")
 
 
 run = TableCommand(

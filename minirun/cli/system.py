@@ -102,5 +102,6 @@ def gc() -> None:
     screen.write(
         f"Operations undone: {freed['OperationsUndone']}\n"
         f"Layers removed: {freed['LayersRemoved']}\n"
+        f"Other remains removed: {freed['OthersRemoved']}\n"
         f"Total reclaimed space: {quantity.size(freed['BytesFreed'])}\n"
     )

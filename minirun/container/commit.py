@@ -100,7 +100,8 @@ def _config(raw: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parent(home: Home, box: Record, base: Image) -> Layer:
-    return Layers(home).get(box.committed[-1] if box.committed else base.layers[-1])
+    # an image has a layer at least: a container of none could not be made
+    return Layers(home).get([*base.layers, *box.committed][-1])
 
 
 def _take(home: Home, box: Record, operation: Operation, parent: Layer, message: str) -> Layer:

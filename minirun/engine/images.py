@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from minirun.home import Home
     from minirun.image.history import Entry
-    from minirun.image.source import Progress
+    from minirun.image.source import Progress, Warn
     from minirun.image.store import Image
     from minirun.layer.store import Layer
 
@@ -90,6 +90,7 @@ def import_(
     changes: Sequence[str] = (),
     message: str = "",
     progress: Progress | None = None,
+    warn: Warn | None = None,
 ) -> Image:
     """Make an image of a directory, a tar file, or (``-``) of the tar on standard input.
 
@@ -99,6 +100,7 @@ def import_(
         changes: Dockerfile instructions for its config.
         message: for its history.
         progress: told of what is unpacked: see image/source.py.
+        warn: told what was left out of a layer.
 
     Raises:
         MinirunError: nothing was stored.
@@ -110,8 +112,8 @@ def import_(
     lock = files.lock(home.lock, exclusive=False)
     try:
         if source == "-":
-            return sources.load_stream(home, 0, wanted, progress=progress, lock=lock)
-        return sources.load(home, source, wanted, progress=progress, lock=lock)
+            return sources.load_stream(home, 0, wanted, progress=progress, warn=warn, lock=lock)
+        return sources.load(home, source, wanted, progress=progress, warn=warn, lock=lock)
     finally:
         os.close(lock)
 

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
     from minirun.container.record import Record
     from minirun.home import Home
-    from minirun.image.source import Progress
+    from minirun.image.source import Progress, Warn
     from minirun.image.store import Image
 
     Trace = list[tuple[str, float]]
 
 
-def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str], progress: Progress | None = None) -> int:
+def run(
+    flags: Mapping[str, Any],
+    image_name: str,
+    command: Sequence[str],
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> int:
     """Make a container and run its command to the end, as `docker run` does.
 
     A container whose command could not begin leaves nothing behind.
@@ -37,6 +43,7 @@ def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str], progr
         image_name: a stored image, or a directory.
         command: replaces the image's Cmd, if it is not empty.
         progress: told of what is unpacked: see image/source.py.
+        warn: told what was left out of a layer.
 
     Returns:
         The command's exit code.
@@ -52,7 +59,7 @@ def run(flags: Mapping[str, Any], image_name: str, command: Sequence[str], progr
         return _dry_run(home, flags, image_name, command)
     trace: Trace | None = [] if flags.get("trace") else None
     with Operation(home) as operation:
-        box = _create(home, operation, flags, image_name, command, trace, progress)
+        box = _create(home, operation, flags, image_name, command, trace, progress, warn)
         lock = records.hold(home, box)
         code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace)
     if trace is not None:
@@ -119,7 +126,13 @@ def _protect_interpreter() -> None:
         unwritable.ensure()
 
 
-def create(flags: Mapping[str, Any], image_name: str, command: Sequence[str], progress: Progress | None = None) -> str:
+def create(
+    flags: Mapping[str, Any],
+    image_name: str,
+    command: Sequence[str],
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> str:
     """Make a container that does not run yet; the arguments are those of `run`.
 
     Returns:
@@ -127,7 +140,7 @@ def create(flags: Mapping[str, Any], image_name: str, command: Sequence[str], pr
     """
     home = open_home()
     with Operation(home) as operation:
-        return _create(home, operation, flags, image_name, command, None, progress).id
+        return _create(home, operation, flags, image_name, command, None, progress, warn).id
 
 
 def _create(
@@ -138,12 +151,13 @@ def _create(
     command: Sequence[str],
     trace: Trace | None,
     progress: Progress | None,
+    warn: Warn | None,
 ) -> Record:
     # held until the record names the image: from then on it is in use, and nobody deletes it
     lock = files.lock(home.lock, exclusive=False)
     try:
         wanted = _read(flags)
-        image = images.find(home, image_name, progress=progress, lock=lock)
+        image = images.find(home, image_name, progress=progress, warn=warn, lock=lock)
         box = _describe(image, image_name, command, wanted, flags)
         operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
         if path := flags.get("cidfile"):

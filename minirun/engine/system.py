@@ -11,6 +11,7 @@ from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
 from minirun.errors import Unsupported
+from minirun.image import lifecycle
 from minirun.image.store import Images
 from minirun.kernel import files, tree
 from minirun.launch import machine
@@ -74,29 +75,34 @@ def _operating_system() -> str:
 
 
 def gc() -> dict[str, int]:
-    """Finish what was left unfinished, and free the layers that no image and no container names.
+    """Finish what was left unfinished, and free what no image and no container names.
 
     Returns:
-        How many operations were undone, layers removed, and bytes freed.
+        How many operations were undone, how many layers and other left-overs removed, and how many bytes that freed.
     """
     home = open_home()
     lock = files.lock(home.lock, exclusive=True)
     try:
         undone = journal.recover(home, insist=True)
         images, layers = Images(home), Layers(home)
-        kept = images.layers()
+        boxes = records.list_all(home)
+        unneeded = set(layers.unreferenced(images.layers() | {layer for box in boxes for layer in box.committed}))
+        stale = lifecycle.prune(images)
         named = {name for image, _ in images.list() for name in image.stack}
-        for box in records.list_all(home):
-            named.update(box.stack)
-            kept.update(box.committed)
-        removed, freed = 0, 0
-        for layer in layers.unreferenced(kept):
-            layers.remove(layer)
-            removed += 1
-        for name in os.listdir(home.folder("diffs")):
-            if name not in named and name not in layers.diffs():
-                freed += tree.usage(home.diff(name))[0]
-                tree.remove(home.diff(name))
-        return {"OperationsUndone": undone, "LayersRemoved": removed, "BytesFreed": freed}
+        named.update(name for box in boxes for name in box.stack)
+        named.update(layer.diff for layer in layers.list() if layer.id not in unneeded)
+        doomed = [home.diff(name) for name in os.listdir(home.folder("diffs")) if name not in named]
+        freed = sum(tree.usage(path)[0] for path in doomed)
+        for layer_id in unneeded:
+            layers.remove(layer_id)
+        for path in filter(os.path.lexists, doomed):
+            tree.remove(path)
+            stale += 1
+        return {
+            "OperationsUndone": undone,
+            "LayersRemoved": len(unneeded),
+            "OthersRemoved": stale,
+            "BytesFreed": freed,
+        }
     finally:
         os.close(lock)
