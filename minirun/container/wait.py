@@ -9,8 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.launch.machine import Process
 
-# What Docker passes on. CHLD and the kernel's own faults concern only us; PIPE and WINCH have their own places.
-FORWARDED = (1, 2, 3, 10, 12, 15, 18, 20, 23)
+# Docker passes on everything. Not passed on here: CHLD and the faults, which are our own; PIPE; TTIN and TTOU, by which
+# the caller's shell keeps a job in the background from its terminal; URG, which nobody sends by hand.
+FORWARDED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 28, 29, 30, *range(34, 65))
 
 
 def forward(process: Process) -> None:
