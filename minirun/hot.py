@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Entry = tuple[bool, str, int, int, bytes]
 
 # What `cli.fast` imports at once is found by importing it; this is what it imports while a container runs or ends.
-LATER = ("minirun.container.wait", "minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources")
+LATER = ("minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources")
 
 _modules: dict[str, Entry] = {}
 

@@ -15,7 +15,7 @@ FORWARDED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 28, 29, 30, *range(34, 65))
 
 
 def forward(process: Process) -> None:
-    """From now on, pass the signals that this process gets on to the container's."""
+    """From now on, pass the signals that this process gets, or that wait since `hold`, on to the container's."""
 
     def pass_on(number: int, _frame: object) -> None:
         try:
@@ -25,6 +25,17 @@ def forward(process: Process) -> None:
 
     for number in FORWARDED:
         _signal.signal(number, pass_on)
+    release()
+
+
+def hold() -> None:
+    """Let signals wait until there is a process to pass them on to: `forward` takes them up."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
+
+
+def release() -> None:
+    """Undo `hold`."""
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)
 
 
 def wait(process: Process) -> int:
