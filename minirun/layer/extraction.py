@@ -242,9 +242,10 @@ class Extraction:
         descriptor, path = folder
         if base == _OPAQUE_MARK:
             os.setxattr(descriptor, stack.OPAQUE, b"y")
+            self.needs.has_opaque = True
             return
         try:
-            os.mknod(name, S_IFCHR | 0o600, os.makedev(0, 0), dir_fd=descriptor)
+            os.mknod(name, S_IFCHR, os.makedev(0, 0), dir_fd=descriptor)  # mode 0, as overlayfs makes them
         except FileExistsError:
             stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if S_ISDIR(stat.st_mode):
@@ -276,10 +277,13 @@ class Extraction:
 
     def _make_opaque(self, descriptor: int, base: bytes) -> None:
         os.setxattr(b"/proc/self/fd/%d/%b" % (descriptor, base), stack.OPAQUE, b"y")
+        self.needs.has_opaque = True
 
     def _made(self, path: bytes, revived: bool) -> None:
         """Note a directory that an entry's name goes through; `Folders` calls it."""
-        if not revived:
+        if revived:
+            self.needs.has_opaque = True
+        else:
             self.needs.add_implied(path)
         marshal.dump((path, 0o755, 0, 0, 0, None, False), self._directories)
 

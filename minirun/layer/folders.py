@@ -113,11 +113,15 @@ class Folders:
         Raises:
             Malformed: a component is something else than a directory, or the way is hidden.
         """
-        path = b"/".join(components)
-        known = self.known.get(path)
-        if known is not None and known[1] == path:
-            return known[0]
         descriptor, path = self.root, b""
+        for count in range(len(components), 0, -1):
+            beginning = b"/".join(components[:count])
+            known = self.known.get(beginning)
+            if known is not None and known[1] == beginning:
+                self._keep(beginning, *known)
+                descriptor, path = known
+                components = components[count:]
+                break
         for component in components:
             try:
                 opened = os.open(component, DIRECTORY, dir_fd=descriptor)
@@ -160,9 +164,8 @@ class Folders:
             prefix = b"/".join(reversed(components[count:]))
             if prefix in self.known:
                 del components[count:]
-                # to the young end: what is in use must not be among those that `_keep` closes
-                self.known[prefix] = found = self.known.pop(prefix)
-                return found
+                self._keep(prefix, *self.known[prefix])
+                return self.known[prefix]
         return self.known[b""]
 
     def _up(self, path: bytes) -> tuple[int, bytes]:
@@ -178,13 +181,14 @@ class Folders:
         return descriptor, above
 
     def _keep(self, name: bytes, descriptor: int, path: bytes) -> None:
+        """Put *name* at the young end of what is known; the oldest are closed to make room, never what is in use."""
+        before = self.known.pop(name, None)
+        if before is not None and before[0] not in (self.root, descriptor):
+            os.close(before[0])
         if len(self.known) >= self._held_max:
             for old in list(self.known)[: self._held_max // 2]:
                 if self.known[old][0] != self.root:
                     os.close(self.known.pop(old)[0])
-        before = self.known.pop(name, None)
-        if before is not None and before[0] not in (self.root, descriptor):
-            os.close(before[0])
         self.known[name] = descriptor, path
 
 

@@ -36,14 +36,16 @@ class Needs:
         implied: directories without an entry of their own.
         links: name → target, for hardlinks to what the layer has not got.
         whiteouts: names that the layer takes away.
+        has_opaque: whether any of its directories is opaque, or was.
     """
 
-    __slots__ = ("_remembered", "implied", "links", "whiteouts")
+    __slots__ = ("_remembered", "has_opaque", "implied", "links", "whiteouts")
 
     def __init__(self) -> None:
         self.implied: dict[bytes, None] = {}
         self.links: dict[bytes, bytes] = {}
         self.whiteouts: dict[bytes, None] = {}
+        self.has_opaque = False
         self._remembered = 0
 
     def __bool__(self) -> bool:
@@ -82,6 +84,8 @@ class Needs:
         Args:
             root: descriptor of the layer's root.
         """
+        if not self.has_opaque:
+            return
         hidden = _Hidden(root)
         for path in list(self.implied):
             if hidden.within(path):

@@ -196,10 +196,10 @@ class Reader:
         if entry.regions is None:
             self._copy(descriptor, entry.size)
             return
+        os.ftruncate(descriptor, entry.size)
         for offset, length in entry.regions:
             os.lseek(descriptor, offset, os.SEEK_SET)
             self._copy(descriptor, length)
-        os.ftruncate(descriptor, entry.size)
 
     def _copy(self, descriptor: int, size: int) -> None:
         self._unread -= size
