@@ -52,7 +52,7 @@ class Archive:
         self._size = 0
 
     def chunks(self, root: int) -> Iterator[bytes]:
-        """Yield the archive of the directory *root*, a descriptor, in chunks of about CHUNK_BYTES.
+        """Yield the archive of the directory *root*, a descriptor, in chunks of CHUNK_BYTES.
 
         Raises:
             OSError: something could not be read. ENAMETOOLONG: a path beyond 4,096 bytes.
@@ -83,17 +83,19 @@ class Archive:
             if self._size >= CHUNK_BYTES:
                 yield self._take()
         self._write(bytes(1024))
-        yield self._take()
+        while self._size:
+            yield self._take()
 
     def _write(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
 
     def _take(self) -> bytes:
-        chunk = b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        return chunk
+        # always of the same length: what a compressor makes depends on how its input is cut
+        data = b"".join(self._parts)
+        self._parts = [data[CHUNK_BYTES:]]
+        self._size = len(self._parts[0])
+        return data[:CHUNK_BYTES]
 
     def _directory(self, directory: int, path: bytes, stat: os.stat_result) -> None:
         self._header(path, stat, tar.DIRECTORY, xattrs=_xattrs(directory))

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 COMPRESSIONS = ("none", "gzip", "zstd")
-_AHEAD = 16  # chunks, each of about archive.CHUNK_BYTES
+_AHEAD = 16  # chunks, each of archive.CHUNK_BYTES
 _GZIP = 31  # wbits: a gzip header and the largest window
 
 

@@ -23,6 +23,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 
+from minirun import journal
 from minirun.errors import MinirunError, NotFound
 from minirun.journal import Operation
 from minirun.kernel import files, jsonfile, tree
@@ -166,6 +167,7 @@ class Layers:
         expected_diff_id: str | None = None,
         progress: Progress | None = None,
         what: str = "the layer",
+        whole: Operation | None = None,
     ) -> tuple[Layer, Unpacked | None]:
         """Store the layer whose blob is *source* on top of *parent*.
 
@@ -181,6 +183,7 @@ class Layers:
             expected_diff_id: ``sha256:…`` that the tar must have.
             progress: see `unpack.unpack`.
             what: the layer in the words of whoever asked, for refusals.
+            whole: an operation of the caller's, which also takes the layer back as long as no image has it.
 
         Returns:
             The layer, and what was unpacked for it; None where the layer was there. Where only its contents were, on
@@ -193,7 +196,7 @@ class Layers:
         said: dict[str, Any] = {"created": created or now(), "created_by": created_by, "comment": comment}
         below = self.stack(parent.id) if parent else []
         if expected_diff_id is not None:
-            shared = self._share(expected_diff_id, parent, below, said)
+            shared = self._share(expected_diff_id, parent, below, said, whole)
             if shared is not None:
                 return shared
         with Operation(self.home) as operation:
@@ -223,12 +226,12 @@ class Layers:
                 **said,
             )
             tree.sync(temporary)
-            stored = self._publish(layer, temporary)
+            stored = self._publish(layer, temporary, whole)
             tree.remove(temporary)
         return layer, (unpacked if stored else None)
 
     def _share(
-        self, diff_id: str, parent: Layer | None, below: Sequence[str], said: dict[str, Any]
+        self, diff_id: str, parent: Layer | None, below: Sequence[str], said: dict[str, Any], whole: Operation | None
     ) -> tuple[Layer, Unpacked | None] | None:
         """Take contents that are stored already, if they mean the same on *parent*."""
         layer_id = chain_id(parent, diff_id)
@@ -242,19 +245,21 @@ class Layers:
             if other.whiteouts and needs.stray_whiteouts(self.home.diff(other.diff), below):
                 return None
             layer = replace(other, id=layer_id, parent=parent.id if parent else None, **said)
-            if not self._publish(layer, None):
+            if not self._publish(layer, None, whole):
                 return None
             nothing_read = Unpacked("", 0, diff_id, "", 0, 0, layer.opaque, layer.has_root, needs.Needs(), ())
             return layer, nothing_read
         return None
 
-    def _publish(self, layer: Layer, contents: str | None) -> bool:
+    def _publish(self, layer: Layer, contents: str | None, whole: Operation | None) -> bool:
         """Put *contents* in their place and write the record; False: there is one already, or nothing to share."""
         lock = files.lock(self.home.lock, exclusive=False)
         try:
             target = self.home.diff(layer.diff)
             if os.path.exists(self.home.layer(layer.id)) and os.path.isdir(target):
                 return False
+            if whole is not None:
+                whole.will("discard_layer", self.home.root, layer.id)
             if contents is None:
                 if not os.path.isdir(target):
                     return False
@@ -281,6 +286,7 @@ class Layers:
         comment: str = "",
         progress: Progress | None = None,
         what: str = "the layer",
+        whole: Operation | None = None,
     ) -> tuple[Layer, Unpacked | None]:
         """Store a copy of the directory *path* as a layer on top of *parent*.
 
@@ -297,6 +303,7 @@ class Layers:
             comment=comment,
             progress=progress,
             what=what,
+            whole=whole,
         )
 
     def adopt(
@@ -386,15 +393,29 @@ class Layers:
             temporary = self.home.temporary(operation.key)
             operation.will("remove_tree", temporary)
             files.remove(self.home.layer(layer_id))
-            if layer.diff not in self.diffs():
-                try:
-                    os.rename(self.home.diff(layer.diff), temporary)
-                except FileNotFoundError:
-                    pass
-                tree.remove(temporary)
+            self._discard(layer.diff, temporary)
+
+    def discard(self, name: str) -> None:
+        """Remove the contents *name* below diffs/ unless a layer has them; idempotent.
+
+        They go by a rename, so that half of them is never taken for all of them. The caller holds ``home.lock``
+        exclusively.
+        """
+        with Operation(self.home) as operation:
+            temporary = self.home.temporary(operation.key)
+            operation.will("remove_tree", temporary)
+            self._discard(name, temporary)
+
+    def _discard(self, name: str, temporary: str) -> None:
+        if name not in self.diffs():
+            try:
+                os.rename(self.home.diff(name), temporary)
+            except FileNotFoundError:
+                pass
+            tree.remove(temporary)
 
     def _write(self, layer: Layer) -> None:
-        jsonfile.write(self.home.layer(layer.id), asdict(layer))
+        journal.write(self.home, self.home.layer(layer.id), asdict(layer))
 
 
 def chain_id(parent: Layer | None, diff_id: str) -> str:
