@@ -94,6 +94,10 @@ class Group(click.Group):
 class Root(Group):
     """`minirun` itself: Docker's groups are there, and help is by topic, without them."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, for completion."""
+        return [*self.targets, *GROUPS]
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, or make a group."""
         if cmd_name in GROUPS:

@@ -30,12 +30,14 @@ class Bars:
     Attributes:
         begun: when the first layer was begun, on the monotonic clock.
         shown: when something was shown last.
+        text: what was shown last.
         is_open: whether a bar is on the line that the cursor is on.
     """
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
         self.shown = 0.0
+        self.text = ""
         self.is_open = False
 
     def layer(self, name: str, total_bytes: int) -> Callable[[int], None]:
@@ -58,10 +60,12 @@ class Bars:
             now = time.monotonic()
             # a bar that is there is shown full, however soon after the last time
             full = self.is_open and 0 < total_bytes <= read_bytes
-            if now - self.begun >= _PATIENCE_S and (full or now - self.shown >= _EVERY_S):
-                self.shown = now
-                self.is_open = True
-                self._write(f"\r{line(name, read_bytes, total_bytes)}\x1b[K")
+            if now - self.begun < _PATIENCE_S or not (full or now - self.shown >= _EVERY_S):
+                return
+            text = line(name, read_bytes, total_bytes)
+            if text != self.text:
+                self.shown, self.text, self.is_open = now, text, True
+                self._write(f"\r{text}\x1b[K")
 
         return read
 

@@ -32,6 +32,7 @@ _INFO = {
     "Architecture": "Architecture",
     "NCPU": "CPUs",
     "MemTotal": "Total Memory",
+    "CapabilitiesMissing": "Capabilities Missing",
     "Name": "Name",
 }
 _VERSION = {

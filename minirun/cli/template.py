@@ -17,19 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from minirun.cli.functions import FUNCTIONS, HEADER_FUNCTIONS, text_of
-from minirun.errors import BadInput
+from minirun.cli.pieces import pieces, refuse
 
-_ACTION = re.compile(r"\{\{(?:-(?=\s))?(?P<words>.*?)(?:(?<=\s)-)?\}\}", re.DOTALL)
-_WORD = re.compile(
-    r"""\s*(?P<word>
-          "(?:\\.|[^"\\])*" | `[^`]*`           # strings
-        | -?\d+(?:\.\d+)?                       # numbers
-        | \$?(?:\.\w+)+ | \$\w*(?:\.\w+)* | \.  # .A.B, $, $name.A, .
-        | \)(?:\.\w+)*                          # the end of a parenthesis, and what is taken of its value
-        | \w+ | := | [|(,]
-    )""",
-    re.VERBOSE,
-)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _CONSTANTS = {"true": True, "false": False, "nil": None}
 
@@ -64,7 +53,7 @@ class Template:
     def __init__(self, source: str) -> None:
         self.source = source
         self.fields: set[str] = set()
-        self._pieces = _pieces(source.replace("\\t", "\t").replace("\\n", "\n"))
+        self._pieces = pieces(source)
         self._depth = 0  # of blocks in which dot is something else
         self._node, end = self._block()
         if end:
@@ -84,8 +73,7 @@ class Template:
         return self._node(Scope(data, {"$": data}, functions))
 
     def _refuse(self, reason: str, remedy: str = "") -> NoReturn:
-        remedy = remedy or "write it in Go's template language: '{{.Name}}', or take `--format json`"
-        raise BadInput(f"use the format {self.source!r}", reason, remedy)
+        refuse(self.source, reason, remedy)
 
     def _block(self) -> tuple[Node, list[str]]:
         """Read nodes up to ``end``, ``else`` or the end; the second of the pair is that action's words."""
@@ -95,9 +83,7 @@ class Template:
             if isinstance(piece, str):
                 nodes.append(lambda _scope, text=piece: text)  # type: ignore[misc]  # no type for a default of a lambda
                 continue
-            words = self._words(piece[0])
-            if not words:
-                continue
+            words = list(piece)
             if words[0] in ("end", "else"):
                 return lambda scope: "".join(node(scope) for node in nodes), words
             if words[0] in ("if", "range", "with"):
@@ -105,21 +91,6 @@ class Template:
             else:
                 nodes.append(self._statement(words))
         return lambda scope: "".join(node(scope) for node in nodes), []
-
-    def _words(self, action: str) -> list[str]:
-        action, words = action.strip(), []
-        if action.startswith("/*") and action.endswith("*/"):
-            return []
-        position = 0
-        while position < len(action):
-            found = _WORD.match(action, position)
-            if not found:
-                self._refuse(f"{{{{{action}}}}} cannot be read from {action[position:].strip()[:20]!r} on")
-            words.append(found["word"])
-            position = found.end()
-        if not words:
-            self._refuse("{{}} says nothing")
-        return words
 
     def _control(self, words: list[str]) -> Node:
         """Read one of the blocks that have an end."""
@@ -256,21 +227,6 @@ class Template:
             return str(json.loads(word, strict=False))
         except ValueError:
             self._refuse(f"{word} is not a string")
-
-
-def _pieces(source: str) -> list[str | tuple[str]]:
-    """Part text from actions, which are tuples of one; ``{{-`` and ``-}}`` take the white space beside them along."""
-    pieces: list[str | tuple[str]] = []
-    position = 0
-    for found in _ACTION.finditer(source):
-        before = source[position : found.start()]
-        pieces += [before.rstrip() if found[0].startswith("{{- ") else before, (found["words"],)]
-        position = found.end()
-        if found[0].endswith(" -}}"):
-            position += len(source[position:]) - len(source[position:].lstrip())
-    if "{{" in source[position:]:
-        raise BadInput(f"use the format {source!r}", "{{ is not closed by }}", "write fields as {{.Name}}")
-    return [*pieces, source[position:]]
 
 
 def _call(operands: list[Value], piped: Value | None) -> Value:

@@ -41,6 +41,7 @@ def test_later_each_layer_has_its_line(capsys: pytest.CaptureFixture[str], monke
     told(50)
     told(60)  # too soon after the last
     told(100)
+    told(100)  # nothing new
     bars.layer("b.tar", 0)(7)
     bars.layer("", 0)
     lines = capsys.readouterr().err.split("\n")
