@@ -60,8 +60,8 @@ def describe(
         "stop_signal": options["stop_signal"] or config.stop_signal or "SIGTERM",
         "labels": {**config.labels, **options["labels"]},
     }
-    if not options["cwd"].startswith("/"):
-        options["cwd"] = "/" + options["cwd"]
+    # an image's need be neither absolute nor plain
+    options["cwd"] = os.path.normpath("/" + options["cwd"].lstrip("/"))
     container_id = records.new_id()
     options["hostname"] = options["hostname"] or (
         os.uname().nodename if options["network"] == "host" else container_id[:12]
@@ -83,7 +83,7 @@ def _merge(*lists: Sequence[str]) -> list[str]:
     env = {}
     for text in (entry for entries in lists for entry in entries):
         env[text.partition("=")[0]] = text
-    return list(env.values())
+    return [text for text in env.values() if "=" in text]
 
 
 def steps(home: Home, record: Record, *, named: bool) -> list[Step]:

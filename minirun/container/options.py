@@ -100,10 +100,12 @@ def _environment(given: Sequence[str], files: Sequence[str]) -> list[str]:
     for text in [*lines, *given]:
         name, value = _pair("-e", text, "\0")
         if value != "\0":
-            env[name] = value
-        elif name in os.environ:  # -e NAME passes the caller's on, if there is one
-            env[name] = os.environ[name]
-    return [f"{name}={value}" for name, value in env.items()]
+            env[name] = text
+        elif name in os.environ:  # NAME alone passes the caller's on
+            env[name] = f"{name}={os.environ[name]}"
+        elif text in given:  # and if the caller has none, not even the image's is left, as in Docker
+            env[name] = name
+    return list(env.values())
 
 
 def _environment_file(path: str) -> list[str]:
@@ -130,7 +132,10 @@ def _absolute(flag: str, path: str | None) -> str | None:
 
 
 def _hostname(text: str | None) -> str | None:
-    if text is not None and (not 0 < len(text.encode()) <= 64 or not text.isprintable() or "/" in text or " " in text):
+    if text is not None and (
+        # a byte that is no UTF-8 is not printable either
+        not text.isprintable() or not 0 < len(text.encode()) <= 64 or "/" in text or " " in text
+    ):
         raise BadInput(
             f"read --hostname {text!r}", "a host name is 1 to 64 bytes, without spaces", "see sethostname(2)"
         )

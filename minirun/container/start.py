@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minirun.cgroup import group, hierarchy
-from minirun.container import etc
+from minirun.container import etc, wait
 from minirun.container.relay import Relay
 from minirun.errors import MinirunError, Unsupported
 from minirun.journal import KEEP_WHILE_ALIVE, Step
@@ -76,7 +76,7 @@ def undos_while_running(home: Home, record: Record) -> list[list[str]]:
     directory = home.container(record.id)
     if record.remove:
         return [keep, ["remove_tree", directory], ["remove_name", home.name(record.name), record.id], cgroup]
-    return [keep, ["settle", f"{directory}/state.json"], cgroup]
+    return [keep, ["settle", home.root, record.id], cgroup]
 
 
 def specify(
@@ -158,9 +158,7 @@ class Running:
         """
         if self.terminal:
             return self.terminal.relay(self.process, stdin=self.stdin)
-        from minirun.container.wait import wait
-
-        code = wait(self.process)
+        code = wait.wait(self.process)
         if self.relay:
             self.relay.finish()
         return code
@@ -187,6 +185,7 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
     else:
         relay = Relay.open(stdin=stdin)
     report, status = os.pipe2(os.O_CLOEXEC)
+    wait.hold()
     try:
         cgroup = os.open(hierarchy.path(record.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -204,6 +203,7 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
 
             raise not_executed(spec.argv[0], error)  # noqa: TRY301 - the terminal is closed for every failure alike
     except BaseException:
+        wait.release()
         if terminal:
             terminal.close()
         if relay:
