@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+from tests.command import Minirun
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,3 +20,12 @@ def root() -> None:
 @pytest.fixture(autouse=True)
 def same_host(root: None, leaves_nothing: None) -> None:
     """Compare the host before and after each test."""
+
+
+@pytest.fixture(scope="session")
+def userland(root: None, tmp_path_factory: pytest.TempPathFactory, ubuntu_layers: Path) -> Minirun:
+    """The command, with a store that the whole session shares, in which *ubuntu_layers* is unpacked already."""
+    home = tmp_path_factory.mktemp("userland")
+    minirun = Minirun(home / "root", home / "runtime")
+    minirun("run", "--rm", ubuntu_layers, "true", check=True)
+    return minirun
