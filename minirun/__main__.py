@@ -64,6 +64,10 @@ def _open_standard_descriptors() -> None:
 def _say(text: str) -> None:
     try:
         sys.stdout.flush()
+        if sys.stderr.isatty():
+            from minirun.cli.screen import clean
+
+            text = clean(text, keep="\n")  # a name from a layer may hold what moves the cursor
         sys.stderr.write(f"minirun: {text}\n")
         sys.stderr.flush()
     except OSError:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
     Entry = tuple[bool, str, int, int, bytes]
 
@@ -35,7 +36,7 @@ class Finder:
         entry = _modules.get(name)
         if entry is None:
             return None
-        spec = type(sys.__spec__)(name, Finder, origin=entry[1], is_package=entry[0])  # type: ignore[attr-defined]
+        spec: Any = type(sys.__spec__)(name, Finder, origin=entry[1], is_package=entry[0])  # type: ignore[arg-type]
         if entry[0]:
             spec.submodule_search_locations.append(entry[1].rpartition("/")[0])
         spec.has_location = True
@@ -68,7 +69,7 @@ def install() -> None:
     except (OSError, ValueError, EOFError, TypeError):
         return
     _modules.update(entries)
-    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder)
 
 
 def build() -> None:
