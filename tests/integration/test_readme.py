@@ -11,9 +11,7 @@ from tests.console import Reader, examples
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
-    path
-    for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")))
-    if examples(path.read_text())
+    path for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))) if examples(path.read_text())
 ]
 
 
@@ -33,4 +31,6 @@ def test_a_document_shows_what_happens(
 def test_the_readme_has_a_tour() -> None:
     commands = [example.command for example in examples((PROJECT / "README.md").read_text())]
     for verb in ("run", "diff", "commit", "images", "ps", "rm", "rmi"):
-        assert any(command.startswith(f"sudo minirun {verb} ") or command == f"sudo minirun {verb}" for command in commands), verb
+        assert any(
+            command.startswith(f"sudo minirun {verb} ") or command == f"sudo minirun {verb}" for command in commands
+        ), verb
