@@ -228,7 +228,7 @@ class Layers:
             tree.sync(temporary)
             stored = self._publish(layer, temporary, whole)
             tree.remove(temporary)
-        return layer, (unpacked if stored else None)
+        return (layer, unpacked) if stored else (self.get(layer.id), None)
 
     def _share(
         self, diff_id: str, parent: Layer | None, below: Sequence[str], said: dict[str, Any], whole: Operation | None
@@ -259,7 +259,7 @@ class Layers:
             if os.path.exists(self.home.layer(layer.id)) and os.path.isdir(target):
                 return False
             if whole is not None:
-                whole.will("discard_layer", self.home.root, layer.id)
+                whole.will("discard_layer", self.home.root, layer.id, layer.diff)
             if contents is None:
                 if not os.path.isdir(target):
                     return False
