@@ -5,9 +5,13 @@
                     ["keep_while_alive", "/sys/fs/cgroup/…/4f…"]      while that cgroup has processes, nothing is undone
                     ↑ flock held by whoever does the operation
 
+    tmp/<random>.record       what `write` will rename to its place; flock held by whoever writes it
+
 A mark whose lock is free belongs to a process that died in the middle: `recover`, which every command runs first,
 undoes its lines from the last to the first. Every undo is idempotent and needs only what is on disk, so being killed
 while undoing is no different. The kernel drops the lock however the holder ends, also at a reboot.
+
+An undo that somebody is in the way of raises BlockingIOError; its mark stays, and the next command tries again.
 """
 
 from __future__ import annotations
@@ -36,10 +40,12 @@ UNDO = {
     "return_upper": "minirun.container.commit:return_upper",
     "thaw": "minirun.cgroup.group:thaw",
     "settle": "minirun.container.state:settle",
+    "set_tags": "minirun.image.lifecycle:set_tags",
     "discard_image": "minirun.image.lifecycle:discard_image",
     "discard_layer": "minirun.image.lifecycle:discard_layer",
 }
 KEEP_WHILE_ALIVE = "keep_while_alive"
+_RECORD = ".record"
 
 
 class Step:
@@ -124,10 +130,15 @@ class Operation:
             self.descriptor = -1
 
     def undo(self) -> None:
-        """Undo everything written down so far, newest first."""
+        """Undo everything written down so far, newest first; where somebody is in the way the next command does it."""
         if self.descriptor >= 0:
-            undo_all(self.undos)
-            self.done()
+            try:
+                undo_all(self.undos)
+            except BlockingIOError:
+                os.close(self.descriptor)
+                self.descriptor = -1
+            else:
+                self.done()
 
     def __enter__(self) -> Operation:
         return self
@@ -148,6 +159,35 @@ def _hold(path: str) -> int:
         os.close(descriptor)
 
 
+def write(home: Home, path: str, value: object, *, durable: bool = True) -> None:
+    """Replace the JSON file at *path*, below the store, by *value*: a reader sees the old one or the new one.
+
+    Args:
+        home: the store.
+        path: the file; its directory must be there.
+        value: what it holds from now on.
+        durable: see files.replace.
+
+    Raises:
+        OSError: nothing changed.
+    """
+    temporary = home.temporary(f"{os.urandom(16).hex()}{_RECORD}")
+    descriptor = _hold(temporary)
+    try:
+        try:
+            files.write_all(descriptor, f"{jsonfile.dumps(value)}\n".encode())
+            if durable:
+                os.fsync(descriptor)
+            os.rename(temporary, path)
+        except OSError:
+            files.remove(temporary)
+            raise
+    finally:
+        os.close(descriptor)
+    if durable:
+        files.sync_folder(os.path.dirname(path))
+
+
 def undo_all(undos: list[list[str]]) -> None:
     """Call the undos from the last to the first."""
     for name, *args in reversed(undos):
@@ -164,26 +204,51 @@ def recover(home: Home, *, insist: bool = False) -> int:
             one, which may have nothing to do with it, goes on.
 
     Returns:
-        How many operations were undone. One directory listing when there are none.
+        How many operations were undone. Two directory listings when there are none.
     """
     undone = 0
-    for name in os.listdir(home.folder("marks")):
+    # in order: what came before a restart is undone before what came after it
+    for name in sorted(os.listdir(home.folder("marks"))):
         path = home.mark(name)
+        descriptor = _take(path)
+        if descriptor < 0:
+            continue
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # finished meanwhile
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             undone += _recover_mark(path, descriptor)
         except BlockingIOError:
-            pass  # its owner is alive
+            pass  # the next command tries again
         except (OSError, MinirunError):
             if insist:
                 raise
         finally:
             os.close(descriptor)
+    for name in os.listdir(home.folder("tmp")):
+        if is_record(name) and (descriptor := _take(home.temporary(name))) >= 0:
+            files.remove(home.temporary(name))
+            os.close(descriptor)
     return undone
+
+
+def is_record(name: str) -> bool:
+    """Whether *name*, in tmp/, is a file that `write` makes: held by a lock instead of a mark."""
+    return name.endswith(_RECORD)
+
+
+def _take(path: str) -> int:
+    """Lock a file whose owner died; -1 if the owner is alive, or came to its end meanwhile."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # Opened while its owner lived, who then removed it and let go: what it says was done, or undone, or replaced.
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return -1
 
 
 def _recover_mark(path: str, descriptor: int) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from minirun import journal
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
 from minirun.kernel import files, jsonfile
 
@@ -88,42 +89,41 @@ def reserve_name(home: Home, name: str, container_id: str) -> None:
     Raises:
         Conflict: another container has it.
     """
+    link = home.name(name)
+    folder = _hold_names(link)
     try:
-        os.symlink(f"../containers/{container_id}", home.name(name))
-    except FileExistsError:
-        if not _take_over(home, name, container_id):
-            owner = os.path.basename(os.readlink(home.name(name)))
-            raise Conflict(
-                f"name a container {name!r}",
-                f"the name is in use by container {owner[:12]}",
-                f"remove that one, `minirun rm {name}`, or take another name",
-            ) from None
-
-
-def _take_over(home: Home, name: str, container_id: str) -> bool:
-    """Take a name whose container is gone: a link to nothing, left by somebody who was killed."""
-    folder = os.open(home.folder("names"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        if os.path.exists(home.name(name)):
-            return False
-        os.unlink(home.name(name))
-        os.symlink(f"../containers/{container_id}", home.name(name))
-    except FileExistsError:
-        return False  # somebody was quicker
-    else:
-        return True
+        if not os.path.exists(link):
+            # perhaps a link to nothing, left by somebody who was killed
+            files.remove(link)
+            os.symlink(f"../containers/{container_id}", link)
+            return
+        owner = os.path.basename(os.readlink(link))
     finally:
         os.close(folder)
+    raise Conflict(
+        f"name a container {name!r}",
+        f"the name is in use by container {owner[:12]}",
+        f"remove that one, `minirun rm {name}`, or take another name",
+    )
 
 
 def release_name(link: str, container_id: str) -> None:
     """Give a name back, if *container_id* still has it. Idempotent."""
+    folder = _hold_names(link)
     try:
         if os.path.basename(os.readlink(link)) == container_id:
             os.unlink(link)
     except FileNotFoundError:
         pass
+    finally:
+        os.close(folder)
+
+
+def _hold_names(link: str) -> int:
+    """Keep everybody else from giving and taking names: between a look at one and its change nobody may come."""
+    folder = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    return folder
 
 
 def write_cidfile(path: str, container_id: str) -> None:
@@ -153,7 +153,7 @@ def remove_cidfile(path: str, container_id: str) -> None:
 
 def write(home: Home, record: Record) -> None:
     """Put *record* on disk; a container that is removed at its end need not survive a power cut."""
-    jsonfile.write(f"{home.container(record.id)}/container.json", record.to_json(), durable=not record.remove)
+    journal.write(home, f"{home.container(record.id)}/container.json", record.to_json(), durable=not record.remove)
 
 
 def read(home: Home, container_id: str) -> Record:
@@ -208,6 +208,22 @@ def list_all(home: Home) -> list[Record]:
         except NotFound:
             continue
     return sorted(records, key=lambda record: record.created, reverse=True)
+
+
+def find_and_hold(home: Home, text: str) -> tuple[Record, int]:
+    """Find a container, and keep every other command from changing it; see `find` and `hold`.
+
+    Returns:
+        Its record as it is now that nobody else changes it, and the descriptor that holds it.
+    """
+    box = find(home, text)
+    lock = hold(home, box)
+    try:
+        # somebody may have committed it while we waited
+        return read(home, box.id), lock
+    except MinirunError:
+        os.close(lock)
+        raise
 
 
 def hold(home: Home, record: Record) -> int:

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import time
 
+from minirun import journal
 from minirun.cgroup import group, hierarchy
 from minirun.errors import Conflict
-from minirun.kernel import files, jsonfile
+from minirun.home import Home
+from minirun.kernel import jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.container.record import Record
-    from minirun.home import Home
 
 LOST = 255  # the exit code of a container whose end nobody saw
 
@@ -94,25 +95,28 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
         raise Conflict(f"have container {record.name} {after.status}", f"it is {before.status}")
     fields = {name: getattr(after, name) for name in State.__slots__}
     try:
-        jsonfile.write(_path(home, record), fields, durable=False)
+        journal.write(home, _path(home, record), fields, durable=False)
     except FileNotFoundError:
         pass  # `rm -f` was quicker
     return after
 
 
-def settle(path: str) -> None:
+def settle(root: str, container_id: str) -> None:
     """Write down the end of a container that nobody saw. An undo of the journal: idempotent.
 
     Args:
-        path: its state.json.
+        root: of the store.
+        container_id: whose end it was.
     """
+    home = Home(root, root)
+    path = f"{home.container(container_id)}/state.json"
     try:
         fields = jsonfile.read(path)
+        if fields.get("status") == "running":
+            fields.update(status="exited", pid=0, finished=time.time(), exit_code=LOST)
+            journal.write(home, path, fields, durable=False)
     except (FileNotFoundError, ValueError):
-        return
-    if fields.get("status") == "running":
-        fields.update(status="exited", pid=0, finished=time.time(), exit_code=LOST)
-        files.replace(path, jsonfile.dumps(fields).encode(), durable=False)
+        pass  # never started, or `rm -f` was quicker; or a power cut took what was not durable
 
 
 def _path(home: Home, record: Record) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import journal
 from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
@@ -79,7 +80,7 @@ def remember(home: Home, path: str, image: str, seen: Mapping[str, os.stat_resul
         "trees": [[name, digest] for name, digest in trees.items()],
     }
     # after a power cut the file may be empty, and the directory is read again
-    jsonfile.write(_file(home, path), record, durable=False)
+    journal.write(home, _file(home, path), record, durable=False)
     return True
 
 
