@@ -6,17 +6,20 @@ running   upper/ ──copy────▶ a layer of the store; frozen meanwhil
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from errno import ENOTEMPTY
 
 from minirun.cgroup import group, hierarchy
 from minirun.container import create, state
 from minirun.container import record as records
 from minirun.errors import MinirunError
+from minirun.home import Home
 from minirun.image.config import Config
 from minirun.image.history import date, extend
 from minirun.image.store import Image, Images
-from minirun.kernel import jsonfile, tree
+from minirun.kernel import files, tree
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.container.record import Record
-    from minirun.home import Home
     from minirun.image.reference import Reference
     from minirun.journal import Operation
     from minirun.layer.store import Layer
@@ -66,18 +68,20 @@ def commit(
         raw = extend(raw, created=earlier.created, created_by=earlier.created_by, comment=earlier.comment)
     raw = extend(raw, created=date(time.time_ns()), created_by=_created_by(box), author=author, comment=message)
     config = Config(raw).with_changes(changes)
+    image_id, layer_id = records.new_id(), records.new_id()
     try:
         if state.read(home, box).alive:
-            layer = _copy(home, box, operation, _parent(home, box, base), message, pause=pause)
+            layer = _copy(home, box, operation, _parent(home, box, base), layer_id, message, pause=pause)
             below = box.committed
         else:
             below = list(box.committed)
-            layer = _take(home, box, operation, _parent(home, box, base), message)
+            operation.will("return_upper", home.root, box.id, layer_id, image_id)
+            layer = _take(home, box, _parent(home, box, base), layer_id, message)
     except OSError as error:
         raise MinirunError(
             f"commit container {box.name}", error, "free space: `minirun gc`; the container is as it was"
         ) from None
-    return images.put(Image(config, [*base.layers, *below, layer.id]), tags)
+    return images.put(Image(config, [*base.layers, *below, layer.id], id=image_id), tags)
 
 
 def _created_by(box: Record) -> str:
@@ -104,14 +108,11 @@ def _parent(home: Home, box: Record, base: Image) -> Layer:
     return Layers(home).get([*base.layers, *box.committed][-1])
 
 
-def _take(home: Home, box: Record, operation: Operation, parent: Layer, message: str) -> Layer:
+def _take(home: Home, box: Record, parent: Layer, layer_id: str, message: str) -> Layer:
     directory = home.container(box.id)
-    layers = Layers(home)
-    layer_id = records.new_id()
-    operation.will("return_upper", directory, home.diff(layer_id), home.layer(layer_id))
     # work/ holds links to files of the upper that had several names; they must not outlive it
     tree.remove(f"{directory}/work")
-    layer = layers.adopt(f"{directory}/upper", parent, layer_id, created_by=_created_by(box), comment=message)
+    layer = Layers(home).adopt(f"{directory}/upper", parent, layer_id, created_by=_created_by(box), comment=message)
     box.stack.append(layer.diff)
     box.committed.append(layer.id)
     create.make_upper(home, box)
@@ -120,35 +121,66 @@ def _take(home: Home, box: Record, operation: Operation, parent: Layer, message:
     return layer
 
 
-def return_upper(directory: str, taken: str, layer: str) -> None:
-    """Give a container its writable layer back, unless its record has it among its layers already.
+def return_upper(root: str, container_id: str, layer_id: str, image_id: str) -> None:
+    """Give a container its writable layer back, unless the image came to be for which it was taken.
 
-    An undo of the journal: idempotent.
+    An undo of the journal: idempotent. Where the container was used again meanwhile it keeps both layers, which means
+    the same.
 
     Args:
-        directory: the container's.
-        taken: where the writable layer went, below diffs/.
-        layer: the record of the layer that it was to become.
+        root: of the store.
+        container_id: the container.
+        layer_id: the layer that its writable layer was to become, and the name of its contents.
+        image_id: the image.
+
+    Raises:
+        BlockingIOError: somebody works on the container.
     """
-    try:
-        stack = jsonfile.read(f"{directory}/container.json")["stack"]
-    except FileNotFoundError:
-        stack = []
-    if os.path.basename(taken) in stack:
+    home = Home(root, root)
+    directory, taken = home.container(container_id), home.diff(layer_id)
+    if os.path.exists(home.image(image_id)):
         return
-    if os.path.isdir(taken):
-        tree.remove(f"{directory}/upper")  # an empty one, made for after the commit
-        os.rename(taken, f"{directory}/upper")
-    if os.path.exists(layer):
-        os.unlink(layer)
-    if os.path.isdir(directory) and not os.path.isdir(f"{directory}/work"):
-        os.mkdir(f"{directory}/work", 0o700)
+    try:
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        box = records.read(home, container_id)
+        if os.path.isdir(taken):
+            if state.read(home, box).alive or not _emptied(f"{directory}/upper"):
+                return
+            os.rename(taken, f"{directory}/upper")
+        if layer_id in box.committed:
+            box.committed.remove(layer_id)
+            box.stack.remove(layer_id)
+            records.write(home, box)
+        files.remove(home.layer(layer_id))
+        if not os.path.isdir(f"{directory}/work"):
+            os.mkdir(f"{directory}/work", 0o700)
+    finally:
+        os.close(lock)
 
 
-def _copy(home: Home, box: Record, operation: Operation, parent: Layer, message: str, *, pause: bool) -> Layer:
+def _emptied(upper: str) -> bool:
+    """Remove the writable layer that was made for after a commit; False if something was written to it."""
+    try:
+        os.rmdir(upper)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != ENOTEMPTY:
+            raise
+        return False
+    return True
+
+
+def _copy(
+    home: Home, box: Record, operation: Operation, parent: Layer, layer_id: str, message: str, *, pause: bool
+) -> Layer:
     path = hierarchy.path(box.id)
     temporary = home.temporary(operation.key)
-    operation.will("remove_tree", temporary)
+    operation.will_all([["discard_layer", home.root, layer_id, layer_id], ["remove_tree", temporary]])
     pausing = pause and not group.frozen(path)
     if pausing:
         operation.will("thaw", path)
@@ -158,4 +190,4 @@ def _copy(home: Home, box: Record, operation: Operation, parent: Layer, message:
     finally:
         if pausing:
             group.thaw(path)
-    return Layers(home).adopt(temporary, parent, records.new_id(), created_by=_created_by(box), comment=message)
+    return Layers(home).adopt(temporary, parent, layer_id, created_by=_created_by(box), comment=message)

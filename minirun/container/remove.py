@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from minirun.cgroup import group, hierarchy
 from minirun.container import record as records
 from minirun.container import state
@@ -34,10 +36,21 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
         )
     directory = home.container(box.id)
     path = hierarchy.path(box.id)
+    temporary = home.temporary(operation.key)
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
-        [["remove_tree", directory], ["remove_name", home.name(box.name), box.id], ["remove_cgroup", path]]
+        [
+            ["remove_tree", temporary],
+            ["remove_tree", directory],
+            ["remove_name", home.name(box.name), box.id],
+            ["remove_cgroup", path],
+        ]
     )
     group.remove(path)
     records.release_name(home.name(box.name), box.id)
-    tree.remove(directory)
+    # out of the way first: whoever still writes there (its parent, that it ended) finds no directory, and leaves none
+    try:
+        os.rename(directory, temporary)
+    except FileNotFoundError:
+        pass  # its parent was quicker, as --rm told it
+    tree.remove(temporary)

@@ -120,8 +120,7 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
     home = open_home()
     for name in names:
         try:
-            box = records.find(home, name)
-            lock = records.hold(home, box)
+            box, lock = records.find_and_hold(home, name)
             try:
                 with Operation(home) as operation:
                     _remove(home, box, operation, force=force)
@@ -168,17 +167,17 @@ def commit(
 
     tags = [parse(image_name)] if image_name else []
     home = open_home()
-    box = records.find(home, name)
-    lock = records.hold(home, box)
-    shared = files.lock(home.lock, exclusive=False)
-    try:
-        with Operation(home) as operation:
+    # Should it fail, both locks are let go before it is undone: an undo takes them itself, as a dead owner's does.
+    with Operation(home) as operation:
+        box, lock = records.find_and_hold(home, name)
+        shared = files.lock(home.lock, exclusive=False)
+        try:
             return commit_container(
                 home, box, operation, tags, author=author, message=message, changes=changes, pause=pause
             )
-    finally:
-        os.close(shared)
-        os.close(lock)
+        finally:
+            os.close(shared)
+            os.close(lock)
 
 
 def export(name: str, output: int) -> None:

@@ -84,8 +84,7 @@ def start_attached(name: str, *, stdin: bool) -> int:
     """
     _protect_interpreter()
     home = open_home()
-    box = records.find(home, name)
-    lock = records.hold(home, box)
+    box, lock = records.find_and_hold(home, name)
     with Operation(home) as operation:
         before = state.read(home, box)
         if before.alive:
@@ -103,6 +102,8 @@ def _run(
     before: state.State | None = None,
     trace: Trace | None = None,
 ) -> int:
+    if before is not None:
+        operation.will("settle", home.root, box.id)
     operation.carry_out(start.steps(home, box), trace)
     running = start.launch(home, box, stdin=stdin, trace=trace)
     now = state.running(home, box, before or state.State(), running.process.pid)
