@@ -6,12 +6,14 @@
     tmp/<key>/{mounts,config,record}                  tags/…          no name finds it any more
     mounts → diffs/<id>-mounts                        images/<id>.json
     config → images/<id>.config                       images/<id>.config, diffs/<id>-mounts
-    record → link → images/<id>.json                  mark gone
-    mark gone, tags/…
+    record → link → images/<id>.json                  layers that nothing else needs
+    tags/…                                            mark gone
+    mark gone
 
 All that takes space happens in tmp/. The link is the moment at which the image is there; where another process put the
 same image meanwhile, link(2) fails, its mount points are used, and nothing is missing. For that reason nobody undoes
 the two steps before the link alone: `discard_image` does, when no record came of them and nobody reads the store.
+Who dies after the link has left an image, and `set_tags` gives it its names.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from minirun.image import mountpoints, sources
 from minirun.image.config import Config
 from minirun.image.record import LENGTH, read
 from minirun.image.reference import parse
-from minirun.image.store import Images
-from minirun.journal import Operation
+from minirun.image.store import Images, check_name
+from minirun.journal import Operation, undo_all
 from minirun.kernel import files, jsonfile, tree
 from minirun.layer.store import Layers
 
@@ -43,6 +45,8 @@ _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
 def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -> Image:
     """Store *image* and tag it; see Images.put."""
+    for reference in tags:
+        check_name(reference)
     layers = Layers(images.home)
     chain = [layers.get(layer_id) for layer_id in image.layers]
     _identify(image, chain, exact)
@@ -53,9 +57,9 @@ def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -
             image.size = sum(sizes) if len(sizes) == len(chain) else None
             image.stack = [os.path.basename(path) for path in layers.stack(chain[-1].id)] if chain else []
             roots = [images.home.diff(layer.diff) for layer in chain if layer.has_root]
-            _write(images, image, exact, roots[-1] if roots else None)
-        for reference in tags:
-            images.tag(image.id, reference)
+            _write(images, image, tags, exact, roots[-1] if roots else None)
+        else:
+            set_tags(images.home.root, image.id, *(reference.familiar for reference in tags))
     except OSError as error:
         raise MinirunError(attempt, error, _FULL) from None
     return read(images.home.image(image.id), image.id)
@@ -78,11 +82,14 @@ def _identify(image: Image, chain: Sequence[Layer], exact: bytes) -> None:
         image.config = Config(raw)
 
 
-def _write(images: Images, image: Image, exact: bytes, root: str | None) -> None:
+def _write(images: Images, image: Image, tags: Sequence[Reference], exact: bytes, root: str | None) -> None:
     home = images.home
+    names = [reference.familiar for reference in tags]
     with Operation(home) as operation:
         folder = home.temporary(operation.key)
-        operation.will_all([["discard_image", home.root, image.id], ["remove_tree", folder]])
+        operation.will_all(
+            [["discard_image", home.root, image.id], ["set_tags", home.root, image.id, *names], ["remove_tree", folder]]
+        )
         os.mkdir(folder, 0o700)
         if mountpoints.create(image.paths(home), f"{folder}/mounts", root):
             image.mounts = f"{image.id}-mounts"
@@ -99,6 +106,7 @@ def _write(images: Images, image: Image, exact: bytes, root: str | None) -> None
         except FileExistsError:
             pass  # the same image by another process
         files.sync_folder(home.folder("images"))
+        set_tags(home.root, image.id, *names)
         tree.remove(folder)
 
 
@@ -111,38 +119,57 @@ def _adopt(source: str, target: str) -> None:
         # the same mount points by another process, or by one that was killed before it had written its record
 
 
+def set_tags(root: str, image_id: str, *names: str) -> None:
+    """Let *names* point to an image, if it is there: the last step of `put`, by whoever gets to it."""
+    images = Images(Home(root, root))
+    if os.path.exists(images.home.image(image_id)):
+        for name in names:
+            images.tag(image_id, parse(name))
+
+
 def discard_image(root: str, image_id: str) -> None:
     """Remove what a process left that was killed while it put the image *image_id*; the undo of `put`.
 
-    Nothing is removed where the image is there all the same, or while somebody reads the store: `prune` ends it then.
+    Nothing is removed where the image is there all the same.
+
+    Raises:
+        BlockingIOError: somebody reads the store.
     """
     home = Home(root, root)
-    descriptor = exclusive(home)
-    if descriptor >= 0:
-        try:
-            if not os.path.exists(home.image(image_id)):
-                files.remove(f"{home.folder('images')}/{image_id}.config")
-                tree.remove(home.diff(f"{image_id}-mounts"))
-        finally:
-            os.close(descriptor)
+    if os.path.exists(home.image(image_id)):
+        return
+    descriptor = files.lock(home.lock, exclusive=True, wait=False)
+    try:
+        if not os.path.exists(home.image(image_id)):
+            files.remove(f"{home.folder('images')}/{image_id}.config")
+            Layers(home).discard(f"{image_id}-mounts")
+    finally:
+        os.close(descriptor)
 
 
-def discard_layer(root: str, layer_id: str) -> None:
+def discard_layer(root: str, layer_id: str, diff: str) -> None:
     """Remove a layer that was added for an image which never came to be, and those above it, unless an image has it.
 
-    Above it can only be layers that were added for the same image: one by a process that was killed before it could
-    write that down. As with `discard_image`, nothing is removed while somebody reads the store.
+    Above it can only be layers that were added for the same image.
+
+    Args:
+        root: of the store.
+        layer_id: the layer.
+        diff: the name of its contents, of which perhaps no record came.
+
+    Raises:
+        BlockingIOError: somebody reads the store.
     """
     home = Home(root, root)
-    descriptor = exclusive(home)
-    if descriptor >= 0:
-        try:
-            layers = Layers(home)
-            if layer_id not in Images(home).layers():
-                for loose in _with_those_above(layer_id, layers):
-                    layers.remove(loose)
-        finally:
-            os.close(descriptor)
+    descriptor = files.lock(home.lock, exclusive=True, wait=False)
+    try:
+        layers = Layers(home)
+        if layer_id not in Images(home).layers():
+            for loose in _with_those_above(layer_id, layers):
+                layers.remove(loose)
+            layers.discard(diff)
+    finally:
+        os.close(descriptor)
 
 
 def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
@@ -156,14 +183,6 @@ def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
     return found[::-1]
 
 
-def exclusive(home: Home) -> int:
-    """The store's lock, held exclusively, or -1 if anybody else holds it, this process included."""
-    try:
-        return files.lock(home.lock, exclusive=True, wait=False)
-    except BlockingIOError:
-        return -1
-
-
 def prune(images: Images) -> int:
     """Remove what no image needs: mount points and configs without a record, names and directories that lead nowhere.
 
@@ -174,20 +193,20 @@ def prune(images: Images) -> int:
     """
     home, ids = images.home, set(images.ids())
     diffs, configs = os.listdir(home.folder("diffs")), os.listdir(home.folder("images"))
-    stale = [home.diff(name) for name in diffs if name.endswith("-mounts") and name[:-7] not in ids]
-    stale += [
-        f"{home.folder('images')}/{name}" for name in configs if name.endswith(".config") and name[:-7] not in ids
-    ]
+    mounts = [name for name in diffs if name.endswith("-mounts") and name[:-7] not in ids]
+    stale = [f"{home.folder('images')}/{name}" for name in configs if name.endswith(".config") and name[:-7] not in ids]
     for image_id, tags in images.tags().items():
         if image_id not in ids:
             stale += [f"{home.folder('tags')}/{parse(tag).file_name}" for tag in tags]
+    for name in mounts:
+        Layers(home).discard(name)
     for path in stale:
-        tree.remove(path)
-    return len(stale) + sources.prune(home, ids)
+        files.remove(path)
+    return len(mounts) + len(stale) + sources.prune(home, ids)
 
 
-def remove(images: Images, image_id: str) -> None:
-    """Take an image and its names out of the store; see Images.remove."""
+def remove(images: Images, image_id: str, layers: Sequence[Layer] = ()) -> None:
+    """Take an image, its names and those of its layers that nothing else needs out of the store; see Images.remove."""
     home = images.home
     folder = home.folder("images")
     undos = [["remove_file", f"{folder}/{image_id}.config"]]
@@ -203,8 +222,12 @@ def remove(images: Images, image_id: str) -> None:
     ]
     try:
         operation = Operation(home)
-        operation.will_all(undos)
-        operation.undo()
+        # in one mark: the layers are looked at again when the image is gone
+        operation.will_all([["discard_layer", home.root, layer.id, layer.diff] for layer in reversed(layers)] + undos)
+        undo_all(undos)
+        for layer in layers:
+            Layers(home).remove(layer.id)
+        operation.done()
         sources.prune(home, set(images.ids()))
     except OSError as error:
         raise MinirunError(f"remove image {image_id[:12]}", error, "look whether the store's disk is sound") from None

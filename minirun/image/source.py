@@ -187,11 +187,9 @@ def _add(
     try:
         for part in manifest.parts:
             what = part.name if isinstance(folder, int) else os.path.normpath(f"{folder.path}/{part.name}")
-            said: dict[str, Any] = {"created_by": part.created_by, "what": what}
+            said: dict[str, Any] = {"created_by": part.created_by, "what": what, "whole": operation}
             try:
                 layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said, progress)
-                if unpacked is not None:
-                    operation.will("discard_layer", home.root, layer.id)
             except OSError as error:
                 raise MinirunError(f"unpack {what}", error, _FULL) from None
             chain.append(layer)

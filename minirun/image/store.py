@@ -24,10 +24,11 @@ from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from minirun.home import Home
     from minirun.image.reference import Reference
+    from minirun.layer.store import Layer
 
     # within Images, list is its method
     Listing = list[tuple["Image", list[str]]]
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Images"]
 
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
+
+
+def check_name(reference: Reference) -> None:
+    """Raise BadInput if *reference* has a digest, so that it is no name to be given."""
+    if reference.digest:
+        reason = "a digest names contents and cannot be given"
+        raise BadInput(f"give an image the name {reference.familiar}", reason, "leave out what follows the @")
 
 
 class Images:
@@ -100,9 +108,7 @@ class Images:
             BadInput: the name has a digest, so it is not ours to give.
             MinirunError: the store could not be written.
         """
-        if reference.digest:
-            reason = "a digest names contents and cannot be given"
-            raise BadInput(f"give an image the name {reference.familiar}", reason, "leave out what follows the @")
+        check_name(reference)
         from minirun.journal import Operation
 
         try:
@@ -145,7 +151,7 @@ class Images:
         return [name[:-5] for name in os.listdir(self.home.folder("images")) if name.endswith(".json")]
 
     def list(self) -> Listing:
-        """Every image with its names, the youngest first."""
+        """Every image with its names, the youngest first; sizes that nobody has counted are None: see `size`."""
         from minirun.image.history import seconds
 
         tags = self.tags()
@@ -155,12 +161,11 @@ class Images:
                 image = read(self.home.image(image_id), image_id)
             except NotFound:
                 continue  # removed meanwhile
-            image.size = self.size(image)
             found.append((image, tags.get(image_id, [])))
         return sorted(found, key=lambda pair: (-seconds(pair[0].created), pair[0].id))
 
-    def remove(self, image_id: str) -> None:
-        """Take the image out of the store, and its names; its layers stay for whoever asks what they are for.
+    def remove(self, image_id: str, layers: Sequence[Layer] = ()) -> None:
+        """Take the image out of the store, its names, and *layers*: its own, topmost first, that nothing else needs.
 
         The caller holds the store's lock exclusively. Idempotent; if it is cut short, the next command ends it.
 
@@ -169,14 +174,17 @@ class Images:
         """
         from minirun.image import lifecycle
 
-        lifecycle.remove(self, image_id)
+        lifecycle.remove(self, image_id, layers)
 
     def layers(self) -> set[str]:
         """The ids of all layers that images of the store consist of."""
         return {layer for image, _ in self.list() for layer in image.layers}
 
     def size(self, image: Image) -> int:
-        """Bytes of data in all layers of *image*; those that a commit made are counted the first time."""
+        """Bytes of data in all layers of *image*; those that a commit made are counted the first time.
+
+        The caller holds the store's lock shared.
+        """
         if image.size is not None:
             return image.size
         from minirun.layer.store import Layers

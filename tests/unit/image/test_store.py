@@ -200,7 +200,8 @@ def test_an_image_that_is_there_is_not_discarded(images: Images, make: Make) -> 
     assert contents(images.home) == before
     Path(images.home.image(stored.id)).unlink()
     reader = files.lock(images.home.lock, exclusive=False)
-    lifecycle.discard_image(images.home.root, stored.id)
+    with pytest.raises(BlockingIOError):
+        lifecycle.discard_image(images.home.root, stored.id)
     assert Path(images.home.diff(stored.mounts)).exists()
     os.close(reader)
     lifecycle.discard_image(images.home.root, stored.id)
