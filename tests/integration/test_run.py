@@ -22,7 +22,12 @@ def inside(store: Minirun, *arguments: str | Path) -> str:
 def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image whose config says everything."""
     directory = tmp_path_factory.mktemp("configured") / "image"
-    config = {"Entrypoint": ["echo", "entry"], "Cmd": ["cmd"], "WorkingDir": "/srv/work", "Labels": {"a": "1", "b": "2"}}
+    config = {
+        "Entrypoint": ["echo", "entry"],
+        "Cmd": ["cmd"],
+        "WorkingDir": "/srv/work",
+        "Labels": {"a": "1", "b": "2"},
+    }
     base = busybox.tree(directory, config)
     script = base / "bin/script"
     script.write_text("#!/bin/sh\necho script $0 $@\n")
