@@ -41,7 +41,23 @@ def images(filters: Sequence[str] = ()) -> list[tuple[Image, list[str]]]:
         from minirun.engine import filters as filtering
 
         found = filtering.images(home, found, filters)
+    if any(image.size is None for image, _ in found):
+        _count(home, [image for image, _ in found])
     return found
+
+
+def _count(home: Home, images: Sequence[Image]) -> None:
+    """Count the bytes of images that end in a layer which a commit took by renaming."""
+    store = Images(home)
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        for image in images:
+            try:
+                image.size = store.size(image)
+            except NotFound:
+                image.size = 0  # removed meanwhile
+    finally:
+        os.close(lock)
 
 
 def inspect(name: str) -> dict[str, Any]:
@@ -175,16 +191,19 @@ def _remove(home: Home, name: str, *, force: bool) -> Iterator[str]:
             raise Conflict(
                 f"remove image {name}", f"container {box.name} ({status}) uses it", f"`minirun rm {box.name}` first"
             )
-    store.remove(image.id)
+    kept = {layer for other, _ in store.list() if other.id != image.id for layer in other.layers}
+    kept.update(layer for box in records.list_all(home) for layer in box.committed)
+    doomed = []
+    for layer_id in reversed(image.layers):
+        if layer_id in kept:
+            break  # and so are all below it, if it is one of an image's
+        try:
+            doomed.append(layers.get(layer_id))
+        except NotFound:
+            continue
+    store.remove(image.id, doomed)
     for text in tags:
         yield f"Untagged: {text}"
     yield f"Deleted: sha256:{image.id}"
-    kept = store.layers() | {layer for box in records.list_all(home) for layer in box.committed}
-    for layer in reversed(image.layers):
-        if layer in kept:
-            break  # and so are all below it, if it is one of an image's
-        try:
-            layers.remove(layer)
-        except NotFound:
-            continue
-        yield f"Deleted: layer {layer}"
+    for layer in doomed:
+        yield f"Deleted: layer {layer.id}"

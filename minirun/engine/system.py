@@ -21,6 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minirun.home import Home
+
+
+# what making containers takes, and a sandbox around minirun may have taken away
+NEEDED = (
+    "CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_MKNOD", "CAP_CHOWN", "CAP_FOWNER",
+    "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SETFCAP", "CAP_KILL", "CAP_SYS_CHROOT", "CAP_SYS_RESOURCE",
+)  # fmt: skip
+
 
 def version() -> dict[str, str]:
     """Versions of minirun and of what it stands on."""
@@ -36,6 +45,10 @@ def version() -> dict[str, str]:
 
 def info() -> dict[str, Any]:
     """What is in the store, and what the host offers; the keys are Docker's where it has them."""
+    import psutil
+
+    from minirun.kernel import privileges
+
     home = open_home()
     boxes = [state.read(home, box).status for box in records.list_all(home)]
     try:
@@ -59,11 +72,12 @@ def info() -> dict[str, Any]:
         "KernelVersion": platform.release(),
         "OperatingSystem": _operating_system(),
         "Architecture": platform.machine(),
-        "NCPU": os.cpu_count(),
-        "MemTotal": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "NCPU": psutil.cpu_count(),
+        "MemTotal": psutil.virtual_memory().total,
         "Name": os.uname().nodename,
         "ServerVersion": __version__,
         "Launch": version()["Launch"],
+        "CapabilitiesMissing": privileges.missing(NEEDED),
     }
 
 
@@ -81,9 +95,9 @@ def gc() -> dict[str, int]:
         How many operations were undone, how many layers and other left-overs removed, and how many bytes that freed.
     """
     home = open_home()
+    undone = journal.recover(home, insist=True)
     lock = files.lock(home.lock, exclusive=True)
     try:
-        undone = journal.recover(home, insist=True)
         images, layers = Images(home), Layers(home)
         boxes = records.list_all(home)
         unneeded = set(layers.unreferenced(images.layers() | {layer for box in boxes for layer in box.committed}))
@@ -96,8 +110,9 @@ def gc() -> dict[str, int]:
         for layer_id in unneeded:
             layers.remove(layer_id)
         for path in filter(os.path.lexists, doomed):
-            tree.remove(path)
+            layers.discard(os.path.basename(path))
             stale += 1
+        stale += _sweep(home)
         return {
             "OperationsUndone": undone,
             "LayersRemoved": len(unneeded),
@@ -106,3 +121,20 @@ def gc() -> dict[str, int]:
         }
     finally:
         os.close(lock)
+
+
+def _sweep(home: Home) -> int:
+    """Remove what a power cut left without a mark; the caller holds the store's lock, so no container is being made."""
+    loose = [
+        home.temporary(name)
+        for name in os.listdir(home.folder("tmp"))
+        if not journal.is_record(name) and not os.path.exists(home.mark(name))
+    ]
+    loose += [
+        home.container(name)
+        for name in os.listdir(home.folder("containers"))
+        if not os.path.exists(f"{home.container(name)}/container.json")
+    ]
+    for path in loose:
+        tree.remove(path)
+    return len(loose)
