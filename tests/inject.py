@@ -31,6 +31,8 @@ SYNC = ("fsync", "fdatasync", "syncfs")
 LIVE = ("clone3", "fork", "vfork", "wait4", "waitid", "exit_group")
 CHANGING = (*MAKE, *MOVE, *FILL, *DESCRIBE, *SYNC, *LIVE)
 
+KILL = "signal=SIGKILL"
+
 _LINE = re.compile(r"^(\w+)\((.*)$")
 _CGROUP = re.compile(r'mkdir\("(/sys/fs/cgroup/[^"]*/[0-9a-f]{64})"')
 _STANDARD = re.compile(r"[012]<")
@@ -112,27 +114,9 @@ def dry_pass(command: Sequence[str], environment: Mapping[str, str], log: Path, 
     return trace(command, environment, log, ["-e", f"trace={','.join(CHANGING)}"], cwd)
 
 
-def kill(
-    command: Sequence[str], environment: Mapping[str, str], log: Path, point: Point, cwd: Path | None = None
+def strike(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, point: Point, what: str, cwd: Path | None = None
 ) -> Struck:
-    """Run *command*, and kill it as it enters the call *point*."""
-    return _strike(command, environment, log, point, "signal=SIGKILL", cwd)
-
-
-def fail(
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    log: Path,
-    point: Point,
-    error: str,
-    cwd: Path | None = None,
-) -> Struck:
-    """Run *command*, and have its call *point* fail with the errno named *error*."""
-    return _strike(command, environment, log, point, f"error={error}", cwd)
-
-
-def _strike(
-    command: Sequence[str], environment: Mapping[str, str], log: Path, point: Point, what: str, cwd: Path | None
-) -> Struck:
+    """Run *command*, and let *what* happen as it enters the call *point*: KILL, or ``error=ENOSPC``."""
     options = ["-e", f"trace={point.call},mkdir", "-e", f"inject={point.call}:{what}:when={point.number}"]
     return trace(command, environment, log, options, cwd)

@@ -58,9 +58,7 @@ def ground(minirun: Minirun, layers: Path) -> None:
 
     `made` was only created, `ended` has written files, `committed` was committed and has written again.
     """
-    write = (
-        "mkdir -p /d && echo x >/d/x && ln -f /d/x /d/y && rm -f /etc/passwd && echo 0 >/zero"
-    )
+    write = "mkdir -p /d && echo x >/d/x && ln -f /d/x /d/y && rm -f /etc/passwd && echo 0 >/zero"
     minirun("import", layers, "small", check=True)
     minirun("tag", "small", "small:other", check=True)
     minirun("create", "--name", "made", "small", "cat", "/data/one", check=True)
