@@ -1,4 +1,4 @@
-"""What the documents show is what happens: each console block is typed and its output compared (see tests/console.py)."""
+"""What the documents show is what happens: each console block is typed, its output compared (see tests/console.py)."""
 
 from __future__ import annotations
 

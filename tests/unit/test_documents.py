@@ -71,6 +71,12 @@ def test_the_reference_names_every_refusal_and_its_exit_code() -> None:
         assert f"| {kind.exit_code} " in text, kind.__name__
 
 
+def test_the_list_of_decisions_names_every_one() -> None:
+    folder = PROJECT / "docs/decisions"
+    text = (folder / "README.md").read_text()
+    assert [path.name for path in sorted(folder.glob("0*.md")) if f"]({path.name})" not in text] == []
+
+
 def test_a_console_block_is_taken_apart() -> None:
     text = "words\n```console\n$ a b\n1\n2\n$ c\n```\n```sh\n$ no\n```\n```console\n$ d\n3\n```\n"
     assert [(one.line, one.command, one.output) for one in console.examples(text)] == [
