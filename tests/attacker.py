@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests import busybox
 
-SCRIPT = ": >>/proc/self/fd/9 && echo OPENED; : >>/proc/1/exe && echo OPENED; readlink /proc/self/fd/9"
+SCRIPT = "(: >>/proc/self/fd/9) && echo OPENED; (: >>/proc/1/exe) && echo OPENED; readlink /proc/self/fd/9"
 _PROGRAM = """
 static long kernel(long n, long a, long b, long c)
 {

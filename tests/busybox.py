@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 BUSYBOX = Path("/bin/busybox")  # of the package busybox-static, which the fixtures are made from
-APPLETS = ("sh", "cat", "chmod", "cut", "dd", "echo", "env", "false", "grep", "hostname", "id", "kill", "ls", "mkdir", "mknod", "mount", "mv",
-           "nc", "ps", "pwd", "readlink", "rm", "sleep", "stat", "stty", "timeout", "touch", "true", "tty")  # fmt: skip
+APPLETS = (
+    "sh", "cat", "chmod", "cut", "dd", "echo", "env", "false", "grep", "hostname", "id", "kill", "ls", "mkdir", "mknod",
+    "mount", "mv", "ps", "pwd", "readlink", "rm", "sleep", "stat", "stty", "timeout", "touch", "true", "tty",
+)  # fmt: skip
 
 
 def tree(directory: Path, config: dict[str, Any] | None = None) -> Path:

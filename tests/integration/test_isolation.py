@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -165,9 +164,7 @@ def test_what_would_change_the_host_is_read_only(store: Minirun, path: str) -> N
 
 
 def test_the_root_it_came_from_is_out_of_reach(store: Minirun) -> None:
-    script = "ls -di / /.. /../..; cd /; cd ../../..; pwd; ls -d /work 2>&1; ls -d /var/lib/minirun 2>&1; true"
+    script = "stat -c %i / /.. /../..; cd /; cd ../../..; pwd; ls -d /work /var/lib/dpkg 2>/dev/null; true"
     lines = inside(store, script).splitlines()
-    assert len({line.split()[0] for line in lines[:3]}) == 1
-    assert lines[3] == "/"
-    assert "No such file" in lines[5]
-    assert os.stat("/").st_ino != int(lines[0].split()[0]) or lines[4].startswith("ls:")
+    assert len(set(lines[:3])) == 1
+    assert lines[3:] == ["/"]
