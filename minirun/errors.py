@@ -14,6 +14,24 @@ The numbers are Docker's exit codes; ``exit_code`` is the one place that says th
 
 from __future__ import annotations
 
+from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
+# what to do about a host that has run out of something, whatever was tried
+REMEDIES = {
+    ENOSPC: _FULL,
+    EDQUOT: _FULL,
+    EIO: "look whether the store's disk is sound: `dmesg | tail`",
+    EROFS: "look why the store's file system is read-only: `dmesg | tail`; MINIRUN_ROOT moves the store",
+    EMFILE: "let minirun open more files: `ulimit -n 1024`",
+    ENFILE: "the whole host has too many open files: `sysctl fs.file-max`",
+    ENOMEM: "the host, or the cgroup that minirun runs in, is out of memory: `free -m`",
+}
+
 
 class MinirunError(Exception):
     """A refusal that a user reads.
@@ -68,6 +86,28 @@ class CommandNotFound(MinirunError):
     """The container's command is not there."""
 
     exit_code = 127
+
+
+class Attempt:
+    """Makes a refusal of whatever the kernel refuses meanwhile: ``with Attempt("run debian:12"): …``.
+
+    That nobody reads our output any more is no refusal, and goes on as it is.
+    """
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, attempt: str) -> None:
+        self.attempt = attempt
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _t: TracebackType | None
+    ) -> None:
+        """End."""
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise MinirunError(self.attempt, error, REMEDIES.get(error.errno or 0, "")) from error
 
 
 def describe(error: OSError) -> str:

@@ -135,10 +135,15 @@ class Operation:
             try:
                 undo_all(self.undos)
             except BlockingIOError:
-                os.close(self.descriptor)
-                self.descriptor = -1
+                self.leave()
             else:
                 self.done()
+
+    def leave(self) -> None:
+        """Leave it to the next command to undo this."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def __enter__(self) -> Operation:
         return self
@@ -146,8 +151,11 @@ class Operation:
     def __exit__(self, kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
         if kind is None:
             self.done()
-        else:
+            return
+        try:
             self.undo()
+        except (OSError, MinirunError):
+            self.leave()  # what went wrong first is what there is to tell
 
 
 def _hold(path: str) -> int:

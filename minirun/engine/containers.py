@@ -7,7 +7,7 @@ import os
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
-from minirun.errors import BadInput, MinirunError
+from minirun.errors import Attempt, BadInput, MinirunError
 from minirun.journal import Operation
 from minirun.kernel import files
 
@@ -117,27 +117,20 @@ def diff(name: str) -> Iterator[tuple[str, str]]:
 
 def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
     """Remove containers one after the other; yields each name, or why it was not removed."""
+    from minirun.container.remove import remove as remove_container
+
     home = open_home()
     for name in names:
         try:
             box, lock = records.find_and_hold(home, name)
             try:
-                with Operation(home) as operation:
-                    _remove(home, box, operation, force=force)
+                with Attempt(f"remove container {box.name}"), Operation(home) as operation:
+                    remove_container(home, box, operation, force=force)
             finally:
                 os.close(lock)
             yield name
         except MinirunError as error:
             yield error
-
-
-def _remove(home: Home, box: Record, operation: Operation, *, force: bool) -> None:
-    from minirun.container.remove import remove as remove_container
-
-    try:
-        remove_container(home, box, operation, force=force)
-    except OSError as error:
-        raise MinirunError(f"remove container {box.name}", error, "`minirun gc` tries again") from None
 
 
 def commit(
@@ -168,7 +161,7 @@ def commit(
     tags = [parse(image_name)] if image_name else []
     home = open_home()
     # Should it fail, both locks are let go before it is undone: an undo takes them itself, as a dead owner's does.
-    with Operation(home) as operation:
+    with Attempt(f"commit container {name}"), Operation(home) as operation:
         box, lock = records.find_and_hold(home, name)
         shared = files.lock(home.lock, exclusive=False)
         try:

@@ -7,7 +7,7 @@ import os
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
-from minirun.errors import Conflict, MinirunError, NotFound
+from minirun.errors import Attempt, Conflict, MinirunError, NotFound
 from minirun.image.reference import parse
 from minirun.image.store import Images
 from minirun.kernel import files
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minirun.image.history import Entry
     from minirun.image.source import Progress, Warn
     from minirun.image.store import Image
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
 
 
 def images(filters: Sequence[str] = ()) -> list[tuple[Image, list[str]]]:
@@ -125,13 +125,14 @@ def import_(
 
     wanted = sources.Wanted(changes, message, [parse(name)] if name else [])
     home = open_home()
-    lock = files.lock(home.lock, exclusive=False)
-    try:
-        if source == "-":
-            return sources.load_stream(home, 0, wanted, progress=progress, warn=warn, lock=lock)
-        return sources.load(home, source, wanted, progress=progress, warn=warn, lock=lock)
-    finally:
-        os.close(lock)
+    with Attempt(f"import {source}"):
+        lock = files.lock(home.lock, exclusive=False)
+        try:
+            if source == "-":
+                return sources.load_stream(home, 0, wanted, progress=progress, warn=warn, lock=lock)
+            return sources.load(home, source, wanted, progress=progress, warn=warn, lock=lock)
+        finally:
+            os.close(lock)
 
 
 def tag(name: str, new_name: str) -> None:
@@ -141,13 +142,14 @@ def tag(name: str, new_name: str) -> None:
         NotFound, Conflict, BadInput: no image, or several, are meant, or the name is none.
     """
     home = open_home()
-    lock = files.lock(home.lock, exclusive=False)
-    try:
-        store = Images(home)
-        reference = parse(new_name)
-        store.tag(store.get(name).id, reference)
-    finally:
-        os.close(lock)
+    with Attempt(f"give image {name} the name {new_name}"):
+        lock = files.lock(home.lock, exclusive=False)
+        try:
+            store = Images(home)
+            reference = parse(new_name)
+            store.tag(store.get(name).id, reference)
+        finally:
+            os.close(lock)
 
 
 def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
@@ -162,16 +164,19 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
     """
     home = open_home()
     for name in names:
-        lock = files.lock(home.lock, exclusive=True)
         try:
-            yield from _remove(home, name, force=force)
+            with Attempt(f"remove image {name}"):
+                lock = files.lock(home.lock, exclusive=True)
+                try:
+                    lines = _remove(home, name, force=force)
+                finally:
+                    os.close(lock)
+            yield from lines
         except MinirunError as error:
             yield error
-        finally:
-            os.close(lock)
 
 
-def _remove(home: Home, name: str, *, force: bool) -> Iterator[str]:
+def _remove(home: Home, name: str, *, force: bool) -> list[str]:
     store, layers = Images(home), Layers(home)
     image = store.get(name)
     tags = store.tags().get(image.id, [])
@@ -179,8 +184,7 @@ def _remove(home: Home, name: str, *, force: bool) -> Iterator[str]:
     if not by_id and len(tags) > 1:
         reference = parse(name)
         store.untag(reference)
-        yield f"Untagged: {reference.familiar}"
-        return
+        return [f"Untagged: {reference.familiar}"]
     if by_id and len(tags) > 1 and not force:
         raise Conflict(
             f"remove image {name}", f"it has {len(tags)} names: {', '.join(tags)}", "name one of them, or use -f"
@@ -202,8 +206,8 @@ def _remove(home: Home, name: str, *, force: bool) -> Iterator[str]:
         except NotFound:
             continue
     store.remove(image.id, doomed)
-    for text in tags:
-        yield f"Untagged: {text}"
-    yield f"Deleted: sha256:{image.id}"
-    for layer in doomed:
-        yield f"Deleted: layer {layer.id}"
+    return [
+        *(f"Untagged: {text}" for text in tags),
+        f"Deleted: sha256:{image.id}",
+        *(f"Deleted: layer {layer.id}" for layer in doomed),
+    ]

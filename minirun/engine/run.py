@@ -9,7 +9,7 @@ from minirun.container import create as creation
 from minirun.container import options, start, state
 from minirun.container import record as records
 from minirun.engine import open_home
-from minirun.errors import BadInput, Conflict, Unsupported
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError, Unsupported
 from minirun.image import find as images
 from minirun.journal import Operation
 from minirun.kernel import files
@@ -58,10 +58,10 @@ def run(
     if flags.get("dry-run"):
         return _dry_run(home, flags, image_name, command)
     trace: Trace | None = [] if flags.get("trace") else None
-    with Operation(home) as operation:
+    with Attempt(f"run {image_name}"), Operation(home) as operation:
         box = _create(home, operation, flags, image_name, command, trace, progress, warn)
         lock = records.hold(home, box)
-        code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace)
+        code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace, warn=warn)
     if trace is not None:
         from minirun.container.report import print_trace
 
@@ -85,7 +85,7 @@ def start_attached(name: str, *, stdin: bool) -> int:
     _protect_interpreter()
     home = open_home()
     box, lock = records.find_and_hold(home, name)
-    with Operation(home) as operation:
+    with Attempt(f"start container {box.name}"), Operation(home) as operation:
         before = state.read(home, box)
         if before.alive:
             raise Conflict(f"start container {box.name}", f"it is {before.status}")
@@ -101,6 +101,7 @@ def _run(
     stdin: bool,
     before: state.State | None = None,
     trace: Trace | None = None,
+    warn: Warn | None = None,
 ) -> int:
     if before is not None:
         operation.will("settle", home.root, box.id)
@@ -114,9 +115,15 @@ def _run(
         # what removes it, imported while the command runs and not after
         from minirun.kernel import tree  # noqa: F401
     code = running.wait()
-    if not box.remove:
-        state.exited(home, box, now, code)
-    operation.undo()
+    try:
+        if not box.remove:
+            state.exited(home, box, now, code)
+        operation.undo()
+    except (OSError, MinirunError) as error:
+        # The command ran, and its exit code is what there is to know.
+        operation.leave()
+        if warn:
+            warn(f"what is left of container {box.name} waits for the next command: {error}")
     return code
 
 
@@ -140,7 +147,7 @@ def create(
         Its id.
     """
     home = open_home()
-    with Operation(home) as operation:
+    with Attempt(f"create a container of {image_name}"), Operation(home) as operation:
         return _create(home, operation, flags, image_name, command, None, progress, warn).id
 
 
