@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
     from minirun.image.reference import Reference
     from minirun.journal import Operation
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
 
 
 def commit(

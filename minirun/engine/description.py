@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minirun.container.state import State
     from minirun.home import Home
     from minirun.image.store import Image
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
 

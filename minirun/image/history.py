@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.image.store import Image
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
 
 
 class Entry:

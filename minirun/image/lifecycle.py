@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from minirun.image.reference import Reference
     from minirun.image.store import Image
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
 
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 

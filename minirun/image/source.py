@@ -22,7 +22,8 @@ from minirun.image.recognition import recognise
 from minirun.image.store import Image, Images
 from minirun.journal import Operation
 from minirun.kernel import files
-from minirun.layer.store import Layers, now
+from minirun.layer.record import now
+from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from minirun.home import Home
     from minirun.image.reference import Reference
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
     from minirun.layer.unpack import Unpacked
 
     # takes the name of a layer and the bytes of its blob (0: unknown), and gives what is told how many were read

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from minirun.home import Home
     from minirun.image.reference import Reference
-    from minirun.layer.store import Layer
+    from minirun.layer.record import Layer
 
     # within Images, list is its method
     Listing = list[tuple["Image", list[str]]]

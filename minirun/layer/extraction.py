@@ -1,27 +1,21 @@
 """The entries of one layer tar, put on disk in overlayfs form.
 
-    layer tar               here                           on disk
-    ----------------------  -----------------------------  ------------------------------------------------
-    .wh.<name>              DELETED                        char device 0:0, unless the layer has <name> too
-    .wh.<name> and <name>/  REPLACED                       directory with trusted.overlay.opaque = "y"
-    .wh..wh..opq inside     REPLACED                       the same, whatever the order
-    a hardlink below        LINKED, see needs.py           nothing yet
-    anything else           WRITTEN                        the entry itself; of equal names the last one stays
-
-Directories are made 0700 root:root without xattrs and get what their entries say at the very end: a setgid bit or a
-default ACL would be inherited by what is put in, and every name that is put in changes their mtime.
+layer tar               here                           on disk
+----------------------  -----------------------------  ------------------------------------------------
+.wh.<name>              DELETED                        char device 0:0, unless the layer has <name> too
+.wh.<name> and <name>/  REPLACED                       directory with trusted.overlay.opaque = "y"
+.wh..wh..opq inside     REPLACED                       the same, whatever the order
+a hardlink below        LINKED, see needs.py           nothing yet
+anything else           WRITTEN                        the entry itself; of equal names the last one stays
 """
 
 from __future__ import annotations
 
-import errno
-import marshal
 import os
-import tempfile
 from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_ISDIR, S_ISLNK
 
 from minirun.kernel import tree
-from minirun.layer import stack, tar
+from minirun.layer import metadata, stack, tar
 from minirun.layer.field import Malformed
 from minirun.layer.folders import WHITEOUT, Folders, check_component, clean
 from minirun.layer.needs import Needs
@@ -29,11 +23,7 @@ from minirun.layer.needs import Needs
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NODE = {tar.CHARACTER: S_IFCHR, tar.BLOCK: S_IFBLK, tar.FIFO: S_IFIFO}
 MAJOR_MAX, MINOR_MAX = 0xFFF, 0xFFFFF
-OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
-_SPOOL_BYTES = 4 << 20  # of directories' metadata, kept in memory; more goes to an unnamed file
-_WARNINGS_MAX = 50
 _OPAQUE_MARK = b".wh..wh..opq"
-_XATTR_WARNS = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL}
 
 
 class Extraction:
@@ -53,10 +43,10 @@ class Extraction:
         self.root = root
         self.needs = Needs()
         self.has_root = False
-        self.warnings: list[str] = []
+        self.warnings = metadata.Warnings()
         self._folders = Folders(root, self._made)
         self._own = os.geteuid(), os.getegid()
-        self._directories = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=scratch)  # noqa: SIM115 - closed by close
+        self._directories = metadata.Directories(scratch, self.warnings)
         self._put = {
             tar.FILE: self._file,
             tar.SYMLINK: self._symlink,
@@ -112,7 +102,7 @@ class Extraction:
         if entry.kind != tar.DIRECTORY:
             raise Malformed("the root of a layer must be a directory")
         self.has_root = True
-        self._record(b"", entry, again=False)
+        self._note(b"", entry, again=False)
 
     # --- entries, each in the directory *descriptor*, which has the path *path*, under the name *base*
 
@@ -130,7 +120,7 @@ class Extraction:
                 os.fchown(file, entry.uid, entry.gid)
             os.fchmod(file, entry.mode)
             if entry.xattrs:
-                self._xattrs(entry.xattrs, file)
+                metadata.set_xattrs(file, entry.xattrs, self.warnings)
             os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(file)
@@ -148,7 +138,7 @@ class Extraction:
     def _node(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
         major, minor = (0, 0) if entry.kind == tar.FIFO else entry.device
         if entry.kind != tar.FIFO and (major, minor) == (0, 0):
-            self.warn("device 0:0 was dropped: it would be taken for a whiteout")
+            self.warnings.add("device 0:0 was dropped: it would be taken for a whiteout")
             return
         if not 0 <= major <= MAJOR_MAX or not 0 <= minor <= MINOR_MAX:
             raise Malformed(f"device {major}:{minor} is out of range")
@@ -166,7 +156,7 @@ class Extraction:
         if entry.kind != tar.SYMLINK:
             os.chmod(base, entry.mode, dir_fd=descriptor)
         if entry.xattrs:
-            self._xattrs(entry.xattrs, b"/proc/self/fd/%d/%b" % (descriptor, base))
+            metadata.set_xattrs(b"/proc/self/fd/%d/%b" % (descriptor, base), entry.xattrs, self.warnings)
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=descriptor, follow_symlinks=False)
 
     def _hardlink(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
@@ -228,7 +218,7 @@ class Extraction:
                 os.mkdir(base, 0o700, dir_fd=descriptor)
                 # what the layer had in its place, file or whiteout, hid the directory below
                 self._make_opaque(descriptor, base)
-        self._record(path + b"/" + base if path else base, entry, again=again)
+        self._note(path + b"/" + base if path else base, entry, again=again)
 
     def _mark(self, above: bytes, base: bytes) -> None:
         """Heed a whiteout or an opaque mark; what kind of entry it is does not matter."""
@@ -285,30 +275,10 @@ class Extraction:
             self.needs.has_opaque = True
         else:
             self.needs.add_implied(path)
-        marshal.dump((path, 0o755, 0, 0, 0, None, False), self._directories)
+        self._directories.note(path, 0o755, 0, 0, 0, None, again=False)
 
-    def _record(self, path: bytes, entry: tar.Entry, *, again: bool) -> None:
-        fields = (path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again)
-        marshal.dump(fields, self._directories)
-
-    # --- metadata
-
-    def _xattrs(self, xattrs: dict[bytes, bytes], target: int | bytes) -> None:
-        for name, value in xattrs.items():
-            if name.startswith(OVERLAY_XATTRS):
-                self.warn(f"xattr {os.fsdecode(name)} was dropped: it would speak to the overlay mount")
-                continue
-            try:
-                os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
-            except OSError as error:
-                if error.errno not in _XATTR_WARNS:
-                    raise
-                self.warn(f"xattr {os.fsdecode(name)} was dropped: {error.strerror}")
-
-    def warn(self, sentence: str) -> None:
-        """Keep a sentence about what was left out, once, and not too many of them."""
-        if sentence not in self.warnings and len(self.warnings) < _WARNINGS_MAX:
-            self.warnings.append(sentence)
+    def _note(self, path: bytes, entry: tar.Entry, *, again: bool) -> None:
+        self._directories.note(path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again=again)
 
     def finish(self) -> bool:
         """Give the directories what their entries say; the last thing to be done.
@@ -318,29 +288,7 @@ class Extraction:
         """
         self._folders.forget()
         self.needs.prune(self.root)
-        marshal.dump(None, self._directories)
-        self._directories.seek(0)
         if not self.has_root:
-            _give(self.root, 0o755, 0, 0, 0)
-        while (fields := marshal.load(self._directories)) is not None:
-            path, mode, uid, gid, mtime_ns, xattrs, again = fields
-            try:
-                directory = self._folders.real(path.split(b"/") if path else [])
-            except Malformed:
-                continue  # something else took its place
-            if directory is None:
-                continue
-            if again:
-                for name in os.listxattr(directory):
-                    if name != stack.OPAQUE:
-                        os.removexattr(directory, name)
-            if xattrs:
-                self._xattrs(xattrs, directory)
-            _give(directory, mode, uid, gid, mtime_ns)
+            metadata.give_directory(self.root, 0o755, 0, 0, 0)
+        self._directories.give(self._folders)
         return stack.is_opaque(self.root)
-
-
-def _give(directory: int, mode: int, uid: int, gid: int, mtime_ns: int) -> None:
-    os.fchown(directory, uid, gid)
-    os.fchmod(directory, mode)
-    os.utime(directory, ns=(mtime_ns, mtime_ns))

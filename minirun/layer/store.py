@@ -8,69 +8,28 @@
     diffs/<id>-bound         contents that took something from the layers below: see needs.py
     diffs/<random id>        what a container wrote
 
-    add:  mark ─▶ tmp/<key> unpacked ─▶ syncfs ─▶ renamed to diffs/… ─▶ record ─▶ mark gone
-                                                  ╰ home.lock held shared: see remove
-
-A layer that is returned is stored; that this call stored it is not said. Contents are whole before a record names them,
-and durable before that record is, so a power cut leaves at worst a directory that no record names.
+A layer that is returned is stored; that this call stored it is not said. How one comes in: see addition.py.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import time
-from dataclasses import asdict, dataclass, replace
 
 from minirun import journal
 from minirun.errors import MinirunError, NotFound
 from minirun.journal import Operation
 from minirun.kernel import files, jsonfile, tree
-from minirun.layer import needs, unpack
-from minirun.layer.unpack import Unpacked
+from minirun.layer.record import Layer, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-    from typing import Any
 
     from minirun.home import Home
-    from minirun.layer.unpack import Progress
+    from minirun.layer.unpack import Progress, Unpacked
 
 _HEX = frozenset("0123456789abcdef")
 _RECORD = ".json"
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """The record of a layer.
-
-    Attributes:
-        id: 64 hex digits.
-        parent: id of the layer it lies on; None for a base.
-        diff_id: ``sha256:…`` of its tar; None while nobody asked.
-        diff: the name of its contents below diffs/.
-        size: bytes of file data; None while nobody counted.
-        created: RFC 3339.
-        created_by: the command that made it.
-        comment: of whoever made it.
-        opaque: it hides everything below.
-        has_root: it says what the root directory itself is like.
-        whiteouts: it takes names away, or may do.
-    """
-
-    id: str
-    parent: str | None
-    diff_id: str | None
-    diff: str
-    size: int | None
-    created: str
-    created_by: str
-    comment: str
-    opaque: bool
-    has_root: bool
-    whiteouts: bool
 
 
 class Layers:
@@ -98,7 +57,7 @@ class Layers:
             raise NotFound(attempt, "there is no such layer") from None
         except OSError as error:
             raise MinirunError(attempt, error) from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise MinirunError(attempt, f"its record is damaged: {error}", "remove and add its image again") from None
 
     def list(self) -> Sequence[Layer]:
@@ -193,88 +152,19 @@ class Layers:
             BadLayer: it is damaged, hostile or not the expected one; nothing is left of it.
             OSError: it could not be read or stored; nothing is left of it.
         """
-        said: dict[str, Any] = {"created": created or now(), "created_by": created_by, "comment": comment}
-        below = self.stack(parent.id) if parent else []
-        if expected_diff_id is not None:
-            shared = self._share(expected_diff_id, parent, below, said, whole)
-            if shared is not None:
-                return shared
-        with Operation(self.home) as operation:
-            temporary = self.home.temporary(operation.key)
-            operation.will("remove_tree", temporary)
-            os.mkdir(temporary, 0o700)
-            unpacked = unpack.unpack(
-                source,
-                temporary,
-                expected_digest=expected_digest,
-                expected_diff_id=expected_diff_id,
-                progress=progress,
-                what=what,
-            )
-            # What a base leaves to the layers below it, there being none, another parent would have to give.
-            bound = bool(unpacked.needs) | unpack.complete(unpacked, temporary, below, what=what)
-            layer_id = chain_id(parent, unpacked.diff_id)
-            layer = Layer(
-                id=layer_id,
-                parent=parent.id if parent else None,
-                diff_id=unpacked.diff_id,
-                diff=f"{layer_id}-bound" if bound else _hex(unpacked.diff_id),
-                size=unpacked.size,
-                opaque=unpacked.opaque,
-                has_root=unpacked.has_root,
-                whiteouts=bool(unpacked.needs.whiteouts),
-                **said,
-            )
-            tree.sync(temporary)
-            stored = self._publish(layer, temporary, whole)
-            tree.remove(temporary)
-        return (layer, unpacked) if stored else (self.get(layer.id), None)
+        from minirun.layer import addition
 
-    def _share(
-        self, diff_id: str, parent: Layer | None, below: Sequence[str], said: dict[str, Any], whole: Operation | None
-    ) -> tuple[Layer, Unpacked | None] | None:
-        """Take contents that are stored already, if they mean the same on *parent*."""
-        layer_id = chain_id(parent, diff_id)
-        try:
-            return self.get(layer_id), None
-        except NotFound:
-            pass
-        for other in self.list():
-            if other.diff != _hex(diff_id):
-                continue
-            if other.whiteouts and needs.stray_whiteouts(self.home.diff(other.diff), below):
-                return None
-            layer = replace(other, id=layer_id, parent=parent.id if parent else None, **said)
-            if not self._publish(layer, None, whole):
-                return None
-            nothing_read = Unpacked("", 0, diff_id, "", 0, 0, layer.opaque, layer.has_root, needs.Needs(), ())
-            return layer, nothing_read
-        return None
-
-    def _publish(self, layer: Layer, contents: str | None, whole: Operation | None) -> bool:
-        """Put *contents* in their place and write the record; False: there is one already, or nothing to share."""
-        lock = files.lock(self.home.lock, exclusive=False)
-        try:
-            target = self.home.diff(layer.diff)
-            if os.path.exists(self.home.layer(layer.id)) and os.path.isdir(target):
-                return False
-            if whole is not None:
-                whole.will("discard_layer", self.home.root, layer.id, layer.diff)
-            if contents is None:
-                if not os.path.isdir(target):
-                    return False
-            else:
-                try:
-                    os.rename(contents, target)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-                    # the same contents: by another process, on another parent, or left by a power cut
-                files.sync_folder(self.home.folder("diffs"))
-            self._write(layer)
-        finally:
-            os.close(lock)
-        return True
+        return addition.add(
+            self,
+            source,
+            parent,
+            said={"created": created or now(), "created_by": created_by, "comment": comment},
+            expected_digest=expected_digest,
+            expected_diff_id=expected_diff_id,
+            progress=progress,
+            what=what,
+            whole=whole,
+        )
 
     def add_directory(
         self,
@@ -348,7 +238,7 @@ class Layers:
         )
         os.rename(path, self.home.diff(layer_id))
         files.sync_folder(self.home.folder("diffs"))
-        self._write(layer)
+        self.write(layer)
         return layer
 
     def seal(self, layer_id: str) -> Layer:
@@ -365,16 +255,16 @@ class Layers:
         layer = self.get(layer_id)
         if layer.diff_id is None:
             packed = pack.pack(self.home.diff(layer.diff), lambda _data: None, compression="none")
-            layer = replace(self.measure(layer_id), diff_id=packed.diff_id)
-            self._write(layer)
+            layer = self.measure(layer_id).but(diff_id=packed.diff_id)
+            self.write(layer)
         return layer
 
     def measure(self, layer_id: str) -> Layer:
         """Count the bytes of a layer that nobody has counted yet; returns it with its size."""
         layer = self.get(layer_id)
         if layer.size is None:
-            layer = replace(layer, size=tree.usage(self.home.diff(layer.diff))[0])
-            self._write(layer)
+            layer = layer.but(size=tree.usage(self.home.diff(layer.diff))[0])
+            self.write(layer)
         return layer
 
     def remove(self, layer_id: str) -> None:
@@ -414,25 +304,6 @@ class Layers:
                 pass
             tree.remove(temporary)
 
-    def _write(self, layer: Layer) -> None:
-        journal.write(self.home, self.home.layer(layer.id), asdict(layer))
-
-
-def chain_id(parent: Layer | None, diff_id: str) -> str:
-    """The id of the layer *diff_id* on *parent*: 64 hex digits.
-
-    It is OCI's ChainID without its prefix, as long as no layer below was made by a commit. See "Layer ChainID" in the
-    OCI image specification, config.md.
-    """
-    if parent is None:
-        return _hex(diff_id)
-    return hashlib.sha256(f"sha256:{parent.id} {diff_id}".encode()).hexdigest()
-
-
-def now() -> str:
-    """The time as RFC 3339, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")
+    def write(self, layer: Layer) -> None:
+        """Put the record of *layer* on disk."""
+        journal.write(self.home, self.home.layer(layer.id), layer.to_json())

@@ -18,6 +18,7 @@ import zlib
 
 from minirun.layer import pax, sparse
 from minirun.layer.field import NUMBER_MAX, Malformed, octal
+from minirun.layer.stream import BLOCK_BYTES, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _HEADER_ONLY = {HARDLINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO}
 NAME_MAX_BYTES = 4096
 EXTENSION_MAX_BYTES = 1 << 20  # of a pax header or a GNU long name, as everybody has it
 UID_MAX = 0xFFFFFFFE  # -1 means "leave it" to chown(2)
-BLOCK_BYTES = 512
 _ZERO = bytes(BLOCK_BYTES)
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x").unpack
 _CACHED_NUMBERS = 4096
@@ -74,26 +74,19 @@ class Entry:
     regions: list[tuple[int, int]] | None
 
 
-class Reader:
+class Reader(Stream):
     """The entries of an archive in the order in which they come.
 
     Args:
         chunks: the archive in pieces of any length.
-
-    Attributes:
-        offset: how many bytes lie before the header that was read last.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_end", "_numbers", "_position", "_read", "_unread", "offset")
+    __slots__ = ("_numbers", "_unread")
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._buffer = memoryview(b"")
-        self._position = self._end = 0
-        self._read = 0  # bytes of all chunks so far
+        super().__init__(chunks)
         self._unread = 0  # data and padding of the current entry that nobody took
         self._numbers: dict[bytes, int] = {}
-        self.offset = 0
 
     def next(self) -> Entry | None:
         """Read the next entry; None at the end of the archive, marked or not.
@@ -217,9 +210,7 @@ class Reader:
         if self._end - position >= 512:
             self._position = position + 512
             header = bytes(self._buffer[position : position + 512])
-            self.offset = self._read - self._end + position
         else:
-            self.offset = self._read - self._end + position
             maybe = self._take_or_end()
             if maybe is None:
                 return None
@@ -238,23 +229,6 @@ class Reader:
             raise Malformed(f"an extended header of {size} bytes; {EXTENSION_MAX_BYTES} are allowed")
         return self._take(size + (-size & 511))[:size]
 
-    def _take(self, count: int) -> bytes:
-        """Take *count* bytes, which are few."""
-        parts = []
-        while count:
-            if self._position == self._end:
-                self._refill()
-            part = self._buffer[self._position : self._position + count]
-            self._position += len(part)
-            count -= len(part)
-            parts.append(part)
-        return b"".join(parts)
-
-    def _take_or_end(self) -> bytes | None:
-        if self._position == self._end and not self._more():
-            return None
-        return self._take(512)
-
     def _skip_unread(self) -> bool:
         while self._unread:
             if self._position == self._end and not self._more():
@@ -265,19 +239,6 @@ class Reader:
             self._position += count
             self._unread -= count
         return True
-
-    def _refill(self) -> None:
-        if not self._more():
-            raise Malformed("it ends in the middle of an entry")
-
-    def _more(self) -> bool:
-        for chunk in self._chunks:
-            if chunk:
-                self._buffer = memoryview(chunk)
-                self._position, self._end = 0, len(chunk)
-                self._read += len(chunk)
-                return True
-        return False
 
     def _number(self, field: bytes) -> int:
         """Read a numeric field: octal text, or base-256 where the first bit is set."""

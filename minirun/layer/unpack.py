@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 from minirun.errors import BadLayer
 from minirun.kernel.descent import DIRECTORY
-from minirun.layer import needs, tar
+from minirun.layer import borrowing, tar
 from minirun.layer.blob import Blob, check_head
 from minirun.layer.extraction import Extraction
 from minirun.layer.field import Malformed
+from minirun.layer.needs import Needs
+from minirun.layer.stream import BLOCK_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Unpacked:
     entries: int
     opaque: bool
     has_root: bool
-    needs: needs.Needs
+    needs: Needs
     warnings: tuple[str, ...]
 
 
@@ -120,7 +122,7 @@ def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str =
         OSError: it could not be copied.
     """
     try:
-        return needs.complete(unpacked.needs, into, below)
+        return borrowing.complete(unpacked.needs, into, below)
     except Malformed as error:
         raise BadLayer(f"unpack {what}", str(error)) from None
 
@@ -161,7 +163,7 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
         opaque=opaque,
         has_root=extraction.has_root,
         needs=extraction.needs,
-        warnings=tuple(extraction.warnings),
+        warnings=tuple(extraction.warnings.sentences),
     )
 
 
@@ -179,7 +181,7 @@ def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
     head = b""
     for piece in pieces:
         head += piece
-        if len(head) >= tar.BLOCK_BYTES:
+        if len(head) >= BLOCK_BYTES:
             break
     if head:
         check_head(head)

@@ -24,7 +24,8 @@ from minirun.errors import BadLayer, MinirunError, NotFound
 from minirun.home import Home
 from minirun.kernel import tree
 from minirun.layer import pack, stack
-from minirun.layer.store import Layer, Layers, chain_id
+from minirun.layer.record import Layer, chain_id
+from minirun.layer.store import Layers
 from tests.tars import directory, file, hardlink, header, tar
 from tests.trees import describe, mounted
 

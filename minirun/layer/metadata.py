@@ -1,0 +1,115 @@
+"""What entries say besides their contents: xattrs as far as they may be set, and all about directories, at the very end.
+
+Directories are made 0700 root:root without xattrs and get what their entries say when nothing more is put in: a setgid bit
+or a default ACL would be inherited by what is, and each name changes the directory's mtime. Until then that is noted in
+the order of the archive; of two notes about one directory the later one counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import tempfile
+
+from minirun.layer import stack
+from minirun.layer.field import Malformed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.layer.folders import Folders
+
+OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
+WARNINGS_MAX = 50
+_SPOOL_BYTES = 4 << 20  # kept in memory; more goes to an unnamed file
+_LEFT_OUT = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL}
+
+
+class Warnings:
+    """Sentences about what was left out, each once, and not too many of them."""
+
+    __slots__ = ("sentences",)
+
+    def __init__(self) -> None:
+        self.sentences: dict[str, None] = {}
+
+    def add(self, sentence: str) -> None:
+        """Keep *sentence*."""
+        if len(self.sentences) < WARNINGS_MAX:
+            self.sentences[sentence] = None
+
+
+def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnings) -> None:
+    """Set *xattrs* on a descriptor, or on a path that may be a symlink, but for those that speak to an overlay mount.
+
+    Raises:
+        OSError: ENOSPC, E2BIG …: not where this file system or this kind of file has no such xattrs, which is a warning.
+    """
+    for name, value in xattrs.items():
+        if name.startswith(OVERLAY_XATTRS):
+            warnings.add(f"xattr {os.fsdecode(name)} was dropped: it would speak to the overlay mount")
+            continue
+        try:
+            os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
+        except OSError as error:
+            if error.errno not in _LEFT_OUT:
+                raise
+            warnings.add(f"xattr {os.fsdecode(name)} was dropped: {error.strerror}")
+
+
+class Directories:
+    """Notes about directories.
+
+    Args:
+        scratch: a directory for an unnamed temporary file.
+        warnings: takes what is said about xattrs.
+    """
+
+    def __init__(self, scratch: str, warnings: Warnings) -> None:
+        self._warnings = warnings
+        self._notes = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=scratch)  # noqa: SIM115 - closed by close
+
+    def note(
+        self,
+        path: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        mtime_ns: int,
+        xattrs: dict[bytes, bytes] | None,
+        *,
+        again: bool,
+    ) -> None:
+        """Note what *path*, without symlinks, is to get; *again*: it has an earlier note, whose xattrs go."""
+        marshal.dump((path, mode, uid, gid, mtime_ns, xattrs, again), self._notes)
+
+    def give(self, folders: Folders) -> None:
+        """Give every directory what was noted; once, at the end."""
+        marshal.dump(None, self._notes)
+        self._notes.seek(0)
+        while (note := marshal.load(self._notes)) is not None:
+            path, mode, uid, gid, mtime_ns, xattrs, again = note
+            try:
+                directory = folders.real(path.split(b"/") if path else [])
+            except Malformed:
+                continue  # something else took its place
+            if directory is None:
+                continue
+            if again:
+                for name in os.listxattr(directory):
+                    if name != stack.OPAQUE:
+                        os.removexattr(directory, name)
+            if xattrs:
+                set_xattrs(directory, xattrs, self._warnings)
+            give_directory(directory, mode, uid, gid, mtime_ns)
+
+    def close(self) -> None:
+        """Give back the temporary file; idempotent."""
+        self._notes.close()
+
+
+def give_directory(directory: int, mode: int, uid: int, gid: int, mtime_ns: int) -> None:
+    """Give the directory, a descriptor, its owner, mode and times."""
+    os.fchown(directory, uid, gid)
+    os.fchmod(directory, mode)
+    os.utime(directory, ns=(mtime_ns, mtime_ns))

@@ -1,0 +1,62 @@
+"""What a command imports is what its start costs: each may import so much and no more.
+
+Counted, not timed: `-X importtime` names every module that was looked for and run.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import LAUNCHER, Minirun
+
+# of the standard library; what the interpreter has in it already is not counted
+RUN = {"__future__", "_json", "struct", "minirun"}
+FROZEN = {
+    "_collections_abc", "_frozen_importlib_external", "abc", "codecs", "encodings", "genericpath", "io", "os",
+    "posixpath", "stat", "zipimport",
+}  # fmt: skip
+HEAVY = {
+    "click", "ctypes", "dataclasses", "email", "enum", "hashlib", "isal", "json", "logging", "pathlib", "prctl",
+    "psutil", "pyroute2", "re", "select", "signal", "socket", "subprocess",
+    "tempfile", "threading", "typing", "zstandard",
+}  # fmt: skip
+# click cannot do without some of them
+NEVER_WITH_CLICK = {
+    "hashlib", "isal", "pathlib", "prctl", "psutil", "pyroute2", "socket", "subprocess", "tempfile", "zstandard",
+}  # fmt: skip
+
+
+def imported(store: Minirun, *arguments: str) -> set[str]:
+    """The top names of what a command imports while it runs."""
+    shebang = LAUNCHER.read_text().splitlines()[0].removeprefix("#!").split()
+    command = [*shebang, "-X", "importtime", str(LAUNCHER), *arguments]
+    result = subprocess.run(
+        command, env=store.environment(None), capture_output=True, text=True, check=True, timeout=60
+    )
+    names = re.findall(r"^import time:\s+\d+ \|\s+\d+ \|\s*(\S+)$", result.stderr, re.MULTILINE)
+    return {name.partition(".")[0] for name in names}
+
+
+def test_run_imports_nothing_of_the_standard_library_that_the_interpreter_has_not_got(store: Minirun) -> None:
+    loaded = imported(store, "run", "--rm", "busybox", "true")
+    assert "minirun" in loaded
+    assert loaded - set(sys.builtin_module_names) - FROZEN <= RUN
+
+
+def test_run_of_an_unchanged_directory_imports_nothing_more(store: Minirun, busybox_layers: Path) -> None:
+    directory = str(busybox_layers)
+    store("run", "--rm", directory, "true", check=True)
+    assert not imported(store, "run", "--rm", directory, "true") & HEAVY
+
+
+@pytest.mark.parametrize("command", [("ps", "-a"), ("images",), ("version",), ("rm",), ("tag", "busybox", "other")])
+def test_commands_by_click_import_click_and_not_what_other_commands_need(
+    store: Minirun, command: tuple[str, ...]
+) -> None:
+    arguments = command if command != ("rm",) else ("rm", "--help")
+    assert not imported(store, *arguments) & NEVER_WITH_CLICK
