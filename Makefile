@@ -3,7 +3,7 @@
 SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev make
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := attr bubblewrap e2fsprogs iproute2 libcap2-bin nftables podman runc strace
-BENCH_PACKAGES := bubblewrap podman runc umoci
+BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs podman runc umoci
 
 PREFIX ?= /usr/local
 VENV := .venv
@@ -13,13 +13,13 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fixtures bench install uninstall clean \
+.PHONY: help setup demo test check fixtures bench bench-start bench-unpack bench-commit install uninstall clean \
         setup-packages fixture-packages test-packages bench-packages
 
 # Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
 # --question makes it 1 and keeps make from running and saying more.
 missing = $(filter-out $(shell dpkg-query -W -f '$${Package}=$${db:Status-Abbrev}\n' $(1) 2>/dev/null | sed -n 's/=.i *$$//p'),$(1))
-needs_root = $(or $(filter demo test fixtures bench install uninstall,$(MAKECMDGOALS)),\
+needs_root = $(or $(filter demo test fixtures bench bench-% install uninstall,$(MAKECMDGOALS)),\
                   $(and $(filter setup check,$(MAKECMDGOALS)),$(strip $(call missing,$(SETUP_PACKAGES)))))
 ifneq ($(shell id -u),0)
 ifneq ($(strip $(needs_root)),)
@@ -96,6 +96,9 @@ test: setup test-packages fixtures check ## check, then every test
 
 bench: setup fixtures bench-packages ## compare with runc, podman and umoci, interleaved
 	@bench/run
+
+bench-start bench-unpack bench-commit: setup fixtures bench-packages
+	@bench/run $(@:bench-%=%)
 
 # What `minirun run` imports, in one file that is read at once; used only while no source is newer (see minirun/hot.py).
 $(HOT): $(VENV)/native.stamp $(wildcard minirun/*.py minirun/*/*.py)

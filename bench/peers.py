@@ -1,0 +1,140 @@
+"""Other people's programs, set up to do what minirun does, with their state in our scratch directory.
+
+image/        layers, as minirun takes them        ─▶ image-oci/   by umoci    ─▶ podman/    its store
+              00-base.tar … 04-layer.tar                   └▶ unpacked/  by umoci ─▶ bundle-…/ for runc
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.contest import Stage
+from bench.scratch import CGROUP, Scratch
+
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
+    "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+)  # fmt: skip
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+OWN_FILES = ("hostname", "hosts", "resolv.conf")  # files of /etc that Docker and minirun attach
+LAYERS = 5
+
+
+def write_layers(folder: Path) -> None:
+    """Make an image of LAYERS layers: busybox, and small ones on it.
+
+    Not the fixture busybox-layers: podman applies the modes of its hardlink entries, and then cannot execute busybox.
+    """
+    with tarfile.open(folder / "00-base.tar", "w") as tar:
+        for name in (".", "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        program = Path("/bin/busybox").read_bytes()
+        entry = tarfile.TarInfo("bin/busybox")
+        entry.size, entry.mode = len(program), 0o755
+        tar.addfile(entry, io.BytesIO(program))
+        for name in ("sh", "true", "cat", "grep", "ls", "readlink", "dd", "stat", "awk"):
+            entry = tarfile.TarInfo(f"bin/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(entry)
+    for number in range(1, LAYERS):
+        with tarfile.open(folder / f"{number:02}-layer.tar", "w") as tar:
+            entry = tarfile.TarInfo(f"etc/layer-{number}")
+            entry.mode = 0o644
+            tar.addfile(entry)
+
+
+def write_oci(stage: Stage, layers: Sequence[Path], target: Path) -> None:
+    """Let umoci make the OCI layout *target* of *layers*; its image is called ``bench``."""
+    stage.run(["umoci", "init", "--layout", target], {})
+    stage.run(["umoci", "new", "--image", f"{target}:bench"], {})
+    for layer in layers:
+        stage.run(["umoci", "raw", "add-layer", "--image", f"{target}:bench", layer], {})
+
+
+def write_bundle(root: Path, folder: Path, arguments: Sequence[str]) -> None:
+    """Write the bundle *folder* for runc: what Docker would give it for *arguments*, without a seccomp filter.
+
+    Its root is the directory *root*, as it is: no overlay is made for it, nor removed afterwards.
+    """
+    folder.mkdir()
+    for name in OWN_FILES:
+        (folder / name).touch()
+    closed = ["nosuid", "noexec", "nodev"]
+    mounts = [
+        ("/proc", "proc", "proc", closed),
+        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        ("/sys", "sysfs", "sysfs", [*closed, "ro"]),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", [*closed, "ro"]),
+        ("/dev/mqueue", "mqueue", "mqueue", closed),
+        ("/dev/shm", "tmpfs", "shm", [*closed, "mode=1777", "size=65536k"]),  # noqa: S108 - in the container
+        *((f"/etc/{name}", "bind", f"{folder}/{name}", ["bind", "rprivate"]) for name in OWN_FILES),
+    ]
+    configuration = {
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": list(arguments),
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "cwd": "/",
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
+        },
+        "root": {"path": os.fspath(root)},
+        "hostname": "bench",
+        "mounts": [
+            {"destination": target, "type": kind, "source": source, "options": how}
+            for target, kind, source, how in mounts
+        ],
+        "linux": {
+            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "maskedPaths": MASKED,
+            "readonlyPaths": READ_ONLY,
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(configuration))
+
+
+class Podman:
+    """podman with a store of its own, and neither log, events nor a group for its monitor: what would cost it time.
+
+    Args:
+        scratch: where its store goes.
+        name: of the store.
+    """
+
+    def __init__(self, scratch: Scratch, name: str) -> None:
+        self.root = scratch.folder(name)
+        settings = self.root / "containers.conf"
+        # file locks: the shared memory that it uses otherwise is shared with the host's own podman
+        settings.write_text(
+            f'[engine]\nlock_type = "file"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nruntime = "runc"\n'
+            f'static_dir = "{self.root}/libpod"\nvolume_path = "{self.root}/volumes"\ntmp_dir = "{self.root / "tmp"}"\n'
+        )
+        self.environment = {"CONTAINERS_CONF": f"{settings}"}
+
+    def __call__(self, *arguments: str | Path) -> list[str | Path]:
+        """The command line that runs *arguments* on this store."""
+        places = ("--root", self.root / "storage", "--runroot", self.root / "run")
+        return ["podman", *places, "--storage-driver", "overlay", *arguments]
+
+    def run(self, *arguments: str | Path) -> list[str | Path]:
+        """The command line of `podman run` in its fastest form that still does the same."""
+        # podman's own defaults for these are more than root may have where it lacks CAP_SYS_RESOURCE
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+        return self(
+            "run", "--network=none", "--pull=never", "--log-driver=none", "--security-opt=seccomp=unconfined",
+            "--cgroups=no-conmon", "--cgroupns=private", f"--cgroup-parent=/{CGROUP}", *limits, *arguments,
+        )  # fmt: skip

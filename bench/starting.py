@@ -1,0 +1,170 @@
+"""The start of /bin/true in a container, to its end and removal; and what each contestant's container really is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import peers
+from bench.contest import Contestant, Failure, Outcome, Stage
+from bench.scratch import Scratch
+
+WARM_UPS = 3
+MINIRUN = "minirun run --rm, stored image"
+DIRECTORY = "minirun run --rm, directory of layers"
+RUNC = "runc run"
+CRUN = "crun run"
+PODMAN = "podman run --rm"
+BUBBLEWRAP = "bubblewrap"
+INTERPRETER = "the interpreter alone"
+TARGETS = ((RUNC, 0.75), (PODMAN, 1 / 6))
+
+# Prints one property a line; run by each contestant in a container, since a promise is no isolation.
+PROBE = r"""
+for kind in cgroup ipc mnt net pid uts; do echo "$kind=$(readlink /proc/self/ns/$kind)"; done
+grep -E '^(CapBnd|Seccomp):' /proc/self/status
+echo "pid=$$"
+echo "links=$(grep -c : /proc/net/dev)"
+echo "layer=$(ls /etc/layer-4)"
+echo "root=$(awk '$2 == "/" { type = $3 } END { print type }' /proc/mounts)"
+masked=0
+for path in %s; do grep -q " $path " /proc/mounts && masked=$((masked + 1)); done
+echo "masked=$masked"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What a probe found in a container."""
+
+    namespaces: int  # of the six kinds, those that are not the host's
+    capabilities: int
+    seccomp: bool
+    masked: int  # paths of /proc and /sys that are hidden or read-only
+    overlay: bool  # its root is an overlay made for it
+
+    def cells(self) -> list[str]:
+        """It as cells of a table."""
+        yes = {True: "yes", False: "no"}
+        return [
+            f"{self.namespaces}", f"{self.capabilities}", yes[self.seccomp], f"{self.masked}", yes[self.overlay],
+        ]  # fmt: skip
+
+
+def contest(
+    minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]
+) -> tuple[Outcome, dict[str, Isolation]]:
+    """Run it.
+
+    Returns:
+        The outcome, and for each contestant with a container what it is.
+    """
+    commands, environments, left_out = _prepare(minirun, scratch, stage)
+    found: dict[str, Isolation] = {}
+    hidden = (*peers.MASKED, *peers.READ_ONLY)
+    answer = scratch.path / "probe"
+    for name, command in commands.items():
+        tell(f"looking into the container of {name}")
+        try:
+            stage.run(command(-1, ["/bin/sh", "-c", PROBE % " ".join(hidden)]), environments.get(name, {}), answer)
+            found[name] = _read(answer.read_text())
+        except (Failure, OSError) as failure:
+            left_out[name] = str(failure)
+
+    def starting(name: str) -> Callable[[int], Sequence[str | Path]]:
+        return lambda number: commands[name](number, ["/bin/true"])
+
+    contestants = [
+        Contestant(name=name, command=starting(name), environment=environments.get(name, {})) for name in found
+    ]
+    if MINIRUN in found:
+        python = minirun.read_text().partition("\n")[0].removeprefix("#!").split()
+        contestants.append(Contestant(name=INTERPRETER, command=lambda _number: [*python, "-c", "pass"]))
+    outcome = stage.compete(contestants, rounds, WARM_UPS, tell=tell)
+    outcome.left_out.update(left_out)
+    outcome.require(MINIRUN)
+    return outcome, found
+
+
+Command = Callable[[int, Sequence[str]], Sequence[str | Path]]
+
+
+def _prepare(
+    minirun: Path, scratch: Scratch, stage: Stage
+) -> tuple[dict[str, Command], dict[str, dict[str, str]], dict[str, str]]:
+    # contestant → (round, arguments in the container) → command line; contestant → variables; contestant → why not
+    commands: dict[str, Command] = {}
+    environments: dict[str, dict[str, str]] = {}
+    left_out: dict[str, str] = {}
+    layers = scratch.folder("image")
+    peers.write_layers(layers)
+    ours = {"MINIRUN_ROOT": f"{scratch.path}/minirun", "MINIRUN_RUNTIME": f"{scratch.path}/minirun-runtime"}
+    stage.run([minirun, "import", layers, "bench"], ours)
+    run = (minirun, "run", "--rm", "--network", "none")
+    commands[MINIRUN] = lambda _number, arguments: [*run, "bench", *arguments]
+    commands[DIRECTORY] = lambda _number, arguments: [*run, layers, *arguments]
+    environments[MINIRUN] = environments[DIRECTORY] = ours
+
+    layout = scratch.path / "image-oci"
+    try:
+        peers.write_oci(stage, sorted(layers.iterdir()), layout)
+        stage.run(["umoci", "unpack", "--image", f"{layout}:bench", scratch.path / "unpacked"], {})
+    except (Failure, OSError) as failure:
+        return commands, environments, left_out | dict.fromkeys((RUNC, CRUN, PODMAN, BUBBLEWRAP), f"umoci: {failure}")
+    root = scratch.path / "unpacked" / "rootfs"
+
+    def of_bundle(runtime: str) -> Command:
+        state = scratch.folder(f"{runtime}-state")
+
+        def command(number: int, arguments: Sequence[str]) -> Sequence[str | Path]:
+            bundle = scratch.path / f"bundle-{'true' if arguments == ['/bin/true'] else 'probe'}"
+            if not bundle.exists():
+                peers.write_bundle(root, bundle, arguments)
+            return [runtime, "--root", state, "run", "--bundle", bundle, f"minirun-bench-{os.getpid()}-{number}"]
+
+        return command
+
+    commands[RUNC] = of_bundle("runc")
+    commands[CRUN] = of_bundle("crun")
+
+    podman = peers.Podman(scratch, "podman")
+    environments[PODMAN] = podman.environment
+    try:
+        image = scratch.path / "podman-image"
+        stage.run(podman("pull", "--quiet", f"oci:{layout}:bench"), podman.environment, image)
+        identity = image.read_text().strip()
+        commands[PODMAN] = lambda _number, arguments: podman.run("--rm", identity, *arguments)
+    except (Failure, OSError) as failure:
+        left_out[PODMAN] = str(failure)
+
+    namespaces = [f"--unshare-{kind}" for kind in ("ipc", "pid", "net", "uts", "cgroup")]
+    commands[BUBBLEWRAP] = lambda _number, arguments: [
+        "bwrap", *namespaces, "--as-pid-1", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev",
+        "--ro-bind", "/sys", "/sys", "--", *arguments,
+    ]  # fmt: skip
+    return commands, environments, left_out
+
+
+def _read(text: str) -> Isolation:
+    """What the probe printed.
+
+    Raises:
+        Failure: this is not the container that was asked for.
+    """
+    lines = [line.replace(":\t", "=").partition("=") for line in text.splitlines()]
+    said = {name: value for name, equals, value in lines if equals}
+    kinds = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+    own = sum(os.readlink(f"/proc/self/ns/{kind}") != said.get(kind) for kind in kinds)  # noqa: PTH115 - no file's path
+    wanted = {"pid": "1", "links": "1", "layer": "/etc/layer-4"}
+    for name, value in wanted.items():
+        if said.get(name) != value:
+            raise Failure(f"its container has {name} {said.get(name)!r} instead of {value!r}")
+    return Isolation(
+        namespaces=own,
+        capabilities=int(said["CapBnd"], 16).bit_count(),
+        seccomp=said["Seccomp"] != "0",
+        masked=int(said["masked"]),
+        overlay=said["root"] == "overlay",
+    )
