@@ -10,6 +10,7 @@ Whatever the machine does meanwhile hits the contestants of one round alike, so 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import statistics
@@ -21,6 +22,7 @@ from types import TracebackType
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SETTLE_S = 20.0
+PIPE_BYTES = 1 << 20  # more than any contestant says
 
 
 class Failure(Exception):
@@ -103,9 +105,12 @@ class Stage:
     run`. So this process adopts orphans (PR_SET_CHILD_SUBREAPER, see prctl(2)) and waits for them, not timed.
     """
 
-    def __init__(self, errors: Path) -> None:
+    def __init__(self) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._errors = errors  # what the running command writes to its standard error
+        # Standard error is a pipe: a container is not given a file of the host's, and to copy into one takes a thread.
+        self._said, self._errors = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._said, False)  # what it leaves running may hold the other end open
+        fcntl.fcntl(self._errors, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def run(self, command: Sequence[str | Path], environment: Mapping[str, str], output: Path | None = None) -> Sample:
         """Run *command* to its end.
@@ -123,7 +128,7 @@ class Stage:
         descriptors = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.fspath(output or os.devnull), create, 0o600),
-            (os.POSIX_SPAWN_OPEN, 2, os.fspath(self._errors), create, 0o600),
+            (os.POSIX_SPAWN_DUP2, self._errors, 2),
         ]
         all_variables = {**os.environ, **environment}
         began_s = time.perf_counter()
@@ -135,8 +140,8 @@ class Stage:
         _, status, usage = os.wait4(process, 0)
         wall_s = time.perf_counter() - began_s
         self.settle()
+        said = self._read_errors().strip().splitlines() or ["it said nothing"]
         if status:
-            said = self._errors.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             code = os.waitstatus_to_exitcode(status)
             raise Failure(f"`{Path(arguments[0]).name}` ended with {code}: {said[-1][:200]}")
         return Sample(wall_s, usage.ru_utime + usage.ru_stime)
@@ -159,6 +164,12 @@ class Stage:
                     continue
             except ChildProcessError:
                 return
+
+    def _read_errors(self) -> str:
+        try:
+            return os.read(self._said, PIPE_BYTES).decode(errors="replace")
+        except BlockingIOError:
+            return ""
 
     @staticmethod
     def settle() -> None:
