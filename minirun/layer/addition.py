@@ -15,7 +15,8 @@ import os
 from minirun.errors import NotFound
 from minirun.journal import Operation
 from minirun.kernel import files, tree
-from minirun.layer import needs, unpack
+from minirun.layer import borrowing, unpack
+from minirun.layer.needs import Needs
 from minirun.layer.record import Layer, chain_id, hexadecimal
 from minirun.layer.unpack import Unpacked
 
@@ -95,12 +96,12 @@ def _share(
     for other in layers.list():
         if other.diff != hexadecimal(diff_id):
             continue
-        if other.whiteouts and needs.stray_whiteouts(layers.home.diff(other.diff), below):
+        if other.whiteouts and borrowing.stray_whiteouts(layers.home.diff(other.diff), below):
             return None
         layer = other.but(id=layer_id, parent=parent.id if parent else None, **said)
         if not _publish(layers, layer, None, whole):
             return None
-        nothing_read = Unpacked("", 0, diff_id, "", 0, 0, layer.opaque, layer.has_root, needs.Needs(), ())
+        nothing_read = Unpacked("", 0, diff_id, "", 0, 0, layer.opaque, layer.has_root, Needs(), ())
         return layer, nothing_read
     return None
 

@@ -1,8 +1,8 @@
-"""What entries say besides their contents: xattrs as far as they may be set, and all about directories, at the very end.
+"""What entries say besides their contents: xattrs, as far as they may be set, and all about directories, at the end.
 
-Directories are made 0700 root:root without xattrs and get what their entries say when nothing more is put in: a setgid bit
-or a default ACL would be inherited by what is, and each name changes the directory's mtime. Until then that is noted in
-the order of the archive; of two notes about one directory the later one counts.
+Directories are made 0700 root:root without xattrs and get what their entries say when nothing more is put in: a setgid
+bit or a default ACL would be inherited by what is, and each name changes the directory's mtime. Until then that is
+noted in the order of the archive; of two notes about one directory the later one counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnin
     """Set *xattrs* on a descriptor, or on a path that may be a symlink, but for those that speak to an overlay mount.
 
     Raises:
-        OSError: ENOSPC, E2BIG …: not where this file system or this kind of file has no such xattrs, which is a warning.
+        OSError: ENOSPC, E2BIG … That this file system or this kind of file has no such xattrs is a warning only.
     """
     for name, value in xattrs.items():
         if name.startswith(OVERLAY_XATTRS):
