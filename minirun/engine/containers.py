@@ -102,7 +102,7 @@ def uppers(home: Home, box: Record) -> list[str]:
     return [*(home.diff(name) for name in taken), f"{home.container(box.id)}/upper"]
 
 
-def diff(name: str) -> Iterator[tuple[str, str]]:
+def diff(name: str) -> list[tuple[str, str]]:
     """What a container changed since its image: (``A``, ``C`` or ``D``, path), sorted by path.
 
     Raises:
@@ -111,8 +111,13 @@ def diff(name: str) -> Iterator[tuple[str, str]]:
     from minirun.layer.diff import changes
 
     home = open_home()
-    box = records.find(home, name)
-    return changes(uppers(home, box), [home.diff(layer) for layer in box.base])
+    # held, or a commit takes the writable layer away while we look at it
+    box, lock = records.find_and_hold(home, name)
+    try:
+        with Attempt(f"compare container {box.name} with its image"):
+            return list(changes(uppers(home, box), [home.diff(layer) for layer in box.base]))
+    finally:
+        os.close(lock)
 
 
 def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
@@ -184,7 +189,7 @@ def export(name: str, output: int) -> None:
     from minirun.rootfs.overlay import view
 
     home = open_home()
-    box = records.find(home, name)
+    box, lock = records.find_and_hold(home, name)
     # Short names for the kernel, wherever the store is: see rootfs/overlay.py.
     store = os.open(home.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     here = f"/proc/self/fd/{store}"
@@ -202,3 +207,4 @@ def export(name: str, output: int) -> None:
         raise MinirunError(f"export container {box.name}", error, "is there space where it is written to?") from None
     finally:
         os.close(store)
+        os.close(lock)
