@@ -11,8 +11,6 @@ import os
 from stat import S_ISREG
 
 from minirun.kernel import descent
-from minirun.kernel.copying import copy as copy
-from minirun.kernel.copying import copy_entry as copy_entry
 
 
 def remove(path: str | bytes) -> None:
@@ -167,3 +165,10 @@ def sync(path: str) -> None:
             raise OSError(code, os.strerror(code), path)
     finally:
         os.close(descriptor)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy the directory *source* to *target*, which must not exist; see `copying.copy`."""
+    from minirun.kernel import copying  # of those who remove, nobody copies
+
+    copying.copy(source, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from stat import S_ISDIR
 
-from minirun.kernel import tree
+from minirun.kernel import copying
 from minirun.kernel.descent import DIRECTORY, Descent
 from minirun.layer import stack
 from minirun.layer.field import Malformed
@@ -111,7 +111,7 @@ class _Borrowed:
             before = os.fstat(descent.current)
             directory = os.open(source, DIRECTORY)
             try:
-                tree.copy_entry(found.stat, directory, source_name, descent.current, name)
+                copying.copy_entry(found.stat, directory, source_name, descent.current, name)
             except FileExistsError:
                 return False
             finally:
