@@ -200,7 +200,7 @@ def export(name: str, output: int) -> None:
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
         os.close(mount)
         try:
-            pack(root, output, compression="none")
+            pack(root, output, compression="none", literal=True)
         finally:
             os.close(root)
     except OSError as error:
