@@ -27,6 +27,8 @@ from minirun.rootfs.special import DEVPTS_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minirun.launch.machine import Process
 
 _SIGWINCH = 28
@@ -107,8 +109,15 @@ class Terminal:
             self._pump(process, stdin=stdin)
         finally:
             if saved:
-                termios.tcsetattr(0, termios.TCSADRAIN, saved)
+                self._restore(saved)
         return exit_code(os.waitpid(process.pid, 0)[1])
+
+    @staticmethod
+    def _restore(saved: list[Any]) -> None:
+        try:
+            termios.tcsetattr(0, termios.TCSADRAIN, saved)
+        except termios.error:
+            pass  # EIO: the caller's terminal is gone
 
     def _pump(self, process: Process, *, stdin: bool) -> None:
         os.set_blocking(self.master, False)
@@ -124,10 +133,10 @@ class Terminal:
             if ready.get(self.master, 0) & ~select.POLLOUT and not self._show():
                 return
             if ready.get(0):
-                pending = os.read(0, _CHUNK_BYTES)
-                if not pending:
-                    stdin = False
-                    poll.unregister(0)
+                pending += self._typed()
+                if ready[0] & select.POLLHUP or not pending:
+                    self._hang_up()
+                    return
             if pending:
                 try:
                     pending = pending[os.write(self.master, pending) :]
@@ -135,6 +144,13 @@ class Terminal:
                     pass
             if process.pidfd in ready and self.master not in ready:
                 return
+
+    @staticmethod
+    def _typed() -> bytes:
+        try:
+            return os.read(0, _CHUNK_BYTES)
+        except OSError:
+            return b""  # EIO: a terminal that was hung up
 
     def _show(self) -> bool:
         """Pass on what the container wrote; false when nobody in it has the terminal open any more."""
@@ -144,8 +160,17 @@ class Terminal:
             return True
         except OSError:
             return False  # EIO: the last slave was closed
-        files.write_all(1, data)
+        try:
+            files.write_all(1, data)
+        except OSError:
+            self._hang_up()  # EIO, EPIPE: nobody looks any more
+            return False
         return bool(data)
+
+    def _hang_up(self) -> None:
+        """The caller's terminal is gone, and so is the container's: programs get SIGHUP, and read an end."""
+        os.close(self.master)
+        self.master = -1
 
     def close(self) -> None:
         """Close what is still open. Idempotent."""
