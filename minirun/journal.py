@@ -37,7 +37,7 @@ UNDO = {
     "remove_cgroup": "minirun.cgroup.group:remove",
     "remove_name": "minirun.container.record:release_name",
     "remove_cidfile": "minirun.container.record:remove_cidfile",
-    "return_upper": "minirun.container.commit:return_upper",
+    "finish_taking": "minirun.container.taking:undo",
     "thaw": "minirun.cgroup.group:thaw",
     "settle": "minirun.container.state:settle",
     "set_tags": "minirun.image.lifecycle:set_tags",
@@ -117,8 +117,13 @@ class Operation:
     def restart(self, undos: list[list[str]]) -> None:
         """What was done so far stays; from now on *undos* hold instead, in one step."""
         descriptor = _hold(self.path + ".next")
-        files.write_all(descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
-        os.rename(self.path + ".next", self.path)
+        try:
+            files.write_all(descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
+            os.rename(self.path + ".next", self.path)
+        except OSError:
+            files.remove(self.path + ".next")
+            os.close(descriptor)
+            raise
         os.close(self.descriptor)
         self.descriptor, self.undos = descriptor, undos
 

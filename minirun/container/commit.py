@@ -10,7 +10,7 @@ import time
 
 from minirun.cgroup import group, hierarchy
 from minirun.container import record as records
-from minirun.container import state
+from minirun.container import state, taking
 from minirun.home import Home
 from minirun.image.config import Config
 from minirun.image.history import date, extend

@@ -3,7 +3,7 @@
     put                                               remove: written down as undos of one operation, then undone
     ------------------------------------------------  ------------------------------------------------------------
     mark                                              mark
-    tmp/<key>/{mounts,config,record}                  tags/…          no name finds it any more
+    tmp/<key>/{mounts,config,record,tag0…}            tags/…          no name finds it any more
     mounts → diffs/<id>-mounts                        images/<id>.json
     config → images/<id>.config                       images/<id>.config, diffs/<id>-mounts
     record → link → images/<id>.json                  layers that nothing else needs
@@ -101,12 +101,17 @@ def _write(images: Images, image: Image, tags: Sequence[Reference], exact: bytes
         if image.mounts:
             _adopt(f"{folder}/mounts", home.diff(image.mounts))
             files.sync_folder(home.folder("diffs"))
+        for number in range(len(tags)):
+            os.symlink(f"../images/{image.id}.json", f"{folder}/tag{number}")
         try:
             os.link(f"{folder}/record", home.image(image.id))
         except FileExistsError:
             pass  # the same image by another process
         files.sync_folder(home.folder("images"))
-        set_tags(home.root, image.id, *names)
+        for number, reference in enumerate(tags):
+            os.rename(f"{folder}/tag{number}", f"{home.folder('tags')}/{reference.file_name}")
+        if tags:
+            files.sync_folder(home.folder("tags"))
         tree.remove(folder)
 
 
