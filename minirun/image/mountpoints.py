@@ -58,6 +58,7 @@ def create(directories: Sequence[str], target: str, root: str | None = None) -> 
     for name in files:
         descriptor = os.open(f"{target}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         os.fchmod(descriptor, 0o644)  # whatever the umask
+        os.utime(descriptor, ns=(0, 0))  # the same in every image, and so in every export
         os.close(descriptor)
     if files and etc is not None:
         _copy_metadata(etc.path, f"{target}/etc")
@@ -71,6 +72,7 @@ def create(directories: Sequence[str], target: str, root: str | None = None) -> 
 def _make_folder(path: str) -> None:
     os.mkdir(path)
     os.chmod(path, 0o755)  # noqa: S103 - as in every image; whatever the umask
+    os.utime(path, ns=(0, 0))
 
 
 def _copy_metadata(source: str, target: str) -> None:
