@@ -1,10 +1,11 @@
 """The states of a container, and the moves between them.
 
-created ──▶ running ◀──▶ paused          from          to
-│                          ────────────  ─────────────────
-▼                          created       running, exited
-exited ──▶ running           running       exited
-exited        running
+    created ──▶ running ◀──▶ paused        from       to
+                  │  ▲                     ─────────  ────────────────
+                  ▼  │                     created    running, exited
+                 exited                    running    exited
+                                           exited     running
+
 state.json says what was last written; the cgroup says what is true. A container whose state is "running" and whose
 cgroup has no process has lost whoever watched it: it exited, with a status that nobody saw (Docker's 255). "paused"
 is read from the cgroup's freezer and never written.
