@@ -61,7 +61,7 @@ def ground(minirun: Minirun, layers: Path) -> None:
     write = "mkdir -p /d && echo x >/d/x && ln -f /d/x /d/y && rm -f /etc/passwd && echo 0 >/zero"
     minirun("import", layers, "small", check=True)
     minirun("tag", "small", "small:other", check=True)
-    minirun("create", "--name", "made", "small", "cat", "/data/one", check=True)
+    minirun("create", "--name", "made", "small", "true", check=True)
     minirun("run", "--name", "ended", "small", "sh", "-c", write, check=True)
     minirun("run", "--name", "committed", "small", "sh", "-c", write, check=True)
     minirun("commit", "committed", "kept:1", check=True)
