@@ -39,14 +39,18 @@ class MinirunError(Exception):
     Args:
         attempt: what was tried and on what, to follow "cannot": ``"remove image debian:12"``.
         reason: why not; an OSError is told with its errno by name.
-        remedy: what the user can do or type now; may be several lines, may be empty.
+        remedy: what the user can do or type now; may be several lines, may be empty. What REMEDIES has for an OSError
+            goes before it.
     """
 
     exit_code = 125
 
     def __init__(self, attempt: str, reason: str | OSError, remedy: str = "") -> None:
         self.attempt = attempt
-        self.reason = describe(reason) if isinstance(reason, OSError) else reason
+        if isinstance(reason, OSError):
+            remedy = REMEDIES.get(reason.errno or 0, remedy)
+            reason = describe(reason)
+        self.reason = reason
         self.remedy = remedy
         super().__init__(attempt, self.reason, remedy)
 
@@ -107,7 +111,7 @@ class Attempt:
     ) -> None:
         """End."""
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise MinirunError(self.attempt, error, REMEDIES.get(error.errno or 0, "")) from error
+            raise MinirunError(self.attempt, error) from error
 
 
 def describe(error: OSError) -> str:
