@@ -48,10 +48,13 @@ def refusal(spec: Spec, failure: CallFailed) -> MinirunError:
             f"enter the working directory {spec.cwd}", describe(OSError(error, failure.strerror)),
             "it must be a directory of the container, and not a descriptor below /proc",
         )  # fmt: skip
-    if call.why == "a mount point" or (call.name == "move_mount" and error in (ENOENT, ENOTDIR, EROFS)):
+    if call.name == "fsconfig" and call.why.startswith("memory at "):
+        return BadInput(f"attach --tmpfs {call.why[10:]}", str(failure), "tmpfs(5) says which values its options take")
+    if call.why == "a mount point" or (call.name == "move_mount" and error in (ENOENT, ENOTDIR, EROFS, EINVAL)):
         return BadInput(
-            f"attach at {paths[-1] if paths else '?'}", str(failure), "choose another place in the container"
-        )
+            f"attach at {paths[-1] if paths else '?'}", str(failure),
+            "choose another place in the container; a directory goes over a directory, a file over a file",
+        )  # fmt: skip
     attempt = f"start the container ({call.why})" if call.why else "start the container"
     return MinirunError(attempt, str(failure), REMEDIES.get(error, ""))
 
