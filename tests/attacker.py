@@ -33,14 +33,14 @@ __attribute__((noreturn)) void _start(void)
 """
 
 
-def image(directory: Path) -> Path:
-    """Make an image whose command /attack is the attack."""
+def image(directory: Path, script: str = SCRIPT) -> Path:
+    """Make an image whose command /attack is the attack, and then *script*, which has the executable as 9."""
     base = busybox.tree(directory)
     (base / "attack").write_text("#!/proc/self/exe\n")
     (base / "attack").chmod(0o755)
     (base / "lib64").mkdir()
     source = directory.with_suffix(".c")
-    source.write_text(_PROGRAM.replace("SCRIPT", SCRIPT))
+    source.write_text(_PROGRAM.replace("SCRIPT", script))
     flags = ("-static", "-nostdlib", "-fno-stack-protector", "-fno-pie", "-no-pie", "-Os")
     subprocess.run(["gcc", *flags, "-o", base / "lib64/ld-linux-x86-64.so.2", source], check=True)
     return directory

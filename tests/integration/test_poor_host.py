@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import subprocess
@@ -26,6 +27,11 @@ def small(tmp_path: Path) -> Iterator[Minirun]:
         yield Minirun(point / "root", tmp_path / "runtime")
     finally:
         subprocess.run(["umount", point], check=True)
+
+
+def write_for_ever(file: io.FileIO, size: int) -> None:
+    while True:
+        file.write(bytes(size))
 
 
 def settled(minirun: Minirun) -> dict[str, tuple[object, ...]]:
@@ -57,13 +63,9 @@ def test_a_full_disk_is_told_and_what_was_there_goes_on_working(small: Minirun, 
     small("run", "--rm", busybox_layers, "true", check=True)
     before = settled(small)
     filler = small.root.parent / "filler"
-    with filler.open("wb", buffering=0) as file:
-        with pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(bytes(1 << 16))
-        with pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(bytes(512))
+    for size in (1 << 16, 512):
+        with filler.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            write_for_ever(file, size)
     result = small("run", "--rm", busybox_layers, "true")
     assert result.returncode == 125
     assert "ENOSPC" in result.stderr
@@ -104,7 +106,7 @@ def limited(minirun: Minirun, descriptors: int, *arguments: str) -> subprocess.C
 
     return subprocess.run(
         minirun.command(arguments), env=minirun.environment(), capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL, preexec_fn=limit,  # noqa: PLW1509 - no thread is alive here
+        stdin=subprocess.DEVNULL, preexec_fn=limit,
     )  # fmt: skip
 
 
