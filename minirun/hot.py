@@ -1,18 +1,18 @@
-"""The modules that `minirun run` imports, in one file: read once, instead of looked for fifty times.
+"""The modules that `minirun run` imports, in one file: read once and run in order, instead of looked for fifty times.
 
-    hot.cpython-311.bin      marshal of {module: (is package, path, mtime in ns, size, marshal of its code)}
+    hot.cpython-311.bin      marshal of {module: (is package, path, mtime in ns, size, marshal of its code)},
+                             each after those that it imports
 
-Finding a module costs six system calls and unmarshalling what a start never reads (docstrings, columns of lines); that
-was a quarter of a start. `make setup` writes the file. It is used only while every source in it is as it was then, so
-that whoever changes a source runs the source.
+Finding a module costs six system calls and a way through the import system; its .pyc holds what a start never reads
+(docstrings, columns of lines). That was a third of a start. `make setup` writes the file. It is used only while every
+source in it is as it was then, so that whoever changes a source runs the source.
 """
-
-from __future__ import annotations
 
 import marshal
 import sys
 from posix import stat
 
+# no `from __future__ import annotations` here: it would be one more module to find
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 
     Entry = tuple[bool, str, int, int, bytes]
 
-# What `cli.fast` imports at once is found by importing it; this is what it imports while a container runs or ends.
+# Importing these finds what `run` imports at once …
+FIRST = ("minirun.__main__", "minirun.cli.fast", "minirun.engine.run")
+# … and these it imports while a container runs or ends, or when an image is a directory.
 LATER = ("minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources")
 
-_modules: dict[str, Entry] = {}
+_modules: "dict[str, Entry]" = {}
 
 
 class Finder:
     """A finder and loader for sys.meta_path; see importlib.abc."""
 
     @staticmethod
-    def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+    def find_spec(name: str, _path: object = None, _target: object = None) -> "ModuleSpec | None":
         """Tell where *name* is, if it is here."""
         entry = _modules.get(name)
         if entry is None:
@@ -43,13 +45,13 @@ class Finder:
         return spec  # type: ignore[no-any-return]
 
     @staticmethod
-    def create_module(_spec: ModuleSpec) -> None:
+    def create_module(_spec: "ModuleSpec") -> None:
         """Let the import system make an ordinary module."""
 
     @staticmethod
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(module: "ModuleType") -> None:
         """Fill *module* by running its code."""
-        exec(marshal.loads(_modules[module.__name__][4]), module.__dict__)  # noqa: S102, S302 - our own code
+        exec(marshal.loads(_modules[module.__name__][4]), module.__dict__)  # noqa: S102 - our own code
 
 
 def path() -> str:
@@ -57,11 +59,15 @@ def path() -> str:
     return f"{__file__.rpartition('/')[0]}/hot.{sys.implementation.cache_tag}.bin"
 
 
-def install() -> None:
-    """Import from the file from now on, if it is there and up to date."""
+def install(*, at_once: bool) -> None:
+    """Import from the file from now on, if it is there and up to date.
+
+    Args:
+        at_once: fill sys.modules with all of it now, past the import system: for `run`, which needs all of it.
+    """
     try:
         with open(path(), "rb", 0) as file:
-            entries: dict[str, Entry] = marshal.loads(file.readall())  # noqa: S302 - written by ourselves, like a .pyc
+            entries: dict[str, Entry] = marshal.loads(file.readall())
         for _, source, mtime_ns, size, _ in entries.values():
             now = stat(source)
             if now.st_mtime_ns != mtime_ns or now.st_size != size:
@@ -70,6 +76,22 @@ def install() -> None:
         return
     _modules.update(entries)
     sys.meta_path.insert(0, Finder)
+    if at_once:
+        for name, entry in entries.items():
+            _fill(name, entry)
+
+
+def _fill(name: str, entry: "Entry") -> None:
+    module = type(sys)(name)
+    module.__file__ = entry[1]
+    above, _, own = name.rpartition(".")
+    if entry[0]:
+        module.__path__ = [entry[1].rpartition("/")[0]]
+    module.__package__ = name if entry[0] else above
+    sys.modules[name] = module
+    exec(marshal.loads(entry[4]), module.__dict__)  # noqa: S102 - our own code
+    if above:
+        setattr(sys.modules[above], own, module)
 
 
 def build() -> None:
@@ -77,25 +99,40 @@ def build() -> None:
 
     Started as ``python -I -S -X no_debug_ranges``, it leaves out what only tracebacks show.
     """
-    import importlib
+    import __future__
+
+    import ast
     import os
+    from importlib import import_module
+    from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 
-    for name in ("minirun.__main__", "minirun.cli.fast", "minirun.engine.run", *LATER):
-        importlib.import_module(name)
+    finished: list[tuple[str, bool, str]] = []
+
+    class Recorder(SourceFileLoader):
+        """Notes each module once it is whole, so after those that it imports."""
+
+        def exec_module(self, module: "ModuleType") -> None:
+            super().exec_module(module)
+            finished.append((module.__name__, hasattr(module, "__path__"), self.path))
+
+    hook = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (Recorder, [".py"]))
+    sys.path_hooks.insert(0, hook)
+    sys.path_importer_cache.clear()
+    sys.modules.pop("struct", None)
+    for name in (*FIRST, *LATER):
+        import_module(name)
     entries: dict[str, Entry] = {}
-    for name, module in sorted(sys.modules.items()):
-        source = getattr(module, "__file__", None) or ""
-        if name.startswith("minirun") and name not in ("minirun", __name__, "minirun.hot") and source.endswith(".py"):
-            status = os.stat(source)
-            with open(source, "rb") as file:
-                code = compile(file.read(), source, "exec", dont_inherit=True, optimize=2)
-            is_package = hasattr(module, "__path__")
-            entries[name] = (is_package, source, status.st_mtime_ns, status.st_size, marshal.dumps(code))
+    for name, is_package, source in finished:
+        if name == "__future__":
+            continue
+        status = os.stat(source)
+        with open(source, "rb") as file:
+            tree = ast.parse(file.read(), source)
+        # what the import of it says to the compiler is said below; as a module it would be one more to find
+        tree.body = [node for node in tree.body if getattr(node, "module", "") != "__future__"]
+        code = compile(tree, source, "exec", __future__.annotations.compiler_flag, dont_inherit=True, optimize=2)
+        entries[name] = (is_package, source, status.st_mtime_ns, status.st_size, marshal.dumps(code))
     temporary = f"{path()}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(marshal.dumps(entries))
+    with open(temporary, "wb") as bundle:
+        bundle.write(marshal.dumps(entries))
     os.rename(temporary, path())
-
-
-if __name__ == "__main__":
-    build()
