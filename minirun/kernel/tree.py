@@ -1,7 +1,7 @@
 """Whole trees of files, removed, counted and (see copying.py) copied, whatever is in them and however deep they are.
 
-remove:   top/a/b/c/…      files are unlinked; a directory below the second level is first moved up to the top,
-          top/~0 (was a/b)     so that two descriptors are enough for any depth and no path gets long
+remove:   top/1/2/3/4/a/b/c      files are unlinked on the way down; a directory below the fourth level is moved up to
+          top/~0 (was …/4/a)     the top first, so that a few descriptors are enough for any depth
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from stat import S_ISREG
 
 from minirun.kernel import descent
+
+LEVELS = 4  # as deep as what a container leaves: work/work/incompat/volatile
 
 
 def remove(path: str | bytes) -> None:
@@ -39,41 +41,35 @@ def remove_at(directory: int, name: str | bytes) -> None:
     except FileNotFoundError:
         return
     try:
-        while _lower(top):
-            pass
+        while not _emptied(directory, name):
+            _empty(top, top, LEVELS)
     finally:
         os.close(top)
-    _emptied(directory, name)
 
 
-def _lower(top: int) -> bool:
-    """Take everything that is not a directory, and one level of directories, out of *top*; False when it was empty."""
-    found = False
-    with os.scandir(top) as entries:
-        for entry in entries:
-            found = True
-            if not entry.is_dir(follow_symlinks=False):
-                _unlinked(top, entry.name)
-            elif not _emptied(top, entry.name):
-                try:
-                    child = _opened(top, entry.name)
-                except FileNotFoundError:
-                    continue
-                try:
-                    _raise_children(child, top)
-                finally:
-                    os.close(child)
-                _emptied(top, entry.name)
-    return found
-
-
-def _raise_children(directory: int, top: int) -> None:
+def _empty(directory: int, top: int, levels: int) -> None:
+    """Take everything out of *directory*; what lies deeper than *levels* goes up to *top*, for another time."""
     with os.scandir(directory) as entries:
         for number, entry in enumerate(entries):
             if not entry.is_dir(follow_symlinks=False):
                 _unlinked(directory, entry.name)
             elif not _emptied(directory, entry.name):
-                _raise(directory, entry.name, top, number)
+                if levels == 0:
+                    _raise(directory, entry.name, top, number)
+                else:
+                    _enter(directory, entry.name, top, levels - 1)
+
+
+def _enter(directory: int, name: str, top: int, levels: int) -> None:
+    try:
+        child = _opened(directory, name)
+    except FileNotFoundError:
+        return
+    try:
+        _empty(child, top, levels)
+    finally:
+        os.close(child)
+    _emptied(directory, name)
 
 
 def _raise(directory: int, name: str, top: int, number: int) -> None:
