@@ -122,5 +122,5 @@ def test_the_attack_works_on_an_executable_that_is_not_protected(tmp_path: Path)
     base = attacker.image(tmp_path / "image") / "00-base"
     shutil.copy2(Path(sys.executable).resolve(), base / "victim")
     script = 'mount -t proc proc "$0/proc" && exec chroot "$0" /victim'
-    command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script, base]
+    command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script, str(base)]
     assert "OPENED" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,114 @@
+"""Flags become options, or a refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minirun.container import options
+from minirun.errors import BadInput, MinirunError, Unsupported
+from minirun.kernel.names import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+
+
+def read(**flags: Any) -> dict[str, Any]:
+    return options.read({name.replace("_", "-"): value for name, value in flags.items()})
+
+
+def test_nothing_asked_for_is_dockers_default() -> None:
+    assert read() == {
+        "entrypoint": None, "env": [], "cwd": None, "user": None, "hostname": None, "tty": False, "stdin": False,
+        "network": "none", "limits": {}, "volumes": [], "tmpfs": [], "read_only": False, "init": False,
+        "stop_signal": None, "labels": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("TERM", "SIGTERM"), ("sigint", "SIGINT"), ("9", "SIGKILL"), ("Usr1", "SIGUSR1")]
+)
+def test_a_signal_has_a_name_or_a_number(text: str, name: str) -> None:
+    assert options.signal_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "0", "SIG", "32", "NONE", "-9", "TERM "])
+def test_what_is_no_signal_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        options.signal_name(text)
+
+
+def test_a_volume_is_a_source_a_target_and_whether_it_is_only_read(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert read(volume=[f"{tmp_path}/link:/a/../b/", f"{tmp_path}:/c:ro", f"{tmp_path}:/d:rw,ro"])["volumes"] == [
+        [str(tmp_path), "/b", False],
+        [str(tmp_path), "/c", True],
+        [str(tmp_path), "/d", True],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("a", Unsupported), ("name:/x", Unsupported), ("/tmp:/x:z", Unsupported), ("", Unsupported), ("/tmp:x", BadInput),
+     ("/tmp:", BadInput), (":", BadInput), ("/tmp:/x:ro:", BadInput), ("/tmp:/", BadInput), ("/tmp:/proc", BadInput),
+     ("/tmp://proc/self", BadInput), ("/tmp:/a/../proc/1", BadInput), ("/no/such:/x", BadInput),
+     ("/tmp:/x\0y", BadInput), ("/tmp\0x:/x", BadInput)],
+)  # fmt: skip
+def test_what_is_no_volume_is_refused(text: str, kind: type[MinirunError]) -> None:
+    with pytest.raises(kind):
+        read(volume=[text])
+
+
+def test_a_tmpfs_has_dockers_flags_and_options() -> None:
+    barred = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID
+    assert read(tmpfs=["/a", "/b:size=64m,mode=700,ro,exec,suid", "/c:rw,noexec"])["tmpfs"] == [
+        ["/a", [["mode", "1777"]], int(barred)],
+        ["/b", [["mode", "700"], ["size", "64m"]], int(MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY)],
+        ["/c", [["mode", "1777"]], int(barred)],
+    ]
+    for text in ("/a:dev", "/a:size", "/a:size=", "/a:mode=1,what", "a", "/proc/x", "/"):
+        with pytest.raises(BadInput):
+            read(tmpfs=[text])
+
+
+def test_labels_and_variables_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "value")
+    monkeypatch.delenv("NOT_HERE", raising=False)
+    assert read(label=["a=1", "b", "c=d=e", "a=2"])["labels"] == {"a": "2", "b": "", "c": "d=e"}
+    assert read(env=["A=1", "HERE", "NOT_HERE", "A=2"])["env"] == ["A=2", "HERE=value", "NOT_HERE"]
+    for flags in ({"label": ["=x"]}, {"env": ["=x"]}, {"env": [""]}, {"env": ["A=\0"]}, {"label": ["a\0"]}):
+        with pytest.raises(BadInput):
+            read(**flags)
+
+
+def test_an_env_file_is_text_of_names_and_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_HERE", raising=False)
+    file = tmp_path / "env"
+    file.write_bytes(b"# no\r\nA=1\r\n\r\n   B = 2\n".replace(b"B =", b"B="))
+    assert read(env_file=[str(file)])["env"] == ["A=1", "B= 2"]
+    file.write_text("NOT_HERE\n")
+    assert read(env_file=[str(file)])["env"] == []
+    for data in (b"\xff", b"A B=1\n", b"=1\n", b"A=\0\n"):
+        file.write_bytes(data)
+        with pytest.raises(BadInput):
+            read(env_file=[str(file)])
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a/b", "x" * 65, "é" * 33, "\udcff", "a\n", "\x1b[0m"])
+def test_what_is_no_host_name_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        read(hostname=text)
+    assert read(hostname="é" * 32)["hostname"] == "é" * 32
+
+
+def test_a_working_directory_is_absolute() -> None:
+    assert read(workdir="/a//b/../c/")["cwd"] == "/a/c"
+    for text in ("a", "", "/a\0"):
+        with pytest.raises(BadInput):
+            read(workdir=text)
+
+
+def test_networks_that_are_not_built_are_refused() -> None:
+    assert [read(network=name)["network"] for name in ("none", "host")] == ["none", "host"]
+    for name in ("bridge", "default", "", "container:x"):
+        with pytest.raises(Unsupported):
+            read(network=name)

@@ -1,0 +1,157 @@
+"""The order of a plan is its security: what must come before what, whatever the container is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound, Unsupported
+from minirun.kernel.call import Call
+from minirun.kernel.names import CLONE_NEWNET, PR_CAPBSET_DROP
+from minirun.launch.machine import CallFailed
+from minirun.launch.plan import namespaces, plan
+from minirun.launch.refusal import not_executed, refusal
+from minirun.launch.spec import Spec
+from minirun.rootfs import overlay
+from minirun.rootfs.overlay import Overlay
+from minirun.rootfs.volumes import Tmpfs, Volume
+from minirun.security.user import User
+
+
+def spec(**changes: object) -> Spec:
+    """A container with something of everything."""
+    fields: dict[str, object] = {
+        "overlay": Overlay("/store/diffs", ["base", "top"], "../upper", "../work", volatile=False),
+        "attach_point": "/run/root",
+        "read_only": True,
+        "hostname": "box",
+        "network": "none",
+        "files": [Volume("/store/hosts", "/etc/hosts", read_only=False, directory=False, make_target=False)],
+        "volumes": [Volume("/srv", "/data", read_only=True, directory=True)],
+        "tmpfs": [Tmpfs("/run", [("mode", "1777")], 0)],
+        "terminal": None,
+        "stdin": False,
+        "redirects": (),
+        "user": User(1000, 1000, [1000, 50], "/"),
+        "capabilities": 0xA80425FB,
+        "cwd": "/srv/work",
+        "argv": ["true"],
+        "env": ["PATH=/a:/b"],
+        "init": False,
+        "stub": "/lib/stub",
+        "status": 7,
+    }
+    return Spec(**{**fields, **changes})
+
+
+def named(name: str, *words: object) -> Callable[[Call], bool]:
+    return lambda call: call.name == name and all(any(word == arg for arg in call.args) for word in words)
+
+
+def mounting(kind: str) -> Callable[[Call], bool]:
+    return named("fsopen", kind)
+
+
+ORDER = [
+    ("private mounts before any other", named("mount", "/"), named("open_tree")),
+    ("sources before the root is left", named("open_tree", "/srv"), named("pivot_root")),
+    ("the host's root gone before anything of the image is looked up", named("umount2", "."), mounting("tmpfs")),
+    ("volumes before /proc, which none can then hide", named("move_mount", "/data"), mounting("proc")),
+    ("the working directory made before /proc", named("mkdirat", "/srv/work"), mounting("proc")),
+    ("masks after /proc", mounting("proc"), named("openat", "/proc/kcore")),
+    ("bounding set while it may be changed", named("prctl", PR_CAPBSET_DROP), named("setresuid")),
+    ("groups before the user", named("setgroups"), named("setresuid")),
+    ("the group before the user", named("setresgid"), named("setresuid")),
+    ("capabilities after the user, who would lose them", named("setresuid"), named("capset")),
+    ("descriptors closed when no more are needed", named("capset"), named("close_range")),
+    ("and the command at last", named("close_range"), named("execveat")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("_why", "first", "then"), ORDER, ids=[why for why, _, _ in ORDER])
+@pytest.mark.parametrize("by_options", [False, True])
+def test_one_comes_before_the_other(
+    _why: str, first: Callable[[Call], bool], then: Callable[[Call], bool], by_options: bool
+) -> None:
+    calls = plan(spec(), by_options=by_options)
+    firsts = [index for index, call in enumerate(calls) if first(call)]
+    thens = [index for index, call in enumerate(calls) if then(call)]
+    assert firsts
+    assert thens
+    assert max(firsts) < min(thens)
+
+
+def test_the_host_network_has_no_namespace_and_no_loopback_of_its_own() -> None:
+    assert namespaces(spec()) & CLONE_NEWNET
+    assert any(call.name == "socket" for call in plan(spec()))
+    assert not namespaces(spec(network="host")) & CLONE_NEWNET
+    assert not any(call.name == "socket" for call in plan(spec(network="host")))
+
+
+def test_who_is_not_root_keeps_no_capability() -> None:
+    def kept(user: User) -> str:
+        return next(repr(call) for call in plan(spec(user=user)) if call.name == "capset")
+
+    assert "effective=permitted=0x0" in kept(User(1, 0, [], "/"))
+    assert "effective=permitted=0xa80425fb" in kept(User(0, 1, [], "/"))
+
+
+def test_options_longer_than_the_kernel_takes_are_refused_instead_of_cut() -> None:
+    fits = Overlay("/d", ["x" * 255] * 15, "../u", "../w", volatile=True)
+    text = next(arg for call in overlay.mount_by_options(fits, "/a") for arg in call.args if "lowerdir" in str(arg))
+    assert len(str(text)) < 4095
+    with pytest.raises(Unsupported, match="takes 4095 bytes"):
+        list(overlay.mount_by_options(Overlay("/d", ["x" * 255] * 16, "../u", "../w", volatile=True), "/a"))
+
+
+def test_layers_are_stacked_topmost_first() -> None:
+    lower = [call.args[3] for call in plan(spec()) if "lowerdir+" in call.args]
+    assert lower == ["top", "base"]
+    by_options = next(str(call) for call in plan(spec(), by_options=True) if "lowerdir=" in str(call))
+    assert "lowerdir=top:base," in by_options
+
+
+def test_without_a_stub_each_folder_of_path_is_tried() -> None:
+    calls = plan(spec(stub="", argv=["true", "x"]))
+    assert [call.args[0] for call in calls if call.name == "execve"] == ["/a/true", "/b/true"]
+    calls = plan(spec(stub="", argv=["./true"]))
+    assert [call.args[0] for call in calls if call.name == "execve"] == ["./true"]
+
+
+def test_a_spec_takes_no_field_twice_and_no_unknown_one() -> None:
+    with pytest.raises(TypeError):
+        Spec(argv=["true"])
+    with pytest.raises(AttributeError):
+        spec(unknown=1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "errno", "kind", "said"),
+    [
+        (named("openat2", "/proc"), 40, BadInput, "/proc of the image is not a real directory"),
+        (named("openat2", "/srv/work"), 20, BadInput, "cannot enter the working directory /srv/work: ENOTDIR"),
+        (named("move_mount", "/data"), 20, BadInput, "cannot attach at /data"),
+        (named("mkdirat", "/data"), 30, BadInput, "cannot attach at /data"),
+        (lambda call: call.name == "fsconfig" and call.why.startswith("stack"), 116, Exception, "export the container"),
+        (named("sethostname"), 1, Exception, "run as root"),
+    ],
+)
+def test_a_failed_call_is_told_as_what_it_was_for(
+    chosen: Callable[[Call], bool], errno: int, kind: type[Exception], said: str
+) -> None:
+    whole = spec()
+    call = next(call for call in plan(whole) if chosen(call))
+    error = refusal(whole, CallFailed(call, errno))
+    assert isinstance(error, kind)
+    assert said in f"cannot {error}" if not str(error).startswith("cannot") else said in str(error)
+
+
+def test_a_command_that_does_not_begin_is_missing_or_not_executable() -> None:
+    for errno, kind in (
+        (2, CommandNotFound),
+        (20, CommandNotFound),
+        (13, CommandNotExecutable),
+        (8, CommandNotExecutable),
+    ):
+        assert type(not_executed("x", errno)) is kind
