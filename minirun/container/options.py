@@ -172,7 +172,7 @@ def _volume(text: str) -> list[Any]:
     """Read -v into [source, target, read only]."""
     attempt = f"attach -v {text}"
     parts = text.split(":")
-    if not 2 <= len(parts) <= 3 or not all(parts):
+    if not 2 <= len(parts) <= 3 or not all(parts) or "\0" in text:
         if len(parts) == 1:
             raise Unsupported(
                 attempt, f"it names no source, and {_NOT_YET}", "write it as -v /host/path:/container/path"
