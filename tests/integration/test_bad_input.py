@@ -176,6 +176,7 @@ def test_a_name_in_use_is_refused_also_by_a_container_that_runs(store: Minirun) 
     with store.start("run", "--rm", "--name", "busy", "busybox", "sh", "-c", "echo on; exec sleep 5") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
+        store("rm", "busy")  # waits until all is written down about its start
         refused(store, "run", "--name", "busy", "busybox", "true", reason="the name is in use by container")
         refused(store, "rm", "busy", reason="it is running")
         refused(store, "rmi", "busybox", reason="uses it")

@@ -25,6 +25,7 @@ def orphan(store: Minirun, folder: Path, *flags: str) -> Iterator[str]:
     with store.start("run", *flags, "-v", f"{folder}:/data", "busybox", "sh", "-c", script) as process:
         wait_until((folder / "on").exists)
         (box,) = set(busybox.containers(store.root)) - before
+        store("rm", box)  # is refused, once all is written down about its start
         process.send_signal(signal.SIGKILL)
         assert process.wait(PATIENCE_S) == -signal.SIGKILL
     try:
