@@ -7,7 +7,7 @@ whoever else was killed.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENOENT, ENOTEMPTY
+from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
 
 from minirun.cgroup import hierarchy
 from minirun.errors import MinirunError
@@ -47,6 +47,8 @@ def _write(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())
+    except OSError as error:
+        raise _missing(error, path) from None
     finally:
         os.close(descriptor)
 
@@ -55,8 +57,15 @@ def _read(path: str, name: str) -> str:
     descriptor = os.open(f"{path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 1 << 20).decode()
+    except OSError as error:
+        raise _missing(error, path) from None
     finally:
         os.close(descriptor)
+
+
+def _missing(error: OSError, path: str) -> OSError:
+    """Make ENODEV, what a group's file says that was removed since it was opened, the ENOENT of the next open."""
+    return FileNotFoundError(ENOENT, os.strerror(ENOENT), path) if error.errno == ENODEV else error
 
 
 def alive(path: str) -> bool:
@@ -84,9 +93,13 @@ def processes(path: str) -> list[int]:
 
 
 def freeze(path: str) -> None:
-    """Stop every process of the group where it is, and return when all stand still."""
+    """Stop every process of the group where it is, and return when all stand still.
+
+    Raises:
+        FileNotFoundError: they ended, and the group is gone.
+    """
     _write(f"{path}/cgroup.freeze", "1")
-    _wait(path, frozen, "freeze")
+    _wait(path, lambda group: frozen(group) or not alive(group), "freeze")
 
 
 def thaw(path: str) -> None:

@@ -111,7 +111,10 @@ def _copy(
     pausing = pause and not group.frozen(path)
     if pausing:
         operation.will("thaw", path)
-        group.freeze(path)
+        try:
+            group.freeze(path)
+        except FileNotFoundError:
+            pass  # it ended, which is as still as can be
     try:
         tree.copy(f"{home.container(box.id)}/upper", temporary)
     finally:
