@@ -20,7 +20,7 @@ from tests.command import Minirun
 from tests.small import small_layers
 
 WORKERS = 32
-SECONDS = 60 if inject.THOROUGH else 7
+SECONDS = 60 if inject.THOROUGH else 5
 NAMES = ["one", "two", "three", "four"]
 TAGS = ["a:1", "a:2", "b:1", "small"]
 # What may happen to somebody who is not alone; anything else is a fault.
@@ -168,7 +168,7 @@ def test_hundreds_of_runs_leave_the_kernel_as_it_was(place: Path, busybox_layers
 
     run(20)  # caches of the kernel's and ours come into being
     before = holdings(minirun.root)
-    run(1000 if inject.THOROUGH else 200)
+    run(1000 if inject.THOROUGH else 300)
     end = time.monotonic() + 10
     while (more := holdings(minirun.root) - before) and time.monotonic() < end:
         time.sleep(0.1)  # the kernel takes namespaces and groups down behind our back

@@ -16,23 +16,23 @@ from tests import inject
 from tests.scene import BUSY, Case, Scene, Stage, copy
 
 CASES = [
-    Case("run", ["run", "--name", "fresh", "small", "sh", "-c", "echo x >/made"], 12),
-    Case("run-rm", ["run", "--rm", "--name", "fresh", "small", "sh", "-c", "echo x >/made"], 12),
-    Case("run-directory", ["run", "--rm", "--name", "fresh", "LAYERS", "true"], 12, ground="empty"),
+    Case("run", ["run", "--name", "fresh", "small", "sh", "-c", "echo x >/made"], 10),
+    Case("run-rm", ["run", "--rm", "--name", "fresh", "small", "sh", "-c", "echo x >/made"], 10),
+    Case("run-directory", ["run", "--rm", "--name", "fresh", "LAYERS", "true"], 10, ground="empty"),
     Case("create", ["create", "--name", "fresh", "small", "true"], 6),
     Case("start-created", ["start", "-a", "made"], 6),
     Case("start-ended", ["start", "-a", "ended"], 6),
-    Case("commit-stopped", ["commit", "ended", "fresh:1"], 12),
+    Case("commit-stopped", ["commit", "ended", "fresh:1"], 10),
     Case("commit-twice", ["commit", "committed", "fresh:1"], 5),
     Case("commit-running", ["commit", BUSY, "fresh:1"], 8, busy=True),
     Case("rm", ["rm", "ended"], 6),
     Case("rm-running", ["rm", "-f", BUSY], 5, busy=True),
-    Case("import", ["import", "LAYERS", "fresh:1"], 10, ground="empty"),
-    Case("rmi", ["rmi", "unused:1"], 8),
+    Case("import", ["import", "LAYERS", "fresh:1"], 8, ground="empty"),
+    Case("rmi", ["rmi", "unused:1"], 7),
     Case("untag", ["rmi", "small:other"], 2),
     Case("tag", ["tag", "small", "fresh:1"], 4),
     Case("retag", ["tag", "small", "unused:1"], 3),
-    Case("gc", ["gc"], 6, ground="littered"),
+    Case("gc", ["gc"], 5, ground="littered"),
 ]
 
 
