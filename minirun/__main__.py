@@ -56,7 +56,7 @@ def _command(args: list[str]) -> int:
 
 def _open_standard_descriptors() -> None:
     # A caller may have closed 0, 1 or 2; the next file that is opened becomes one of them, and would go into a
-    # container. The first such file is the launcher itself, so a number that is open by now may be none of the caller's.
+    # container. The first such file is the launcher itself: a number that is open by now may be none of the caller's.
     for place, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open("/dev/null", os.O_RDWR)
@@ -64,7 +64,7 @@ def _open_standard_descriptors() -> None:
                 os.dup2(descriptor, place)
                 os.close(descriptor)
             os.set_inheritable(place, True)
-            setattr(sys, name, open(place, "w" if place else "r", closefd=False))
+            setattr(sys, name, open(place, "w" if place else "r", closefd=False))  # noqa: SIM115 - as long as we live
 
 
 def _say(text: str) -> None:
