@@ -49,6 +49,5 @@ def _host(name: str) -> str:
 def volumes(directory: str, *, read_only: bool) -> list[Volume]:
     """The mounts that put the files in their places, where the image has such places."""
     return [
-        Volume(f"{directory}/{name}", f"/etc/{name}", read_only=read_only, directory=False, make_target=False)
-        for name in FILES
+        Volume(f"{directory}/{name}", f"/etc/{name}", read_only=read_only, directory=False, own=True) for name in FILES
     ]

@@ -43,6 +43,11 @@ def refusal(spec: Spec, failure: CallFailed) -> MinirunError:
             f"{paths[0]} of the image is not a real directory: {describe(OSError(error, failure.strerror))}",
             "such an image could make the host write where it likes; mend the image",
         )  # fmt: skip
+    if call.name == "openat2" and call.why.startswith("what will be "):
+        return BadInput(
+            f"attach {paths[0]} at {call.why[13:]}", describe(OSError(error, failure.strerror)),
+            "no symlink may have come on the way since the container was made: make it again with another path",
+        )  # fmt: skip
     if call.name == "openat2" and paths and paths[0] == spec.cwd:
         return BadInput(
             f"enter the working directory {spec.cwd}", describe(OSError(error, failure.strerror)),

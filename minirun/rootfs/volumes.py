@@ -13,10 +13,23 @@ from minirun.kernel.names import (
     AT_FDCWD,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_RDONLY,
+    O_CLOEXEC,
+    O_PATH,
+    RESOLVE_NO_SYMLINKS,
     S_IFREG,
     mode,
 )
-from minirun.rootfs.attach import FIRST_SOURCE, allow, attach, attach_at_target, clone, filesystem, if_there
+from minirun.rootfs.attach import (
+    FIRST_SOURCE,
+    TARGET,
+    allow,
+    attach,
+    attach_at_target,
+    clone,
+    filesystem,
+    if_there,
+    open_how,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,21 +40,22 @@ class Volume:
     """A directory or file of the host that a container sees.
 
     Attributes:
-        source: absolute path on the host.
+        source: absolute path on the host; a user's is without symlinks, and must be so still when it is attached.
         target: absolute path in the container.
         read_only: for the container; the host may go on writing.
         directory: whether *source* is one.
-        make_target: whether a missing *target* is made; if not, the volume is left out where it is missing.
+        own: whether it is a file of minirun's own making, left out where the image has no place for it; for what a
+            user attaches, a place is made.
     """
 
-    __slots__ = ("directory", "make_target", "read_only", "source", "target")
+    __slots__ = ("directory", "own", "read_only", "source", "target")
 
-    def __init__(self, source: str, target: str, *, read_only: bool, directory: bool, make_target: bool = True) -> None:
+    def __init__(self, source: str, target: str, *, read_only: bool, directory: bool, own: bool = False) -> None:
         self.source = source
         self.target = target
         self.read_only = read_only
         self.directory = directory
-        self.make_target = make_target
+        self.own = own
 
 
 class Tmpfs:
@@ -65,7 +79,15 @@ def take(volumes: Sequence[Volume]) -> Iterator[Call]:
     """Clone the sources, while the host's paths still mean something."""
     for index, volume in enumerate(volumes):
         source = Slot(FIRST_SOURCE + index, f"volume{index}")
-        yield clone(volume.source, recursive=volume.directory, save=source, why=f"what will be {volume.target}")
+        why = f"what will be {volume.target}"
+        if not volume.own:
+            # A link on the way was put there since, by whoever wants another place attached (CVE-2021-30465).
+            how = open_how(O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS)
+            yield Call("openat2", AT_FDCWD, volume.source, how, 24, save=TARGET, why=why)
+            yield clone("", at=TARGET, recursive=volume.directory, save=source, why=why)
+            yield Call("close", TARGET)
+        else:
+            yield clone(volume.source, recursive=volume.directory, save=source, why=why)
         attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY if volume.read_only else MOUNT_ATTR_NODEV
         yield allow(source, attributes, recursive=volume.directory, why="devices only as /dev has them")
 
@@ -74,7 +96,7 @@ def give(volumes: Sequence[Volume]) -> Iterator[Call]:
     """Attach what `take` cloned, once the root of the container is ours."""
     for index, volume in enumerate(volumes):
         source = Slot(FIRST_SOURCE + index, f"volume{index}")
-        if volume.make_target:
+        if not volume.own:
             yield from make_target(volume.target, directory=volume.directory)
             yield from attach(volume.target, mount=source, why=volume.source)
         else:

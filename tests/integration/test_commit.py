@@ -32,7 +32,7 @@ def tree(minirun: Minirun, name: str, tmp_path: Path) -> dict[str, tuple[object,
     """What an export says of every file, but for the times of directories, which mounting in them changes."""
     minirun("export", "-o", tmp_path / "out.tar", name, check=True)
     with tarfile.open(tmp_path / "out.tar", encoding="utf-8", errors="surrogateescape") as archive:
-        entries = {}
+        entries: dict[str, tuple[object, ...]] = {}
         for entry in archive:
             xattrs = sorted((k, v) for k, v in entry.pax_headers.items() if "xattr" in k)
             data = archive.extractfile(entry).read() if entry.isreg() else None  # type: ignore[union-attr]

@@ -23,7 +23,7 @@ def test_dry_run_shows_each_step_of_the_way_in_order_with_its_reason(store: Mini
         r"^mkdir .*/minirun/[0-9a-f]{64} +# its processes",
         r"clone3\(.*CLONE_NEWNS.*CLONE_INTO_CGROUP",
         r'^mount\(0, "/", 0, MS_REC\|MS_PRIVATE',
-        rf'^open_tree\(AT_FDCWD, "{tmp_path}/data"',
+        rf'^openat2\(AT_FDCWD, "{tmp_path}/data"',
         r'^fsopen\("overlay"',
         r'^fsconfig\(context, FSCONFIG_SET_STRING, "lowerdir\+"',
         r'^pivot_root\("\.", "\."\)',

@@ -152,3 +152,18 @@ def test_two_hundred_volumes_are_attached_and_one_more_is_refused(store: Minirun
     result = store("run", *flags, "-v", f"{data}:/one-more", "busybox", "true")
     assert result.returncode == 125
     assert "201 are more than 200" in result.stderr
+
+
+@pytest.mark.parametrize("swapped", ["data", "data/inner"])
+def test_a_link_that_came_in_place_of_a_source_is_not_followed(store: Minirun, data: Path, swapped: str) -> None:
+    secret = data.parent / "secret"
+    (secret / "inner").mkdir(parents=True)
+    (data / "inner").mkdir()
+    store("create", "--name", "later", "-v", f"{data}/inner:/x", "busybox", "ls", "/x", check=True)
+    assert store("start", "-a", "later").returncode == 0
+    (data.parent / swapped).rename(data.parent / "moved")
+    (data.parent / swapped).symlink_to(secret / "inner" if swapped.endswith("inner") else secret)
+    result = store("start", "-a", "later")
+    assert result.returncode == 125
+    assert f"cannot attach {data}/inner at /x: ELOOP" in result.stderr
+    store("rm", "later", check=True)

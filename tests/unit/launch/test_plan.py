@@ -27,7 +27,7 @@ def spec(**changes: object) -> Spec:
         "read_only": True,
         "hostname": "box",
         "network": "none",
-        "files": [Volume("/store/hosts", "/etc/hosts", read_only=False, directory=False, make_target=False)],
+        "files": [Volume("/store/hosts", "/etc/hosts", read_only=False, directory=False, own=True)],
         "volumes": [Volume("/srv", "/data", read_only=True, directory=True)],
         "tmpfs": [Tmpfs("/run", [("mode", "1777")], 0)],
         "terminal": None,
@@ -55,7 +55,7 @@ def mounting(kind: str) -> Callable[[Call], bool]:
 
 ORDER = [
     ("private mounts before any other", named("mount", "/"), named("open_tree")),
-    ("sources before the root is left", named("open_tree", "/srv"), named("pivot_root")),
+    ("sources before the root is left", named("openat2", "/srv"), named("pivot_root")),
     ("the host's root gone before anything of the image is looked up", named("umount2", "."), mounting("tmpfs")),
     ("volumes before /proc, which none can then hide", named("move_mount", "/data"), mounting("proc")),
     ("the working directory made before /proc", named("mkdirat", "/srv/work"), mounting("proc")),
