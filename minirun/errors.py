@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
+_NO_THREAD = "can't start new thread"  # all that Python says of it
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 # what to do about a host that has run out of something, whatever was tried
 REMEDIES = {
@@ -112,6 +113,11 @@ class Attempt:
         """End."""
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise MinirunError(self.attempt, error) from error
+        if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+            raise MinirunError(
+                self.attempt, "EAGAIN or ENOMEM: the kernel starts no more threads",
+                "look at `ulimit -u`, and at pids.max of the cgroup that minirun runs in",
+            ) from error  # fmt: skip
 
 
 def describe(error: OSError) -> str:
