@@ -76,8 +76,8 @@ $(VENV)/native.stamp: $(VENV)/python.stamp setup.py $(wildcard minirun/launch/*.
 
 $(RUN)/minirun: minirun/launcher.in $(VENV)/python.stamp
 	@sed -e 's#@PYTHON@#$(python)#' -e 's#@CHECKOUT@#$(CURDIR)#' \
-	    -e "s#@SITE_PACKAGES@#$$($(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')#" $< >$@
-	@chmod 755 $@
+	    -e "s#@SITE_PACKAGES@#$$($(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')#" $< >$@.new
+	@chmod 755 $@.new && mv $@.new $@
 
 fixtures: setup fixture-packages ## build the root file systems of rootfs-fixtures/ (out/)
 	@rootfs-fixtures/build all

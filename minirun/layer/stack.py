@@ -121,20 +121,27 @@ def walk(stack: Sequence[str]) -> Iterator[tuple[bytes, Found, bool]]:
             pending.pop()
             continue
         path, layers = pending[-1].pop()
-        top = Found(layers[0], os.lstat(layers[0]))
-        opaque = False
-        if S_ISDIR(top.stat.st_mode):
-            merged: list[str] = []
-            for layer in layers:
-                if not S_ISDIR(os.lstat(layer).st_mode):
-                    opaque = True
-                    break
-                merged.append(layer)
-                if is_opaque(layer):
-                    opaque = True
-                    break
-            pending.append(_children(path + b"/", merged))
+        try:
+            top = Found(layers[0], os.lstat(layers[0]))
+            merged, opaque = _merged(layers) if S_ISDIR(top.stat.st_mode) else ([], False)
+            children = _children(path + b"/", merged)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # the topmost layer is a running container's, which has removed it since
+        if merged:
+            pending.append(children)
         yield path, top, opaque
+
+
+def _merged(layers: Sequence[str]) -> tuple[list[str], bool]:
+    """The directories among *layers*, top to bottom, that show in the first, and whether one of them hides the rest."""
+    merged: list[str] = []
+    for layer in layers:
+        if not S_ISDIR(os.lstat(layer).st_mode):
+            return merged, True
+        merged.append(layer)
+        if is_opaque(layer):
+            return merged, True
+    return merged, False
 
 
 def _children(prefix: bytes, directories: list[str]) -> list[tuple[bytes, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -132,6 +133,18 @@ def test_a_walk_keeps_whiteouts_and_says_what_is_opaque(layers: list[Path]) -> N
 
 NAMES = st.sampled_from(["a", "b", "a/a", "a/b", "b/a", "a/a/a", "a/b/a", "b/b"])
 WHATS = st.sampled_from(["whiteout", "dir", "opaque", "link:a", "content"])
+
+
+def test_a_walk_passes_over_what_goes_meanwhile(tmp_path: Path) -> None:
+    for folder in ("a", "b/deep", "c"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").touch()
+    walk = stack.walk([str(tmp_path)])
+    assert [next(walk)[0], next(walk)[0]] == [b"a", b"a/file"]
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "b").touch()
+    (tmp_path / "c/file").unlink()
+    assert [path for path, _, _ in walk] == [b"b", b"c"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
