@@ -13,6 +13,7 @@ The order is the security of it; each step says what binds it to its place.
 
 from __future__ import annotations
 
+from _signal import SIG_IGN, getsignal
 from errno import EACCES, EDQUOT, ENOENT, ENOSYS
 from struct import pack
 
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
     from minirun.launch.spec import Spec
     from minirun.security.user import User
 
-# Python ignores PIPE and XFSZ, nohup HUP, shells INT and QUIT in the background: a container starts with none of that
-_SIGNALS = (1, 2, 3, 10, 12, 13, 15, 17, 18, 20, 21, 22, 23, 24, 25, 28)
+# glibc keeps these two for itself: its own calls, and so Python's, can neither see nor change what they are set to
+_GLIBC_SIGNALS = (32, 33)
 
 
 def namespaces(spec: Spec) -> int:
@@ -136,8 +137,10 @@ def _become(user: User) -> Iterator[Call]:
 
 def _command(spec: Spec) -> Iterator[Call]:
     default = Struct("SIG_DFL", bytes(32))
-    for signal in _SIGNALS:
-        yield Call("rt_sigaction", signal, default, 0, 8, why="as a fresh process has it" if signal == 1 else "")
+    for signal in _ignored():
+        yield Call(
+            "rt_sigaction", signal, default, 0, 8, why="as a fresh process has it: an exec keeps what is ignored"
+        )
     yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
     yield Call("umask", mode(0o022))
     yield Call(
@@ -149,6 +152,11 @@ def _command(spec: Spec) -> Iterator[Call]:
     yield Call("fcntl", spec.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
     argv = Vector(["init" if spec.init else "exec", str(spec.status), *spec.argv])
     yield Call("execveat", STUB, "", argv, Vector(spec.env), AT_EMPTY_PATH, why="become the command")
+
+
+def _ignored() -> list[int]:
+    """The signals that are ignored here: PIPE and XFSZ by Python, HUP under nohup, whatever our caller left so."""
+    return [number for number in range(1, 65) if number in _GLIBC_SIGNALS or getsignal(number) == SIG_IGN]
 
 
 def _command_by_itself(spec: Spec) -> Iterator[Call]:
