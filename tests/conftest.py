@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,11 @@ from tests import host
 from tests.command import Minirun
 
 FIXTURES = Path(__file__).resolve().parent.parent / "rootfs-fixtures"
+
+
+def pytest_configure() -> None:
+    """Have SIGINT as a terminal has it: a shell ignores it for what it starts in the background, and so would we all."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def built(target: str) -> Path:
