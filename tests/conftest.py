@@ -17,7 +17,7 @@ FIXTURES = Path(__file__).resolve().parent.parent / "rootfs-fixtures"
 
 
 def pytest_configure() -> None:
-    """Have SIGINT as a terminal has it: a shell ignores it for what it starts in the background, and its children do."""
+    """Have SIGINT as a terminal has it: shells ignore it for what they start in the background, and its children do."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
