@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import host
 from tests.command import Minirun
@@ -19,6 +20,10 @@ FIXTURES = Path(__file__).resolve().parent.parent / "rootfs-fixtures"
 def pytest_configure() -> None:
     """Have SIGINT as a terminal has it: shells ignore it for what they start in the background, and its children do."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # the same examples every day; MINIRUN_TEST_THOROUGH looks for new ones
+    settings.register_profile("daily", derandomize=True, deadline=None)
+    if not os.environ.get("MINIRUN_TEST_THOROUGH"):
+        settings.load_profile("daily")
 
 
 def built(target: str) -> Path:

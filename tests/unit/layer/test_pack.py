@@ -72,9 +72,14 @@ def furnish(top: Path) -> None:
 def whole(nodes: dict[bytes, Node]) -> dict[bytes, Node]:
     """Without what a whiteout's own metadata are: nobody sees them."""
     return {
-        name: replace(node, mtime_ns=0, first=b"") if (node.kind, node.device) == ("character", (0, 0)) else node
+        name: replace(node, uid=0, gid=0, mtime_ns=0, first=b"") if is_whiteout(node) else node
         for name, node in nodes.items()
     }
+
+
+def is_whiteout(node: Node) -> bool:
+    """Whether *node* is a character device 0:0."""
+    return (node.kind, node.device) == ("character", (0, 0))
 
 
 def packed_by(directory: Path, compression: str = "none") -> tuple[bytes, Packed]:
