@@ -52,15 +52,6 @@ def replace(path: str, data: bytes, *, durable: bool = True, mode: int = 0o600) 
         sync_folder(os.path.dirname(path))
 
 
-def point(path: str, target: str) -> None:
-    """Put a symlink to *target* at *path*, atomically, whatever was there."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    remove(temporary)
-    os.symlink(target, temporary)
-    os.rename(temporary, path)
-    sync_folder(os.path.dirname(path))
-
-
 def remove(path: str) -> None:
     """Unlink *path*; that it is not there is no error."""
     try:

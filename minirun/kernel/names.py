@@ -32,10 +32,8 @@ def mode(bits: int) -> Named:
 AT_FDCWD = Named("AT_FDCWD", -100)
 AT_EMPTY_PATH = Named("AT_EMPTY_PATH", 0x1000)
 AT_RECURSIVE = Named("AT_RECURSIVE", 0x8000)
-O_RDONLY = Named("O_RDONLY", 0)
 O_RDWR = Named("O_RDWR", 0o2)
 O_CREAT = Named("O_CREAT", 0o100)
-O_NOCTTY = Named("O_NOCTTY", 0o400)
 O_DIRECTORY = Named("O_DIRECTORY", 0o200000)
 O_CLOEXEC = Named("O_CLOEXEC", 0o2000000)
 O_PATH = Named("O_PATH", 0o10000000)
@@ -46,7 +44,6 @@ RESOLVE_NO_MAGICLINKS = Named("RESOLVE_NO_MAGICLINKS", 0x02)
 RESOLVE_NO_SYMLINKS = Named("RESOLVE_NO_SYMLINKS", 0x04)
 
 # sched.h
-CLONE_VM = Named("CLONE_VM", 0x100)
 CLONE_PIDFD = Named("CLONE_PIDFD", 0x1000)
 CLONE_VFORK = Named("CLONE_VFORK", 0x4000)
 CLONE_NEWNS = Named("CLONE_NEWNS", 0x00020000)
@@ -58,8 +55,6 @@ CLONE_NEWNET = Named("CLONE_NEWNET", 0x40000000)
 CLONE_INTO_CGROUP = Named("CLONE_INTO_CGROUP", 0x200000000)
 
 # linux/mount.h
-MS_RDONLY = Named("MS_RDONLY", 0x1)
-MS_NOSUID = Named("MS_NOSUID", 0x2)
 MS_NODEV = Named("MS_NODEV", 0x4)
 MS_REC = Named("MS_REC", 0x4000)
 MS_PRIVATE = Named("MS_PRIVATE", 0x40000)
@@ -84,7 +79,6 @@ S_IFCHR = Named("S_IFCHR", 0o020000)
 
 # sys/prctl.h, linux/keyctl.h, linux/close_range.h
 PR_CAPBSET_DROP = Named("PR_CAPBSET_DROP", 24)
-PR_SET_NO_NEW_PRIVS = Named("PR_SET_NO_NEW_PRIVS", 38)
 PR_CAP_AMBIENT = Named("PR_CAP_AMBIENT", 47)
 PR_CAP_AMBIENT_CLEAR_ALL = Named("PR_CAP_AMBIENT_CLEAR_ALL", 4)
 KEYCTL_JOIN_SESSION_KEYRING = Named("KEYCTL_JOIN_SESSION_KEYRING", 1)
@@ -128,7 +122,6 @@ SYSCALLS = {
     "symlinkat": 266,
     "unshare": 272,
     "dup3": 292,
-    "seccomp": 317,
     "execveat": 322,
     "open_tree": 428,
     "move_mount": 429,
