@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from minirun.cgroup.hierarchy import PARENT, mount_point
+from minirun.cgroup.hierarchy import OWN, mount_point
 
 INIT = 1
 # What somebody else may at any time take away again. A mount, a link or a rule that was there has to stay.
@@ -145,7 +145,7 @@ def cgroups(table: dict[int, Process]) -> frozenset[str]:
     root = mount_point()
     found = set()
     for directory, _, _ in os.walk(root):
-        if directory in (root, f"{root}/{PARENT}") or directory.endswith((".slice", ".scope", ".service")):
+        if directory in (root, f"{root}/{OWN}") or directory.endswith((".slice", ".scope", ".service")):
             continue
         try:
             members = [int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()]

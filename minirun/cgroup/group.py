@@ -7,71 +7,64 @@ whoever else was killed.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENODEV, ENOENT, ENOTEMPTY
+from errno import EBUSY, ENOENT, ENOTEMPTY
 
-from minirun.cgroup import hierarchy
+from minirun.cgroup import control, hierarchy
 from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.cgroup.limits import Limits
+    from collections.abc import Iterable, Sequence
+
+    from minirun.cgroup.limits import Setting
 
 _PATIENCE_S = 10.0  # for the kernel to reap what it killed
 _STEP_S = 0.002
 
 
-def create(path: str, limits: Limits | None) -> None:
+def create(path: str, settings: Sequence[Setting], needed: Iterable[str]) -> None:
     """Make the group at *path* and write its limits.
 
+    Args:
+        path: the directory; what of it is minirun's own is made, anybody else's group above it must be there.
+        settings: from limits.settings.
+        needed: the controllers that they need.
+
     Raises:
-        OSError: the kernel refused the group or a limit; hierarchy.require tells beforehand what is missing.
+        OSError: the kernel refused the group; hierarchy.require tells beforehand what is missing.
+        MinirunError: it refused a limit.
     """
     parent = os.path.dirname(path)
+    ours = hierarchy.is_own(parent)
     while True:
         try:
             os.mkdir(path)
             break
         except FileNotFoundError:
-            try:
-                os.mkdir(parent)
-            except FileExistsError:
-                pass  # another start made it; or it went again, with the last container
-    if limits and (files := limits.files()):
-        hierarchy.enable(limits.controllers())
-        for name, text in files.items():
-            _write(f"{path}/{name}", text)
+            if not ours:
+                raise
+            _make_own(parent)  # the first; or another's end removed it, with what was the last container
+    if settings:
+        if needed and ours:
+            hierarchy.enable(needed, parent)
+        control.apply(path, settings)
 
 
-def _write(path: str, text: str) -> None:
-    # never O_CREAT: the kernel would say EACCES of a file that it has not got, instead of ENOENT
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _make_own(directory: str) -> None:
     try:
-        os.write(descriptor, text.encode())
-    except OSError as error:
-        raise _missing(error, path) from None
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: str, name: str) -> str:
-    descriptor = os.open(f"{path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 1 << 20).decode()
-    except OSError as error:
-        raise _missing(error, path) from None
-    finally:
-        os.close(descriptor)
-
-
-def _missing(error: OSError, path: str) -> OSError:
-    """Make ENODEV, what a group's file says that was removed since it was opened, the ENOENT of the next open."""
-    return FileNotFoundError(ENOENT, os.strerror(ENOENT), path) if error.errno == ENODEV else error
+        os.mkdir(directory)
+    except FileExistsError:
+        pass  # another start made it
+    except FileNotFoundError:
+        if not hierarchy.is_own(os.path.dirname(directory)):
+            raise
+        _make_own(os.path.dirname(directory))
 
 
 def alive(path: str) -> bool:
     """Whether the group is there and has processes, its children's included."""
     try:
-        return "populated 1" in _read(path, "cgroup.events")
+        return "populated 1" in control.read(path, "cgroup.events")
     except FileNotFoundError:
         return False
 
@@ -79,7 +72,7 @@ def alive(path: str) -> bool:
 def frozen(path: str) -> bool:
     """Whether every process of the group is frozen."""
     try:
-        return "frozen 1" in _read(path, "cgroup.events")
+        return "frozen 1" in control.read(path, "cgroup.events")
     except FileNotFoundError:
         return False
 
@@ -87,9 +80,18 @@ def frozen(path: str) -> bool:
 def processes(path: str) -> list[int]:
     """The host's pids of the group's processes; none where there is no group."""
     try:
-        return [int(pid) for pid in _read(path, "cgroup.procs").split()]
+        return [int(pid) for pid in control.read(path, "cgroup.procs").split()]
     except FileNotFoundError:
         return []
+
+
+def oom_kills(path: str) -> int:
+    """How many processes of the group, and of groups below it, the kernel killed for want of memory."""
+    try:
+        words = control.read(path, "memory.events").split()
+    except FileNotFoundError:
+        return 0  # no memory controller here, and so no limit to die of; or no group any more
+    return int(words[words.index("oom_kill") + 1])
 
 
 def freeze(path: str) -> None:
@@ -98,14 +100,14 @@ def freeze(path: str) -> None:
     Raises:
         FileNotFoundError: they ended, and the group is gone.
     """
-    _write(f"{path}/cgroup.freeze", "1")
+    control.write(path, "cgroup.freeze", "1")
     _wait(path, lambda group: frozen(group) or not alive(group), "freeze")
 
 
 def thaw(path: str) -> None:
     """Let the group's processes go on. Idempotent."""
     try:
-        _write(f"{path}/cgroup.freeze", "0")
+        control.write(path, "cgroup.freeze", "0")
     except FileNotFoundError:
         pass  # they ended
 
@@ -113,7 +115,7 @@ def thaw(path: str) -> None:
 def kill(path: str) -> None:
     """SIGKILL every process of the group at once (Linux 5.14), and return when all are gone."""
     try:
-        _write(f"{path}/cgroup.kill", "1")
+        control.write(path, "cgroup.kill", "1")
     except FileNotFoundError:
         if os.path.exists(f"{path}/cgroup.procs"):
             for pid in processes(path):
@@ -136,7 +138,7 @@ def _wait(path: str, reached: object, what: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Kill what is left in the group and remove it; with the last container PARENT goes too. Idempotent."""
+    """Kill what is left in the group and remove it, and what is minirun's own above it and now empty. Idempotent."""
     for attempt in range(3):
         try:
             os.rmdir(path)
@@ -148,11 +150,14 @@ def remove(path: str) -> None:
                 raise
             kill(path)
             _remove_children(path)
-    try:
-        os.rmdir(os.path.dirname(path))
-    except OSError as error:
-        if error.errno not in (EBUSY, ENOTEMPTY, ENOENT):
-            raise
+    parent = os.path.dirname(path)
+    while hierarchy.is_own(parent):
+        try:
+            os.rmdir(parent)
+        except OSError as error:
+            if error.errno not in (EBUSY, ENOTEMPTY, ENOENT):
+                raise
+        parent = os.path.dirname(parent)
 
 
 def _remove_children(path: str) -> None:

@@ -8,15 +8,15 @@ See cgroups(7), "CGROUPS VERSION 2", and Documentation/admin-guide/cgroup-v2.rst
 
 from __future__ import annotations
 
-from minirun.errors import Unsupported
+from errno import EBUSY
+
+from minirun.errors import BadInput, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-PARENT = "minirun"  # below it, and nowhere else, groups are made
-FLAGS = {"memory": "--memory", "cpu": "--cpus", "pids": "--pids-limit", "cpuset": "--cpuset-cpus"}
-
+OWN = "minirun"  # below it, and nowhere else, groups are made
 
 _found: list[str] = []  # where it is mounted does not change while a command runs
 
@@ -45,44 +45,128 @@ def mount_point() -> str:
     )
 
 
-def path(container_id: str) -> str:
-    """The directory of a container's cgroup."""
-    return f"{mount_point()}/{PARENT}/{container_id}"
+def path(container_id: str, parent: str = "") -> str:
+    """The directory of a container's cgroup.
+
+    Args:
+        container_id: whose.
+        parent: --cgroup-parent: a name is a group below minirun's own, an absolute path one of the whole hierarchy.
+    """
+    if parent.startswith("/"):
+        return f"{mount_point()}{parent}/{container_id}"
+    return f"{own()}/{parent}/{container_id}" if parent else f"{own()}/{container_id}"
+
+
+def own() -> str:
+    """The directory of the group that is minirun's own: made with the first container, gone with the last."""
+    return f"{mount_point()}/{OWN}"
+
+
+def is_own(directory: str) -> bool:
+    """Whether a group is minirun's own, or below it: only those are made, changed and removed."""
+    return f"{directory}/".startswith(f"{own()}/")
 
 
 def controllers(directory: str) -> list[str]:
-    """The controllers that groups in *directory* may use.
+    """The controllers that the group *directory* may use.
 
     Raises:
         OSError: *directory* is no cgroup.
     """
-    with open(f"{directory}/cgroup.controllers") as file:
+    return _read(directory, "cgroup.controllers")
+
+
+def _read(directory: str, name: str) -> list[str]:
+    with open(f"{directory}/{name}") as file:
         return file.read().split()
 
 
-def require(needed: Iterable[str]) -> None:
-    """Refuse, before anything is made, a limit whose controller this host's v2 hierarchy has not got.
+def require(needed: Mapping[str, str], parent: str) -> None:
+    """Refuse, before anything is made, a limit whose controller groups in *parent* have not got.
+
+    Args:
+        needed: controller → the flag that needs it: see limits.needed.
+        parent: the directory in which the container's group is to be.
 
     Raises:
         Unsupported: naming the flag, the place and the remedy.
+        BadInput: *parent* is not there, and not ours to make.
     """
+    if not is_own(parent):
+        _require_enabled(needed, parent)
+        return
     root = mount_point()
     there = controllers(root)
-    for controller in needed:
+    for controller, flag in needed.items():
         if controller not in there:
             raise Unsupported(
                 f"limit {controller}",
                 f"the {controller} controller is not in the cgroup v2 hierarchy at {root}",
-                "this host mounts it as cgroup v1 (hybrid); boot with systemd.unified_cgroup_hierarchy=1, "
-                f"or run without {FLAGS[controller]}",
+                f"{_whereabouts(controller)}, or run without --{flag}",
             )
 
 
-def enable(needed: Iterable[str]) -> None:
-    """Make sure that groups below PARENT have the controllers *needed*; only what is missing is written."""
+def _require_enabled(needed: Mapping[str, str], parent: str) -> None:
+    try:
+        enabled = _read(parent, "cgroup.subtree_control")
+    except OSError as error:
+        raise BadInput(
+            f"use --cgroup-parent {parent.removeprefix(mount_point())}", error,
+            f"make it first: `mkdir -p {parent}`; or give a name without a slash before it: minirun makes those itself",
+        ) from None  # fmt: skip
+    for controller, flag in needed.items():
+        if controller not in enabled:
+            raise Unsupported(
+                f"limit {controller}",
+                f"groups in {parent} have no {controller} controller",
+                f"`echo +{controller} > {parent}/cgroup.subtree_control` gives it to them, "
+                f"or run without --{flag} or --cgroup-parent",
+            )
+
+
+def _whereabouts(controller: str) -> str:
+    """Where a controller is that cgroup v2 has not got, and how to get it there; see cgroups(7), /proc/cgroups."""
+    with open("/proc/cgroups") as file:
+        rows = [line.split() for line in file if not line.startswith("#")]
+    for name, hierarchy, _, enabled in rows:
+        if controller in (name, {"blkio": "io"}.get(name)):
+            if enabled == "0":
+                return f"the kernel was booted with cgroup_disable={name}; boot without it"
+            if hierarchy != "0":
+                return "this host mounts it as cgroup v1 (hybrid); boot with systemd.unified_cgroup_hierarchy=1"
+            return "whoever made this hierarchy has not delegated it; enable it there"
+    return "this kernel was built without it; boot another"
+
+
+def enable(needed: Iterable[str], parent: str) -> None:
+    """Make sure that groups in *parent*, which is minirun's own or below, have the controllers *needed*.
+
+    Only what is missing is written, from the root of the hierarchy down to *parent*. The groups on that way have no
+    processes of their own, as cgroup-v2.rst, "No Internal Process Constraint", wants it.
+
+    Raises:
+        Unsupported: the root of the hierarchy, as far as we see it, has processes of its own.
+    """
     root = mount_point()
-    for directory in (root, f"{root}/{PARENT}"):
+    directories = [root]
+    for name in parent.removeprefix(f"{root}/").split("/"):
+        directories.append(f"{directories[-1]}/{name}")
+    for directory in directories:
         with open(f"{directory}/cgroup.subtree_control", "r+") as file:
             enabled = file.read().split()
-            if missing := [f"+{controller}" for controller in needed if controller not in enabled]:
+            missing = [f"+{controller}" for controller in needed if controller not in enabled]
+            if not missing:
+                continue
+            try:
                 file.write(" ".join(missing))
+                file.flush()
+            except OSError as error:
+                if error.errno != EBUSY:
+                    raise
+                raise Unsupported(
+                    f"enable {' '.join(missing)} in {directory}",
+                    "EBUSY: the group has processes of its own, and cgroup v2 gives controllers to groups below only "
+                    "where it has none",
+                    f"move them: `mkdir {directory}/leaf; for pid in $(cat {directory}/cgroup.procs); "
+                    f"do echo $pid > {directory}/leaf/cgroup.procs; done`",
+                ) from None

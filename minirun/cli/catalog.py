@@ -15,6 +15,8 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "create": ("run", "Create a container that does not run yet"),
         "start": ("start", "Run the command of a container that was created, or that ended"),
         "ps": ("ps", "List containers"),
+        "stats": ("stats", "Show what containers use, again every second"),
+        "top": ("top", "Show the processes of a container"),
         "diff": ("diff", "Show what a container changed since its image"),
         "rm": ("rm", "Remove containers"),
         "export": ("archive", "Write a container's root file system as a tar"),
@@ -42,7 +44,7 @@ GROUPS = {
     "container": {
         "commit": "commit", "create": "create", "diff": "diff", "export": "export",
         "inspect": "inspect --type=container", "list": "ps", "ls": "ps", "ps": "ps", "remove": "rm", "rm": "rm",
-        "run": "run", "start": "start",
+        "run": "run", "start": "start", "stats": "stats", "top": "top",
     },
     "image": {
         "history": "history", "import": "import", "inspect": "inspect --type=image", "list": "images", "ls": "images",
@@ -78,9 +80,7 @@ NOT_BUILT = {
     "restart": "`minirun start -a NAME` runs a container again that has ended",
     "save": "`minirun export` writes a container's root file system as a tar",
     "search": "",
-    "stats": "`minirun inspect` tells the process; systemd-cgtop shows what its group uses",
     "stop": _KILL,
-    "top": "`ps` of the host shows a container's processes",
     "unpause": "",
     "update": "limits are given to `minirun run`",
     "volume": "`run -v /host/path:/container/path` attaches a directory of the host",
@@ -89,12 +89,12 @@ NOT_BUILT = {
 
 # flags of Docker's `run` and `create` that this version has not
 _FLAGS = """
-    -P -a -c -p --add-host --annotation --attach --blkio-weight --cap-add --cap-drop --cgroup-parent --cgroupns
-    --cpu-period --cpu-quota --cpu-shares --cpuset-mems --detach --detach-keys --device --device-cgroup-rule
-    --device-read-bps --device-write-bps --dns --dns-option --dns-search --domainname --expose --gpus --group-add
-    --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address --memory-reservation
-    --memory-swap --mount --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --platform
-    --privileged --publish --publish-all --quiet --restart --runtime --security-opt --shm-size --sig-proxy
-    --stop-timeout --storage-opt --sysctl --ulimit --userns --uts --volume-driver --volumes-from
+    -P -a -p --add-host --annotation --attach --cap-add --cap-drop
+    --detach --detach-keys --device --device-cgroup-rule
+    --dns --dns-option --dns-search --domainname --expose --gpus --group-add
+    --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address
+    --mount --network-alias --no-healthcheck --pid --platform
+    --privileged --publish --publish-all --quiet --restart --runtime --security-opt --sig-proxy
+    --stop-timeout --storage-opt --sysctl --userns --uts --volume-driver --volumes-from
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

@@ -35,10 +35,32 @@ class Flag:
         self.help = help
 
 
-CREATE = (
-    Flag("cidfile", "", "FILE", "Write the container's id to FILE, which must not exist"),
+# what `update` changes, too
+LIMITS = (
+    Flag("blkio-weight", "", "10-1000", "Its part of a busy disk, beside others"),
+    Flag("cgroup-conf", "", "FILE=VALUE", "Set a control file of cgroup v2: memory.high=256m", many=True),
+    Flag("cpu-period", "", "US", "With --cpu-quota: the microseconds that it is a part of"),
+    Flag("cpu-quota", "", "US", "Limit processor time: microseconds in each --cpu-period; -1 is no limit"),
+    Flag("cpu-shares", "c", "N", "Its part of busy processors, beside others: 2 to 262144 (1024)"),
     Flag("cpus", "", "N", "Limit processor time: 1.5 is one and a half processors"),
     Flag("cpuset-cpus", "", "LIST", "Limit it to these processors: 0-2,4"),
+    Flag("cpuset-mems", "", "LIST", "Limit it to these memory nodes"),
+    Flag("memory", "m", "BYTES", "Limit memory: 512m, 2g"),
+    Flag("memory-reservation", "", "BYTES", "Memory that is taken from it last, when the host runs short"),
+    Flag("memory-swap", "", "BYTES", "Limit memory and swap together; -1 is no limit (twice --memory)"),
+    Flag("pids-limit", "", "N", "Limit processes and threads; -1 is no limit"),
+)
+CREATE = (
+    *LIMITS,
+    Flag("cgroup-parent", "", "PATH", "Make its cgroup below this one: a name of yours, or /a/group that is there"),
+    Flag("cgroupns", "", "private|host", "Which cgroup is the root that it sees: its own, or the host's (private)"),
+    Flag("cidfile", "", "FILE", "Write the container's id to FILE, which must not exist"),
+    Flag(
+        "device-read-bps", "", "DEVICE:BYTES", "Limit reading from a disk, in bytes a second: /dev/sda:1mb", many=True
+    ),
+    Flag("device-read-iops", "", "DEVICE:N", "Limit reading from a disk, in operations a second", many=True),
+    Flag("device-write-bps", "", "DEVICE:BYTES", "Limit writing to a disk, in bytes a second", many=True),
+    Flag("device-write-iops", "", "DEVICE:N", "Limit writing to a disk, in operations a second", many=True),
     Flag("dry-run", "", "", "Print every host operation and system call with its reason, and do nothing"),
     Flag("entrypoint", "", "COMMAND", "Replace the image's Entrypoint"),
     Flag("env", "e", "NAME[=VALUE]", "Set an environment variable, or pass on the caller's", many=True),
@@ -47,16 +69,19 @@ CREATE = (
     Flag("init", "", "", "Run a reaper as PID 1 that forwards signals, and the command as its child"),
     Flag("interactive", "i", "", "Let the command read standard input"),
     Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
-    Flag("memory", "m", "BYTES", "Limit memory: 512m, 2g"),
+    Flag("memory-swappiness", "", "0|-1", "0: its memory is not swapped; -1: as the host does (-1)"),
     Flag("name", "", "NAME", "The container's name (a random one)"),
     Flag("network", "", "none|host", "none: a network of its own with loopback only; host: the host's (none)"),
-    Flag("pids-limit", "", "N", "Limit processes and threads; -1 is no limit"),
+    Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
+    Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
     Flag("pull", "", "missing|never", "Whether to fetch an image that is not stored (missing)"),
     Flag("read-only", "", "", "Make the root file system read-only"),
     Flag("rm", "", "", "Remove the container when its command ends"),
+    Flag("shm-size", "", "BYTES", "Size of /dev/shm (64m)"),
     Flag("stop-signal", "", "SIGNAL", "The signal that asks the command to end"),
     Flag("tmpfs", "", "PATH[:OPTIONS]", "Mount fresh memory at PATH: /run:size=64m,exec", many=True),
     Flag("tty", "t", "", "Give it a terminal"),
+    Flag("ulimit", "", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2): nofile=1024:2048; -1 is no limit", many=True),
     Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
     Flag("volume", "v", "SOURCE:TARGET[:ro]", "Attach a directory or file of the host", many=True),
     Flag("workdir", "w", "PATH", "The command's working directory"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from minirun.cgroup import group, hierarchy
+from minirun.cgroup import group
 from minirun.container import record as records
 from minirun.container import state, taking
 from minirun.home import Home
@@ -67,8 +67,9 @@ def commit(
     image_id, layer_id = records.new_id(), records.new_id()
     image = Image(config, [*base.layers, *box.committed, layer_id], id=image_id)
     parent = _parent(home, box, base)
-    if state.read(home, box).alive:
-        _copy(home, box, operation, parent, layer_id, message, pause=pause)
+    now = state.read(home, box)
+    if now.alive:
+        _copy(home, box, now.cgroup, operation, parent, layer_id, message, pause=pause)
         return images.put(image, tags)
     operation.will("finish_taking", home.root, box.id, layer_id, image_id)
     try:
@@ -103,9 +104,8 @@ def _parent(home: Home, box: Record, base: Image) -> Layer:
 
 
 def _copy(
-    home: Home, box: Record, operation: Operation, parent: Layer, layer_id: str, message: str, *, pause: bool
+    home: Home, box: Record, path: str, operation: Operation, parent: Layer, layer_id: str, message: str, *, pause: bool
 ) -> None:
-    path = hierarchy.path(box.id)
     temporary = home.temporary(operation.key)
     operation.will_all([["discard_layer", home.root, layer_id, layer_id], ["remove_tree", temporary]])
     pausing = pause and not group.frozen(path)

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+# those that cgroup/limits.py reads, which is imported when one of them is there
+LIMITS = frozenset(
+    ("blkio-weight", "cgroup-conf", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems",
+     "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "memory", "memory-reservation",
+     "memory-swap", "memory-swappiness", "oom-kill-disable", "pids-limit")
+)  # fmt: skip
+SHM_BYTES = 64 << 20  # Docker's
 _VOLUMES = 200  # what the slots of a plan hold
 _NOT_YET = "only bind mounts of the host's files and directories are built in this version"
 # asm/signal.h on x86_64
@@ -39,8 +46,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         flags: by long name, as cli/flags.py declares them; absent ones are unset.
 
     Returns:
-        entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, volumes, tmpfs, read_only, init,
-        stop_signal, labels.
+        entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, ulimits, oom_score_adj, shm_bytes,
+        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels.
 
     Raises:
         BadInput: a flag's value has no meaning.
@@ -60,7 +67,12 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "tty": bool(get("tty")),
         "stdin": bool(get("interactive")),
         "network": _network(get("network")),
-        "limits": _limits(get),
+        "limits": _limits(flags),
+        "ulimits": _ulimits(get("ulimit")),
+        "oom_score_adj": _oom_score_adj(get("oom-score-adj")),
+        "shm_bytes": _shm_bytes(get("shm-size")),
+        "cgroup_parent": _cgroup_parent(get("cgroup-parent")),
+        "cgroupns": _cgroupns(get("cgroupns")),
         "volumes": volumes,
         "tmpfs": [_tmpfs(text) for text in get("tmpfs") or ()],
         "read_only": bool(get("read-only")),
@@ -70,21 +82,54 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _limits(get: Any) -> dict[str, Any]:
-    """Read the limits, and refuse one that this host cannot hold before anything is made."""
-    memory, cpus, pids, cpuset = (get(flag) for flag in ("memory", "cpus", "pids-limit", "cpuset-cpus"))
-    if memory is cpus is pids is cpuset is None:
+def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if LIMITS.isdisjoint(flags):
         return {}
-    from minirun.cgroup import hierarchy, limits
+    from minirun.cgroup import limits
 
-    wanted = limits.Limits(
-        None if memory is None else limits.parse_bytes("--memory", memory),
-        None if cpus is None else limits.parse_cpus(cpus),
-        None if pids is None else limits.parse_pids(pids),
-        None if cpuset is None else limits.parse_cpuset(cpuset),
-    )
-    hierarchy.require(wanted.controllers())
-    return wanted.to_json()
+    return limits.read(flags)
+
+
+def _ulimits(given: Sequence[str] | None) -> list[list[Any]]:
+    """Read --ulimit into [Docker's name, the kernel's number, soft, hard]; the last of a name wins."""
+    if not given:
+        return []
+    from minirun.launch import resources
+
+    return list({name: [name, *rest] for name, *rest in map(resources.read, given)}.values())
+
+
+def _oom_score_adj(text: str | None) -> int | None:
+    if text is None:
+        return None
+    from minirun.cgroup.amount import parse_whole
+
+    return parse_whole("--oom-score-adj", text, -1000, 1000)
+
+
+def _shm_bytes(text: str | None) -> int:
+    if text is None:
+        return SHM_BYTES
+    from minirun.cgroup.amount import parse_bytes
+
+    return parse_bytes("--shm-size", text)
+
+
+def _cgroup_parent(text: str | None) -> str:
+    names = (text or "x").removeprefix("/").split("/")
+    # a group's directory has the kernel's files beside the groups below it
+    if "\0" in (text or "") or any(name in ("", ".", "..") or not name.isprintable() for name in names):
+        raise BadInput(
+            f"use --cgroup-parent {text!r}", "it is no path of a cgroup",
+            "a name is a group of minirun's own; /a/path is one that is there, seen from the root of the hierarchy",
+        )  # fmt: skip
+    return text or ""
+
+
+def _cgroupns(text: str | None) -> str:
+    if text not in (None, "private", "host"):
+        raise BadInput(f"use --cgroupns {text}", "there are private, which is the default, and host")
+    return text or "private"
 
 
 def _pair(flag: str, text: str, default: str) -> tuple[str, str]:

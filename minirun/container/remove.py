@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.cgroup import group, hierarchy
+from minirun.cgroup import group
 from minirun.container import record as records
 from minirun.container import state
 from minirun.errors import Conflict
@@ -35,7 +35,6 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
             f"remove container {box.name}", f"it is {now.status}", "let its command end, or kill it: `minirun rm -f`"
         )
     directory = home.container(box.id)
-    path = hierarchy.path(box.id)
     temporary = home.temporary(operation.key)
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
@@ -43,10 +42,11 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
             ["remove_tree", temporary],
             ["remove_tree", directory],
             ["remove_name", home.name(box.name), box.id],
-            ["remove_cgroup", path],
+            *([["remove_cgroup", now.cgroup]] if now.cgroup else []),
         ]
     )
-    group.remove(path)
+    if now.cgroup:
+        group.remove(now.cgroup)
     records.release_name(home.name(box.name), box.id)
     # out of the way first: whoever still writes there (its parent, that it ended) finds no directory, and leaves none
     try:

@@ -19,10 +19,10 @@ from minirun.security import capabilities, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from minirun.cgroup.limits import Limits
+    from minirun.cgroup.limits import Setting
     from minirun.container.record import Record
     from minirun.container.terminal import Terminal
     from minirun.home import Home
@@ -37,12 +37,48 @@ def stub() -> str:
     return _STUB if os.path.exists(_STUB) else ""
 
 
-def steps(home: Home, record: Record) -> list[Step]:
-    """List what a container needs on the host while it runs, each with its undo."""
+def cgroup(record: Record) -> str:
+    """The directory of the group that a container gets when it starts now.
+
+    Raises:
+        Unsupported: this host has not got a controller that its limits need.
+        BadInput: its --cgroup-parent is not there.
+    """
+    require(record.options)
+    return hierarchy.path(record.id, record.options["cgroup_parent"])
+
+
+def require(options: Mapping[str, Any]) -> None:
+    """Refuse options, of a record or to be, that this host's cgroups cannot hold; nothing is made.
+
+    Raises:
+        Unsupported, BadInput: see hierarchy.require.
+    """
+    parent = options["cgroup_parent"]
+    if options["limits"] or parent:
+        hierarchy.require(_limits(options)[1], os.path.dirname(hierarchy.path("", parent)))
+
+
+def _limits(options: Mapping[str, Any]) -> tuple[list[Setting], dict[str, str]]:
+    """The control files of a container, and the controllers that they need."""
+    if not options["limits"]:
+        return [], {}
+    from minirun.cgroup import limits
+
+    return limits.settings(options["limits"]), limits.needed(options["limits"])
+
+
+def steps(home: Home, record: Record, path: str) -> list[Step]:
+    """List what a container needs on the host while it runs, each with its undo.
+
+    Args:
+        home: the store.
+        record: the container.
+        path: of its group: see `cgroup`.
+    """
     directory = home.container(record.id)
     options = record.options
-    limits = _limits(options["limits"])
-    path = hierarchy.path(record.id)
+    settings, needed = _limits(options)
     return [
         Step(
             f"write {directory}/{{{','.join(etc.FILES)}}}",
@@ -50,33 +86,25 @@ def steps(home: Home, record: Record) -> list[Step]:
             "files of /etc that are the container's own",
         ),
         Step(
-            f"mkdir {path}", lambda: group.create(path, limits), ("remove_cgroup", path),
+            f"mkdir {path}", lambda: group.create(path, settings, needed), ("remove_cgroup", path),
             "its processes, counted and killable as one",
         ),
         *(
             Step(f"write {path}/{name} {text}", lambda: None, (), "written with the cgroup, before the command starts")
-            for name, text in (limits.files() if limits else {}).items()
+            for _, name, text in settings
         ),
     ]  # fmt: skip
 
 
-def _limits(record: dict[str, Any]) -> Limits | None:
-    if not record:
-        return None
-    from minirun.cgroup.limits import Limits
-
-    return Limits.of_json(record)
-
-
-def undos_while_running(home: Home, record: Record) -> list[list[str]]:
-    """What whoever finds this container without its parent must do, once its last process is gone."""
-    path = hierarchy.path(record.id)
+def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
+    """What whoever finds this container without its parent must do, once the last process of its group is gone."""
     keep = [KEEP_WHILE_ALIVE, path]
     cgroup = ["remove_cgroup", path]
     directory = home.container(record.id)
     if record.remove:
         return [keep, ["remove_tree", directory], ["remove_name", home.name(record.name), record.id], cgroup]
-    return [keep, ["settle", home.root, record.id], cgroup]
+    # undone from the last to the first: the group says how it ended, and then goes
+    return [keep, cgroup, ["settle", home.root, record.id, path]]
 
 
 def specify(
@@ -126,6 +154,10 @@ def specify(
         env=[*(text for text in defaults if text.partition("=")[0] not in names), *env],
         init=options["init"],
         stub=stub(),
+        shm_bytes=options["shm_bytes"],
+        cgroup_namespace=options["cgroupns"] == "private",
+        rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
+        oom_score_adj=options["oom_score_adj"],
         status=status,
     )
 
@@ -164,12 +196,15 @@ class Running:
         return code
 
 
-def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, float]] | None = None) -> Running:
+def launch(
+    home: Home, record: Record, path: str, *, stdin: bool, trace: list[tuple[str, float]] | None = None
+) -> Running:
     """Start the container's command.
 
     Args:
         home: the store.
         record: a container that does not run; what `steps` lists was done.
+        path: its group.
         stdin: whether the command may read our descriptor 0.
         trace: takes every call and its microseconds.
 
@@ -187,13 +222,13 @@ def launch(home: Home, record: Record, *, stdin: bool, trace: list[tuple[str, fl
     report, status = os.pipe2(os.O_CLOEXEC)
     wait.hold()
     try:
-        cgroup = os.open(hierarchy.path(record.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
             spec.redirects = relay.redirects if relay else ()
-            process = _spawn(spec, cgroup, trace)
+            process = _spawn(spec, directory, trace)
         finally:
-            os.close(cgroup)
+            os.close(directory)
             os.close(status)
         # empty once the stub has become the command: the pipe is closed by its exec
         error = int.from_bytes(os.read(report, 4), "little")

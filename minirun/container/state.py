@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 
 from minirun import journal
-from minirun.cgroup import group, hierarchy
+from minirun.cgroup import group
 from minirun.errors import Conflict
 from minirun.home import Home
 from minirun.kernel import jsonfile
@@ -39,9 +39,11 @@ class State:
         started, finished: seconds since 1970; 0 for never.
         exit_code: as `minirun run` returned it.
         error: why it could not start, for a container that never did.
+        cgroup: the directory of its group, while it runs.
+        oom_killed: whether the kernel killed a process of it for want of memory.
     """
 
-    __slots__ = ("error", "exit_code", "finished", "pid", "started", "status")
+    __slots__ = ("cgroup", "error", "exit_code", "finished", "oom_killed", "pid", "started", "status")
 
     def __init__(
         self,
@@ -51,6 +53,8 @@ class State:
         finished: float = 0,
         exit_code: int = 0,
         error: str = "",
+        cgroup: str = "",
+        oom_killed: bool = False,
     ) -> None:
         self.status = status
         self.pid = pid
@@ -58,6 +62,8 @@ class State:
         self.finished = finished
         self.exit_code = exit_code
         self.error = error
+        self.cgroup = cgroup
+        self.oom_killed = oom_killed
 
     @property
     def alive(self) -> bool:
@@ -73,22 +79,22 @@ def read(home: Home, record: Record) -> State:
         state = State()  # never started, or a power cut took what was not durable
     if state.status != "running":
         return state
-    path = hierarchy.path(record.id)
-    if not group.alive(path):
-        return State("exited", 0, state.started, state.finished or state.started, LOST)
-    if group.frozen(path):
+    if not group.alive(state.cgroup):
+        return State("exited", 0, state.started, state.finished or state.started, LOST, cgroup=state.cgroup)
+    if group.frozen(state.cgroup):
         state.status = "paused"
     return state
 
 
-def running(home: Home, record: Record, before: State, pid: int) -> State:
-    """Write that a container runs."""
-    return _move(home, record, before, State("running", pid, time.time()))
+def running(home: Home, record: Record, before: State, pid: int, cgroup: str) -> State:
+    """Write that a container runs, and in which group."""
+    return _move(home, record, before, State("running", pid, time.time(), cgroup=cgroup))
 
 
-def exited(home: Home, record: Record, before: State, exit_code: int, error: str = "") -> State:
-    """Write that a container's command ended, or could not begin."""
-    return _move(home, record, before, State("exited", 0, before.started, time.time(), exit_code, error))
+def exited(home: Home, record: Record, before: State, exit_code: int) -> State:
+    """Write that a container's command ended; its group is still there, and says whether the OOM killer was."""
+    now = State("exited", 0, before.started, time.time(), exit_code, oom_killed=group.oom_kills(before.cgroup) > 0)
+    return _move(home, record, before, now)
 
 
 def _move(home: Home, record: Record, before: State, after: State) -> State:
@@ -102,19 +108,21 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
     return after
 
 
-def settle(root: str, container_id: str) -> None:
+def settle(root: str, container_id: str, cgroup: str) -> None:
     """Write down the end of a container that nobody saw. An undo of the journal: idempotent.
 
     Args:
         root: of the store.
         container_id: whose end it was.
+        cgroup: its group; perhaps gone.
     """
     home = Home(root, root)
     path = f"{home.container(container_id)}/state.json"
     try:
         fields = jsonfile.read(path)
         if fields.get("status") == "running":
-            fields.update(status="exited", pid=0, finished=time.time(), exit_code=LOST)
+            killed = group.oom_kills(cgroup) > 0
+            fields.update(status="exited", pid=0, cgroup="", finished=time.time(), exit_code=LOST, oom_killed=killed)
             journal.write(home, path, fields, durable=False)
     except (FileNotFoundError, ValueError):
         pass  # never started, or `rm -f` was quicker; or a power cut took what was not durable

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from minirun.cgroup.limits import Limits
 from minirun.image.store import Images
 from minirun.kernel import tree
 from minirun.security import masks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
@@ -53,6 +52,7 @@ def container(home: Home, box: Record, now: State, *, size: bool = False) -> dic
             "Restarting": False,
             "Dead": False,
             "Pid": now.pid,
+            "OOMKilled": now.oom_killed,
             "ExitCode": now.exit_code,
             "Error": now.error,
             "StartedAt": _date(now.started),
@@ -175,7 +175,6 @@ def _mount(kind: str, source: str, target: str, *, read_only: bool) -> dict[str,
 
 def _host_config(box: Record) -> dict[str, Any]:
     options = box.options
-    limits = Limits.of_json(options["limits"])
     return {
         "Binds": [f"{source}:{target}{':ro' if ro else ''}" for source, target, ro in options["volumes"]],
         "Tmpfs": {
@@ -186,13 +185,51 @@ def _host_config(box: Record) -> dict[str, Any]:
         "ReadonlyRootfs": options["read_only"],
         "Privileged": False,
         "Init": options["init"],
-        "Memory": limits.memory_bytes or 0,
-        "NanoCpus": round((limits.cpus or 0) * 1e9),
-        "PidsLimit": limits.pids,
-        "CpusetCpus": limits.cpuset or "",
+        "ShmSize": options["shm_bytes"],
+        "OomScoreAdj": options["oom_score_adj"] or 0,
+        "Ulimits": [
+            {"Name": name, "Hard": _go_int(hard), "Soft": _go_int(soft)} for name, _, soft, hard in options["ulimits"]
+        ],
+        "CgroupParent": options["cgroup_parent"],
+        "CgroupnsMode": options["cgroupns"],
+        **_limits(options["limits"]),
         "MaskedPaths": [*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES],
         "ReadonlyPaths": list(masks.READ_ONLY),
     }
+
+
+def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits under Docker's keys; CgroupConf is podman's. What is not limited is 0, or as Docker has it."""
+    get = limits.get
+    rates = ("device-read-bps", "device-write-bps", "device-read-iops", "device-write-iops")
+    return {
+        "Memory": get("memory", 0),
+        "MemoryReservation": get("memory-reservation", 0),
+        "MemorySwap": get("memory-swap", 2 * get("memory", 0)),
+        "MemorySwappiness": get("memory-swappiness"),
+        "OomKillDisable": False,
+        "NanoCpus": round(get("cpus", 0) * 1e9),
+        "CpuPeriod": get("cpu-period", 0),
+        "CpuQuota": get("cpu-quota", 0),
+        "CpuShares": get("cpu-shares", 0),
+        "CpusetCpus": get("cpuset-cpus", ""),
+        "CpusetMems": get("cpuset-mems", ""),
+        "PidsLimit": get("pids-limit"),
+        "BlkioWeight": get("blkio-weight", 0),
+        **{
+            # device-read-bps → BlkioDeviceReadBps, device-read-iops → BlkioDeviceReadIOps
+            "Blkio" + flag.title().replace("-", "").replace("Iops", "IOps"): [
+                {"Path": path, "Rate": rate} for path, _, rate in get(flag, ())
+            ]
+            for flag in rates
+        },
+        "CgroupConf": get("cgroup-conf", {}),
+    }
+
+
+def _go_int(value: int) -> int:
+    """A number of the kernel's as Go has it, signed: no limit is -1."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 def _date(seconds: float) -> str:

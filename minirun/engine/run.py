@@ -103,13 +103,14 @@ def _run(
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> int:
+    cgroup = start.cgroup(box)
     if before is not None:
-        operation.will("settle", home.root, box.id)
-    operation.carry_out(start.steps(home, box), trace)
-    running = start.launch(home, box, stdin=stdin, trace=trace)
-    now = state.running(home, box, before or state.State(), running.process.pid)
+        operation.will("settle", home.root, box.id, cgroup)
+    operation.carry_out(start.steps(home, box, cgroup), trace)
+    running = start.launch(home, box, cgroup, stdin=stdin, trace=trace)
+    now = state.running(home, box, before or state.State(), running.process.pid, cgroup)
     # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
-    operation.restart(start.undos_while_running(home, box))
+    operation.restart(start.undos_while_running(home, box, cgroup))
     os.close(lock)
     if box.remove:
         # what removes it, imported while the command runs and not after
@@ -186,7 +187,10 @@ def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
         raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal")
     if (name := flags.get("name")) is not None:
         records.check_name(name)
-    return options.read(flags)
+    wanted = options.read(flags)
+    # here as well as at the start: a limit that cannot be held leaves no unpacked layers behind
+    start.require(wanted)
+    return wanted
 
 
 def _describe(

@@ -32,6 +32,7 @@ def mode(bits: int) -> Named:
 AT_FDCWD = Named("AT_FDCWD", -100)
 AT_EMPTY_PATH = Named("AT_EMPTY_PATH", 0x1000)
 AT_RECURSIVE = Named("AT_RECURSIVE", 0x8000)
+O_WRONLY = Named("O_WRONLY", 0o1)
 O_RDWR = Named("O_RDWR", 0o2)
 O_CREAT = Named("O_CREAT", 0o100)
 O_DIRECTORY = Named("O_DIRECTORY", 0o200000)
@@ -95,6 +96,7 @@ TIOCSPTLCK = Named("TIOCSPTLCK", 0x40045431)
 
 # asm/unistd_64.h: the calls that plans are made of
 SYSCALLS = {
+    "write": 1,
     "close": 3,
     "rt_sigaction": 13,
     "rt_sigprocmask": 14,
@@ -122,6 +124,7 @@ SYSCALLS = {
     "symlinkat": 266,
     "unshare": 272,
     "dup3": 292,
+    "prlimit64": 302,
     "execveat": 322,
     "open_tree": 428,
     "move_mount": 429,

@@ -5,7 +5,7 @@
       ▼  pivot_root                                                   ── from here on no path can name the host ──
       │  /dev ─ /sys ─ tmpfs ─ volumes ─ mount points ─ /proc ─ masks
       │  loopback ─ hostname ─ terminal ─ working directory
-      ▼  keyring ─ bounding set ─ user ─ capabilities                 from here on there is nothing to give away
+      ▼  keyring ─ rlimits ─ bounding set ─ user ─ capabilities       from here on there is nothing to give away
       execveat(stub) ─▶ the command
 
 The order is the security of it; each step says what binds it to its place.
@@ -75,8 +75,13 @@ def plan(spec: Spec, *, by_options: bool = False) -> list[Call]:
 def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     yield Call("setsid", why="a session of its own: no terminal of the host controls it, nor it one")
     yield Call("umask", 0, why="modes below mean what they say")
-    # clone3 takes the root of a new cgroup namespace from the parent, so it is made only now, inside the cgroup
-    yield Call("unshare", CLONE_NEWCGROUP, why="its own cgroup is the root it sees")
+    if spec.cgroup_namespace:
+        # clone3 takes the root of a new cgroup namespace from the parent, so it is made only now, inside the cgroup
+        yield Call("unshare", CLONE_NEWCGROUP, why="its own cgroup is the root it sees")
+    if spec.oom_score_adj is not None:
+        from minirun.launch import resources
+
+        yield from resources.oom_score(spec.oom_score_adj)
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
     yield from volumes.take([*spec.files, *spec.volumes])
     if spec.stub:
@@ -92,7 +97,7 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
 
 
 def _inside(spec: Spec) -> Iterator[Call]:
-    yield from special.dev(spec.terminal)
+    yield from special.dev(spec.terminal, spec.shm_bytes)
     yield from special.sys()
     yield from volumes.memory(spec.tmpfs)
     yield from volumes.give([*spec.files, *spec.volumes])
@@ -123,6 +128,10 @@ def _process(spec: Spec) -> Iterator[Call]:
     yield Call(
         "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight"
     )
+    if spec.rlimits:
+        from minirun.launch import resources
+
+        yield from resources.limit(spec.rlimits)
     yield from capabilities.bound(spec.capabilities)
     yield from _become(spec.user)
     yield from capabilities.limit(0 if spec.user.uid else spec.capabilities)

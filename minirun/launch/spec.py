@@ -33,12 +33,17 @@ class Spec:
         env: ``NAME=value``.
         init: whether a reaper is PID 1 and the command its child.
         stub: path of the program that becomes the command; empty where none was compiled.
+        shm_bytes: size of /dev/shm.
+        cgroup_namespace: whether its own cgroup is the root of those that it sees.
+        rlimits: (resource, soft, hard), by the kernel's numbers.
+        oom_score_adj: its place in the OOM killer's order, -1000 to 1000; None for the caller's.
         status: write end of a pipe that takes the errno if the command cannot be executed.
     """
 
     __slots__ = (
-        "argv", "attach_point", "capabilities", "cwd", "env", "files", "hostname", "init", "network", "overlay",
-        "read_only", "redirects", "status", "stdin", "stub", "terminal", "tmpfs", "user", "volumes",
+        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "env", "files", "hostname", "init",
+        "network", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits", "shm_bytes", "status", "stdin",
+        "stub", "terminal", "tmpfs", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -59,6 +64,10 @@ class Spec:
     env: Sequence[str]
     init: bool
     stub: str
+    shm_bytes: int
+    cgroup_namespace: bool
+    rlimits: Sequence[tuple[int, int, int]]
+    oom_score_adj: int | None
     status: int
 
     def __init__(self, **fields: object) -> None:

@@ -53,17 +53,18 @@ LINKS = (
     ("ptmx", "pts/ptmx"),
     ("core", "/proc/kcore"),
 )
-DEV_BYTES = SHM_BYTES = 64 << 20  # Docker's
+DEV_BYTES = 64 << 20  # Docker's
 # gid 5 is the group tty in Debian, Fedora and Docker; since Linux 4.7 every devpts is a new instance
 DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
 
 
-def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
+def dev(terminal: tuple[int, int] | None, shm_bytes: int) -> Iterator[Call]:
     """Build /dev.
 
     Args:
         terminal: descriptors of a detached devpts and of a slave in it that becomes /dev/console; None makes a new
             devpts that nobody of ours holds.
+        shm_bytes: size of /dev/shm.
     """
     options = (("mode", "755"), ("size", str(DEV_BYTES)))
     yield from filesystem(
@@ -78,7 +79,7 @@ def dev(terminal: tuple[int, int] | None) -> Iterator[Call]:
     for name, target in LINKS:
         yield Call("symlinkat", target, DEV, name)
     yield from _terminals(terminal)
-    yield from _memory()
+    yield from _memory(shm_bytes)
     yield allow(DEV, MOUNT_ATTR_NODEV, why="nodes that the container makes here open nothing")
 
 
@@ -98,9 +99,9 @@ def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
     yield from attach("console", at=DEV, why="/dev/console")
 
 
-def _memory() -> Iterator[Call]:
+def _memory(shm_bytes: int) -> Iterator[Call]:
     yield Call("mkdirat", DEV, "shm", mode(0o1777))
-    yield from filesystem("tmpfs", (("mode", "1777"), ("size", str(SHM_BYTES))), BARRED, why="POSIX shared memory")
+    yield from filesystem("tmpfs", (("mode", "1777"), ("size", str(shm_bytes))), BARRED, why="POSIX shared memory")
     yield from attach("shm", at=DEV)
     yield Call("mkdirat", DEV, "mqueue", mode(0o755))
     yield from filesystem("mqueue", (), BARRED, why="POSIX message queues of its ipc namespace")

@@ -183,13 +183,13 @@ def test_a_name_in_use_is_refused_also_by_a_container_that_runs(store: Minirun) 
         store("rm", "-f", "busy", check=True)
 
 
-@pytest.mark.parametrize("controller", ["memory", "cpu", "pids", "cpuset"])
+@pytest.mark.parametrize("controller", ["memory", "cpu", "pids", "cpuset", "io"])
 def test_a_limit_whose_controller_this_host_has_not_got_is_refused(store: Minirun, controller: str) -> None:
     if controller in hierarchy.controllers(hierarchy.mount_point()):
         pytest.skip(f"this host has the {controller} controller in cgroup v2")
-    value = {"memory": "64m", "cpu": "0.5", "pids": "10", "cpuset": "0"}[controller]
-    flag = hierarchy.FLAGS[controller]
-    refused(store, "run", flag, value, "busybox", "true", reason=f"the {controller} controller is not in the cgroup v2")
+    flag = {"memory": "--memory=64m", "cpu": "--cpus=0.5", "pids": "--pids-limit=10", "cpuset": "--cpuset-cpus=0",
+            "io": "--blkio-weight=100"}[controller]  # fmt: skip
+    refused(store, "run", flag, "busybox", "true", reason=f"the {controller} controller is not in the cgroup v2")
 
 
 def test_who_is_not_root_is_told_so(store: Minirun) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.cgroup.hierarchy import PARENT, mount_point
+from minirun.cgroup.hierarchy import OWN, mount_point
 from tests import inject
 from tests.command import Minirun
 from tests.small import small_layers
@@ -185,7 +185,7 @@ def holdings(root: Path) -> set[str]:
                 found.add(f"process {about.name}")
         except OSError:
             continue  # it ended
-    for group in Path(mount_point(), PARENT).glob("*/"):
+    for group in Path(mount_point(), OWN).glob("*/"):
         try:
             if "populated 0" in (group / "cgroup.events").read_text():
                 found.add(str(group))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minirun.cgroup import group, hierarchy
-from minirun.errors import Unsupported
+from minirun.errors import BadInput, Unsupported
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="groups are made by root"),
@@ -22,7 +22,7 @@ pytestmark = [
 def path() -> Iterator[str]:
     """A group of this test's."""
     path = hierarchy.path(f"test-{os.urandom(8).hex()}")
-    group.create(path, None)
+    group.create(path, [], [])
     yield path
     group.remove(path)
 
@@ -76,13 +76,46 @@ def test_what_is_gone_is_neither_alive_nor_frozen_and_thaws_without_a_word(path:
     group.thaw(path)
 
 
-def test_a_controller_that_is_missing_is_refused_with_its_flag() -> None:
-    there = hierarchy.controllers(hierarchy.mount_point())
-    hierarchy.require(there)
-    hierarchy.require([])
-    missing = [name for name in hierarchy.FLAGS if name not in there]
+def test_a_controller_that_is_missing_is_refused_with_its_flag_and_where_it_is() -> None:
+    there = dict.fromkeys(hierarchy.controllers(hierarchy.mount_point()), "there")
+    hierarchy.require(there, hierarchy.own())
+    hierarchy.require({}, hierarchy.own())
+    missing = [name for name in ("memory", "cpu", "pids", "cpuset") if name not in there]
     if not missing:
         pytest.skip("this host has every controller in cgroup v2")
     with pytest.raises(Unsupported, match=f"the {missing[0]} controller is not") as caught:
-        hierarchy.require([*there, missing[0]])
-    assert hierarchy.FLAGS[missing[0]] in str(caught.value)
+        hierarchy.require(there | {missing[0]: "flag"}, hierarchy.own())
+    assert "this host mounts it as cgroup v1 (hybrid)" in str(caught.value)
+    assert str(caught.value).endswith("or run without --flag")
+
+
+def test_a_parent_by_name_is_below_minirun_and_goes_with_its_last_group() -> None:
+    ids = [f"test-{os.urandom(8).hex()}" for _ in range(2)]
+    paths = [hierarchy.path(container, "web/blue") for container in ids]
+    for path in paths:
+        group.create(path, [], [])
+    group.remove(paths[0])
+    assert Path(hierarchy.own(), "web/blue") == Path(paths[1]).parent
+    assert Path(paths[1]).is_dir()
+    group.remove(paths[1])
+    assert not Path(hierarchy.own(), "web").exists()
+
+
+def test_a_parent_by_path_must_be_there_and_stays() -> None:
+    theirs = Path(hierarchy.mount_point(), f"test-{os.urandom(8).hex()}")
+    with pytest.raises(BadInput, match="ENOENT") as caught:
+        hierarchy.require({}, str(theirs))
+    assert f"mkdir -p {theirs}" in str(caught.value)
+    theirs.mkdir()
+    try:
+        hierarchy.require({}, str(theirs))
+        with pytest.raises(Unsupported, match="have no memory controller") as refused:
+            hierarchy.require({"memory": "memory-swap"}, str(theirs))
+        assert f"echo +memory > {theirs}/cgroup.subtree_control" in str(refused.value)
+        path = hierarchy.path("box", f"/{theirs.name}")
+        group.create(path, [], [])
+        assert Path(path) == theirs / "box"
+        group.remove(path)
+        assert list(theirs.glob("*/")) == []
+    finally:
+        theirs.rmdir()

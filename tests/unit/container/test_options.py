@@ -19,7 +19,8 @@ def read(**flags: Any) -> dict[str, Any]:
 def test_nothing_asked_for_is_dockers_default() -> None:
     assert read() == {
         "entrypoint": None, "env": [], "cwd": None, "user": None, "hostname": None, "tty": False, "stdin": False,
-        "network": "none", "limits": {}, "volumes": [], "tmpfs": [], "read_only": False, "init": False,
+        "network": "none", "limits": {}, "ulimits": [], "oom_score_adj": None, "shm_bytes": 64 << 20,
+        "cgroup_parent": "", "cgroupns": "private", "volumes": [], "tmpfs": [], "read_only": False, "init": False,
         "stop_signal": None, "labels": {},
     }  # fmt: skip
 

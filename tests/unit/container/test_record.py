@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from minirun.cgroup import hierarchy
 from minirun.container import names, state
 from minirun.container import record as records
 from minirun.container.record import Record
@@ -144,7 +145,7 @@ def test_a_container_that_never_started_is_created(home: Home) -> None:
 
 def test_one_that_says_it_runs_and_has_no_process_has_exited_with_255(home: Home) -> None:
     box = make(home, "one")
-    state.running(home, box, state.State(), 4711)
+    state.running(home, box, state.State(), 4711, hierarchy.path(box.id))
     now = state.read(home, box)
     assert (now.status, now.pid, now.exit_code) == ("exited", 0, 255)
     assert now.finished >= now.started > 0
@@ -152,14 +153,14 @@ def test_one_that_says_it_runs_and_has_no_process_has_exited_with_255(home: Home
 
 def test_states_move_only_as_drawn(home: Home) -> None:
     box = make(home, "one")
-    running = state.running(home, box, state.State(), 1)
+    running = state.running(home, box, state.State(), 1, "")
     with pytest.raises(Conflict):
-        state.running(home, box, running, 2)
+        state.running(home, box, running, 2, "")
     exited = state.exited(home, box, running, 3)
     assert state.read(home, box).exit_code == 3
     with pytest.raises(Conflict):
         state.exited(home, box, exited, 4)
-    state.running(home, box, exited, 5)
+    state.running(home, box, exited, 5, "")
 
 
 def test_a_state_that_is_damaged_is_that_of_one_that_never_started(home: Home) -> None:

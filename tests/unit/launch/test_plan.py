@@ -40,6 +40,10 @@ def spec(**changes: object) -> Spec:
         "env": ["PATH=/a:/b"],
         "init": False,
         "stub": "/lib/stub",
+        "shm_bytes": 1 << 20,
+        "cgroup_namespace": True,
+        "rlimits": [(7, 64, 128)],
+        "oom_score_adj": 500,
         "status": 7,
     }
     return Spec(**{**fields, **changes})
@@ -60,6 +64,8 @@ ORDER = [
     ("volumes before /proc, which none can then hide", named("move_mount", "/data"), mounting("proc")),
     ("the working directory made before /proc", named("mkdirat", "/srv/work"), mounting("proc")),
     ("masks after /proc", mounting("proc"), named("openat", "/proc/kcore")),
+    ("the OOM score while the host's /proc is there", named("openat", "/proc/self/oom_score_adj"), named("pivot_root")),
+    ("limits while there may be a capability to raise them", named("prlimit64"), named("setresuid")),
     ("bounding set while it may be changed", named("prctl", PR_CAPBSET_DROP), named("setresuid")),
     ("groups before the user", named("setgroups"), named("setresuid")),
     ("the group before the user", named("setresgid"), named("setresuid")),

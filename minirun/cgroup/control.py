@@ -1,0 +1,112 @@
+"""The control files of a cgroup: read, written, and a whole set of them written or none."""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, ENODEV, ENOENT, ERANGE
+
+from minirun.errors import MinirunError, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.cgroup.limits import Setting
+
+NO_LIMIT = "max"
+_VALUE = "the kernel does not take this value: cgroup-v2.rst says which it takes"
+_REMEDIES = {EINVAL: _VALUE, ERANGE: _VALUE, ENODEV: "the kernel limits whole disks only: `lsblk` lists them"}
+
+
+def read(path: str, name: str) -> str:
+    """What the file *name* of the group at *path* says.
+
+    Raises:
+        FileNotFoundError: the group is gone, or has no such file.
+    """
+    descriptor = os.open(f"{path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1 << 20).decode()
+    except OSError as error:
+        raise _gone(error, path) from None
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str, name: str, text: str) -> None:
+    """Write *text* to the file *name* of the group at *path*.
+
+    Raises:
+        FileNotFoundError: the group is gone, or has no such file.
+        OSError: the kernel does not take it.
+    """
+    # never O_CREAT: the kernel would say EACCES of a file that it has not got, instead of ENOENT
+    descriptor = os.open(f"{path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    except OSError as error:
+        raise _gone(error, path) from None
+    finally:
+        os.close(descriptor)
+
+
+def _gone(error: OSError, path: str) -> OSError:
+    """Make ENODEV, what a group's file says that was removed since it was opened, the ENOENT of the next open."""
+    if error.errno == ENODEV and not os.path.exists(path):
+        return FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+    return error
+
+
+def apply(path: str, settings: Sequence[Setting]) -> list[tuple[str, str]]:
+    """Write *settings* into the group at *path*: all of them, or, where the kernel refuses one, none.
+
+    Returns:
+        What undoes it, in the order to write it: (control file, what it said before).
+
+    Raises:
+        Unsupported: none of the files that a flag sets is there.
+        MinirunError: the kernel refused a value.
+        FileNotFoundError: the group is gone.
+    """
+    undo: list[tuple[str, str]] = []
+    missing: dict[str, str] = {}
+    held = set()
+    try:
+        for flag, name, text in settings:
+            try:
+                before = _before(path, name, text)
+                write(path, name, text)
+            except FileNotFoundError:
+                if not os.path.exists(path):
+                    raise
+                if text != NO_LIMIT:  # what is not there limits nothing
+                    missing.setdefault(flag, name)
+                continue
+            except OSError as error:
+                raise MinirunError(f"set {name} to {text!r}", error, _REMEDIES.get(error.errno or 0, "")) from None
+            held.add(flag)
+            undo.insert(0, (name, before))
+        for flag, name in missing.items():
+            # memory.swap.max is missing where there is no swap, io.weight where there is bfq: one file is enough
+            if flag not in held or flag == "cgroup-conf":
+                raise Unsupported(f"use --{flag}", f"this kernel has no {name}", f"run without --{flag}")
+    except MinirunError:
+        restore(path, undo)
+        raise
+    return undo
+
+
+def restore(path: str, undo: Sequence[tuple[str, str]]) -> None:
+    """Write what `apply` returned."""
+    for name, text in undo:
+        write(path, name, text)
+
+
+def _before(path: str, name: str, text: str) -> str:
+    """What to write to *name* to have it as it is now."""
+    now = read(path, name).strip()
+    if name != "io.max":
+        return now or "\n"  # an empty cpuset is the parent's
+    device = text.partition(" ")[0]
+    free = f"{device} rbps=max wbps=max riops=max wiops=max"
+    return next((line for line in now.split("\n") if line.startswith(f"{device} ")), free)

@@ -1,0 +1,45 @@
+"""The pids controller.
+
+--pids-limit 100    pids.max 100    processes and threads; a fork beyond it says EAGAIN. -1 is no limit
+
+See cgroup-v2.rst, "PID".
+"""
+
+from __future__ import annotations
+
+from minirun.cgroup.amount import parse_whole
+from minirun.errors import BadInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from minirun.cgroup.limits import Setting
+
+FLAGS = ("pids-limit",)
+_MOST = 1 << 22  # PID_MAX_LIMIT
+
+
+def read(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Read this controller's flag, if it is given.
+
+    Raises:
+        BadInput: it has no meaning.
+    """
+    if "pids-limit" not in flags:
+        return {}
+    text = flags["pids-limit"]
+    if text == "0":
+        raise BadInput("read --pids-limit 0", "no process would start", "-1 is no limit")
+    return {"pids-limit": -1 if text == "-1" else parse_whole("--pids-limit", text, 1, _MOST, "a number of processes")}
+
+
+def check(limits: Mapping[str, Any]) -> None:
+    """One number has nothing to agree with."""
+
+
+def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
+    """The control files of *limits*: see limits.Setting."""
+    if "pids-limit" in limits:
+        yield "pids-limit", "pids.max", "max" if limits["pids-limit"] == -1 else str(limits["pids-limit"])
