@@ -1,0 +1,81 @@
+"""What is asked of systemd, over D-Bus: to make a scope.
+
+    we  ─ StartTransientUnit(name, "fail", properties, []) ─▶  systemd     a job is queued …
+    we  ◀─ job                                             ─   systemd
+    we  ◀─ JobRemoved(id, job, name, "done")               ─   systemd     … and the scope is there
+
+An ordinary user asks the manager of his own services, over his own bus. See org.freedesktop.systemd1(5) and
+docs/decisions/0030-systemd-scope.md.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+
+from minirun.cgroup import bus
+from minirun.errors import Conflict, MinirunError, Unsupported
+
+_SYSTEM_BUS = "/run/dbus/system_bus_socket"
+_MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+_REMOVED = (
+    "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',"
+    "interface='org.freedesktop.systemd1.Manager',member='JobRemoved'"
+)
+_UNLIMITED = (1 << 64) - 1
+_PATIENCE_S = 20.0  # for an answer
+_LINGER_S = 5.0  # for systemd to have done with a scope of the same name
+_STEP_S = 0.02
+_STOP_US = 10_000_000  # Docker's: what ends with the host has so long between SIGTERM and SIGKILL
+ELSEWHERE = "`--cgroup-parent` names a group that has the controllers, or run without the limit"
+
+
+def start_scope(name: str, slice_: str, description: str, pid: int) -> None:
+    """Have the scope *name* made in *slice_*, delegated to us, with the process *pid* in it.
+
+    Raises:
+        Unsupported: systemd is not to be reached.
+        Conflict: there is a scope of that name.
+        MinirunError: systemd refuses.
+    """
+    attempt = f"have systemd make {name}"
+    properties = [
+        ("Description", ("s", description)),
+        ("Slice", ("s", slice_)),
+        ("Delegate", ("b", True)),  # every controller: `update` may need more than the start does
+        ("PIDs", ("au", [pid])),
+        ("CollectMode", ("s", "inactive-or-failed")),  # keep no unit that failed
+        ("TasksMax", ("t", _UNLIMITED)),  # the manager's default would be below many a --pids-limit
+        ("TimeoutStopUSec", ("t", _STOP_US)),
+    ]
+    try:
+        with bus.Bus(f"/run/user/{os.geteuid()}/bus" if os.geteuid() else _SYSTEM_BUS, _PATIENCE_S) as connection:
+            connection.subscribe(_REMOVED)
+            job = _queue(connection, name, properties)
+            while (values := connection.signal().values())[1:2] != [job]:
+                pass
+    except OSError as error:
+        raise Unsupported(
+            attempt, error, f"start D-Bus, by which systemd is asked: `apt-get install dbus`; {ELSEWHERE}"
+        ) from None
+    except bus.Refused as refused:
+        raise MinirunError(attempt, str(refused), f"`systemctl status {slice_}`; {ELSEWHERE}") from None
+    if values[3] != "done":
+        raise MinirunError(attempt, f"its job ended as {values[3]!r}", f"`journalctl -u {name}`; {ELSEWHERE}")
+
+
+def _queue(connection: bus.Bus, name: str, properties: list[tuple[str, tuple[str, object]]]) -> str:
+    """Ask for the scope; the object path of the job that makes it."""
+    end = monotonic() + _LINGER_S
+    while True:
+        try:
+            reply = connection.call(*_MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", properties, [])
+        except bus.Refused as refused:
+            if refused.name != "org.freedesktop.systemd1.UnitExists":
+                raise
+            if monotonic() > end:
+                raise Conflict(f"have systemd make {name}", "it is there", f"`systemctl stop {name}`") from None
+            sleep(_STEP_S)  # the container's last run has only just ended
+        else:
+            job: str = reply.values()[0]
+            return job
