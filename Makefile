@@ -4,6 +4,8 @@ SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev make
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := attr bubblewrap e2fsprogs iproute2 libcap2-bin nftables podman runc strace
 BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs podman runc umoci
+VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
+                    qemu-utils rsync syslinux-common vagrant vagrant-libvirt
 
 PREFIX ?= /usr/local
 VENV := .venv
@@ -14,7 +16,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check fixtures bench bench-start bench-unpack bench-commit install uninstall clean \
-        setup-packages fixture-packages test-packages bench-packages
+        setup-packages fixture-packages test-packages bench-packages vagrant-packages vagrant-test
 
 # Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
 # --question makes it 1 and keeps make from running and saying more.
@@ -52,6 +54,8 @@ test-packages:
 	$(call install,$(TEST_PACKAGES))
 bench-packages:
 	$(call install,$(BENCH_PACKAGES))
+vagrant-packages:
+	$(call install,$(VAGRANT_PACKAGES))
 
 # The distribution's own interpreter: 3.11, or the newest there is; never a pyenv shim, which costs 80 ms a start.
 python = $(shell for python in /usr/bin/python3.11 $$(ls /usr/bin/python3.[0-9][0-9] 2>/dev/null | sort -rV); do \
@@ -93,6 +97,10 @@ check: setup ## ruff, mypy, the order of imports
 
 test: setup test-packages fixtures check ## check, then every test
 	@$(RUN)/python -m pytest -q --durations=10 tests
+
+# Takes many times as long as `make test` and so is no part of it. MINIRUN_BOX=local builds the box here: docs/vm.md.
+vagrant-test: vagrant-packages $(if $(filter local,$(MINIRUN_BOX)),fixtures) ## the tests, in a virtual machine with Linux 6.1
+	@$(if $(filter local,$(MINIRUN_BOX)),vagrant/local) vagrant/test
 
 bench: setup fixtures bench-packages ## compare with runc, podman and umoci, interleaved
 	@bench/run
