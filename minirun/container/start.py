@@ -257,7 +257,7 @@ def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> ma
         try:
             return _timed(plans.plan(spec), flags, cgroup, trace)
         except machine.CallFailed as failure:
-            if not failure.lacks_lowerdir_plus:
+            if not failure.may_lack_lowerdir_plus:
                 raise
             return _timed(plans.plan(spec, by_options=True), flags, cgroup, trace)
     except machine.CallFailed as failure:

@@ -184,9 +184,7 @@ def export(name: str, output: int) -> None:
     Raises:
         MinirunError: no such container, or *output* takes no more.
     """
-    from minirun.launch import machine
     from minirun.layer.pack import pack
-    from minirun.rootfs.overlay import view
 
     home = open_home()
     box, lock = records.find_and_hold(home, name)
@@ -195,7 +193,7 @@ def export(name: str, output: int) -> None:
     here = f"/proc/self/fd/{store}"
     stack = [*(f"{here}/diffs/{layer}" for layer in box.stack), f"{here}/containers/{box.id}/upper"]
     try:
-        mount = machine.run(list(view(stack)))
+        mount = _mount_view(home, stack)
         # a mount's descriptor is O_PATH, which cannot be read
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
         os.close(mount)
@@ -208,3 +206,15 @@ def export(name: str, output: int) -> None:
     finally:
         os.close(store)
         os.close(lock)
+
+
+def _mount_view(home: Home, stack: Sequence[str]) -> int:
+    from minirun.launch import machine
+    from minirun.rootfs.overlay import view, view_by_options
+
+    try:
+        return machine.run(list(view(stack)))
+    except machine.CallFailed as failure:
+        if not failure.may_lack_lowerdir_plus:
+            raise
+    return machine.run(list(view_by_options(stack, home.attach_point)))

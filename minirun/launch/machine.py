@@ -94,9 +94,13 @@ class CallFailed(OSError):
         super().__init__(error, strerror(error))
 
     @property
-    def lacks_lowerdir_plus(self) -> bool:
-        """Whether the overlay was refused because this kernel is older than ``lowerdir+``, of Linux 6.8."""
-        return self.errno == EINVAL and self.call.name == "fsconfig" and "lowerdir+" in self.call.args
+    def may_lack_lowerdir_plus(self) -> bool:
+        """Whether the overlay was refused as a kernel refuses it that is older than ``lowerdir+``, of Linux 6.8.
+
+        From 6.5 on it says so at the option. Before, options were text that was read at the end, and that can have
+        other reasons, too: whoever then tries the older way learns them.
+        """
+        return self.errno == EINVAL and self.call.name == "fsconfig" and self.call.why.startswith("stack ")
 
     def __str__(self) -> str:
         """The call as a man page would write it, and the errno by name."""

@@ -16,15 +16,19 @@ from minirun.errors import Unsupported
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
     AT_FDCWD,
+    CLONE_NEWNS,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MS_NODEV,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
     O_CLOEXEC,
     O_DIRECTORY,
     O_PATH,
 )
-from minirun.rootfs.attach import ROOT, filesystem
+from minirun.rootfs.attach import BARRED, ROOT, SCRATCH, filesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,24 +75,40 @@ def mount(overlay: Overlay, attach_point: str) -> Iterator[Call]:
 
 
 def mount_by_options(overlay: Overlay, attach_point: str) -> Iterator[Call]:
-    """The same by mount(2), for Linux before 6.8, which has no ``lowerdir+``.
-
-    Raises:
-        Unsupported: the options do not fit into one page.
-    """
-    options = [f"lowerdir={':'.join(reversed(overlay.lower))}"]
+    """The same by mount(2), for Linux before 6.8, which has no ``lowerdir+``."""
+    paths = [f"{overlay.diffs}/{name}" for name in overlay.lower]
+    writable = {}
     if overlay.upper is not None:
-        options += [f"upperdir={overlay.upper}", f"workdir={overlay.work}", *(f"{k}={v}" for k, v in OPTIONS)]
-    text = ",".join([*options, "volatile"] if overlay.volatile else options)
+        writable = {"upperdir": f"{overlay.diffs}/{overlay.upper}", "workdir": f"{overlay.diffs}/{overlay.work}"}
+    yield from _by_options(paths, writable, attach_point, "volatile" if overlay.volatile else "")
+
+
+def _by_options(lower: Sequence[str], writable: dict[str, str], attach_point: str, flag: str) -> Iterator[Call]:
+    """Mount by mount(2), which takes one page of options, and cuts the rest without a word.
+
+    So the directories get short names first: links in a tmpfs that is our working directory for this moment and that
+    nobody else sees. That makes room for the 500 layers that overlayfs takes.
+    """
+    why = f"stack {len(lower)} layers"
+    names = {str(number): path for number, path in enumerate(lower)}
+    options = [f"lowerdir={':'.join(reversed(names))}", *(f"{option}={option[0]}" for option in writable)]
+    options += [f"{key}={value}" for key, value in OPTIONS] if writable else []
+    text = ",".join([*options, flag] if flag else options)
     if len(text) > OPTION_BYTES:
         raise Unsupported(
-            f"stack {len(overlay.lower)} layers",
-            f"this kernel takes {OPTION_BYTES} bytes of overlay options and these are {len(text)}",
-            "run on Linux 6.8 or newer, or make an image of fewer layers: `minirun export` and `minirun import`",
-        )
-    yield Call("chdir", overlay.diffs, why="layers are named relative to this folder")
-    yield Call("mount", "overlay", attach_point, "overlay", MS_NODEV, text, why=f"stack {len(overlay.lower)} layers")
+            why, f"this kernel takes {OPTION_BYTES} bytes of overlay options and these are {len(text)}",
+            "make an image of fewer layers: `minirun export` and `minirun import`",
+        )  # fmt: skip
+    yield from filesystem(
+        "tmpfs", (("mode", "700"),), BARRED, save=SCRATCH, why="a place for short names of the layers"
+    )
+    yield Call("fchdir", SCRATCH)
+    for name, path in (*names.items(), *((option[0], path) for option, path in writable.items())):
+        yield Call("symlinkat", path, AT_FDCWD, name)
+    flags = MS_NODEV if writable else MS_NODEV | MS_RDONLY
+    yield Call("mount", "overlay", attach_point, "overlay", flags, text, why=why)
     yield Call("openat", AT_FDCWD, attach_point, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, save=ROOT)
+    yield Call("close", SCRATCH)
 
 
 def view(stack: Sequence[str]) -> Iterator[Call]:
@@ -100,4 +120,13 @@ def view(stack: Sequence[str]) -> Iterator[Call]:
         stack: paths, bottom to top, 2 to 500 of them (overlayfs takes no single one), each at most 255 bytes long.
     """
     options = [("lowerdir+", name) for name in reversed(stack)]
-    yield from filesystem("overlay", options, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, save=ROOT, why="a merged view")
+    yield from filesystem(
+        "overlay", options, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, save=ROOT, why=f"stack {len(stack)} layers"
+    )
+
+
+def view_by_options(stack: Sequence[str], attach_point: str) -> Iterator[Call]:
+    """The same for Linux before 6.8, in a mount namespace that the caller does not leave any more."""
+    yield Call("unshare", CLONE_NEWNS, why="what is mounted here goes with this process")
+    yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="and is nobody else's")
+    yield from _by_options(stack, {}, attach_point, "")

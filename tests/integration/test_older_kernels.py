@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from minirun.container import start
 from minirun.errors import Unsupported
 from minirun.home import Home
 from minirun.kernel.call import Call
-from minirun.kernel.names import FSCONFIG_SET_STRING
+from minirun.kernel.names import FSCONFIG_CMD_CREATE, FSCONFIG_SET_STRING
 from minirun.launch import machine, plan
 from minirun.launch.machine import CallFailed
 from minirun.rootfs import overlay
@@ -50,17 +52,43 @@ def test_the_overlay_is_mounted_by_options_where_layers_cannot_be_added_one_by_o
     assert (code, written) == (0, "etc\nnew")
 
 
-def test_a_refused_lower_layer_is_taken_for_an_older_kernel_and_nothing_else_is() -> None:
-    lower = Call("fsconfig", 0, FSCONFIG_SET_STRING, "lowerdir+", "base", 0)
-    upper = Call("fsconfig", 0, FSCONFIG_SET_STRING, "upperdir", "base", 0)
-    assert CallFailed(lower, 22).lacks_lowerdir_plus
-    assert not CallFailed(lower, 2).lacks_lowerdir_plus
-    assert not CallFailed(upper, 22).lacks_lowerdir_plus
+def test_a_refused_overlay_may_be_an_older_kernel_and_nothing_else_is() -> None:
+    lower = Call("fsconfig", 0, FSCONFIG_SET_STRING, "lowerdir+", "base", 0, why="stack 2 layers")
+    create = Call("fsconfig", 0, FSCONFIG_CMD_CREATE, 0, 0, 0, why="stack 2 layers")
+    tmpfs = Call("fsconfig", 0, FSCONFIG_SET_STRING, "size", "lots", 0, why="memory at /tmp")
+    assert CallFailed(lower, 22).may_lack_lowerdir_plus
+    assert CallFailed(create, 22).may_lack_lowerdir_plus
+    assert not CallFailed(lower, 2).may_lack_lowerdir_plus
+    assert not CallFailed(tmpfs, 22).may_lack_lowerdir_plus
 
 
-def test_options_that_mount_would_cut_without_a_word_are_refused() -> None:
-    names = [f"{number:064x}" for number in range(63)]
-    many = Overlay("/diffs", names, "../upper", "../work", volatile=False)
-    with pytest.raises(Unsupported, match=r"cannot stack 63 layers: this kernel takes 4095 bytes"):
-        list(overlay.mount_by_options(many, "/root"))
-    assert list(overlay.mount_by_options(Overlay("/diffs", names[:50], "../u", "../w", volatile=False), "/root"))
+def test_as_many_layers_as_overlayfs_takes_fit_into_the_page_of_options(tmp_path: Path) -> None:
+    """mount(2) would cut what is longer than a page, without a word; the names of 500 layers are not."""
+    names = [f"{number:064x}" for number in range(500)]
+    calls = list(overlay.mount_by_options(Overlay("/diffs", names, "../upper", "../work", volatile=True), "/root"))
+    (options,) = (str(call.args[4]) for call in calls if call.name == "mount")
+    assert options.startswith("lowerdir=499:498:")
+    assert len(options) < overlay.OPTION_BYTES
+    with pytest.raises(Unsupported, match="this kernel takes 4095 bytes"):
+        list(overlay.mount_by_options(Overlay("/diffs", names * 3, "../upper", "../work", volatile=True), "/root"))
+
+
+SEEN = """
+import os, sys
+from minirun.launch import machine
+from minirun.rootfs.overlay import view_by_options
+mount = machine.run(list(view_by_options(sys.argv[2:], sys.argv[1])))
+print(sorted(os.listdir(f"/proc/self/fd/{mount}")))
+"""
+
+
+def test_a_view_by_options_shows_all_layers_and_is_nobody_elses(tmp_path: Path) -> None:
+    stack = [tmp_path / f"layer {number}" for number in range(120)]
+    for number, layer in enumerate(stack):
+        layer.mkdir()
+        (layer / f"of-{number}").touch()
+    (tmp_path / "point").mkdir()
+    command = [sys.executable, "-c", SEEN, str(tmp_path / "point"), *map(str, stack)]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(start.__file__).parents[2])
+    assert seen.stdout.strip() == str(sorted(f"of-{number}" for number in range(120)))
+    assert list((tmp_path / "point").iterdir()) == []
