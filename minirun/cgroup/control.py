@@ -57,56 +57,53 @@ def _gone(error: OSError, path: str) -> OSError:
     return error
 
 
-def apply(path: str, settings: Sequence[Setting]) -> list[tuple[str, str]]:
-    """Write *settings* into the group at *path*: all of them, or, where the kernel refuses one, none.
-
-    Returns:
-        What undoes it, in the order to write it: (control file, what it said before).
+def apply(path: str, settings: Sequence[Setting]) -> None:
+    """Write *settings* into the group at *path*; the first that the kernel refuses is the last that is tried.
 
     Raises:
         Unsupported: none of the files that a flag sets is there.
         MinirunError: the kernel refused a value.
         FileNotFoundError: the group is gone.
     """
-    undo: list[tuple[str, str]] = []
     missing: dict[str, str] = {}
     held = set()
-    try:
-        for flag, name, text in settings:
-            try:
-                before = _before(path, name, text)
-                write(path, name, text)
-            except FileNotFoundError:
-                if not os.path.exists(path):
-                    raise
-                if text != NO_LIMIT:  # what is not there limits nothing
-                    missing.setdefault(flag, name)
-                continue
-            except OSError as error:
-                raise MinirunError(f"set {name} to {text!r}", error, _REMEDIES.get(error.errno or 0, "")) from None
+    for flag, name, text in settings:
+        try:
+            write(path, name, text)
+        except FileNotFoundError:
+            if not os.path.exists(path):
+                raise
+            if text != NO_LIMIT:  # what is not there limits nothing
+                missing.setdefault(flag, name)
+        except OSError as error:
+            raise MinirunError(f"set {name} to {text!r}", error, _REMEDIES.get(error.errno or 0, "")) from None
+        else:
             held.add(flag)
-            undo.insert(0, (name, before))
-        for flag, name in missing.items():
-            # memory.swap.max is missing where there is no swap, io.weight where there is bfq: one file is enough
-            if flag not in held or flag == "cgroup-conf":
-                raise Unsupported(f"use --{flag}", f"this kernel has no {name}", f"run without --{flag}")
-    except MinirunError:
-        restore(path, undo)
-        raise
-    return undo
+    for flag, name in missing.items():
+        # memory.swap.max is missing where there is no swap, io.weight where there is bfq: one file is enough
+        if flag not in held or flag == "cgroup-conf":
+            raise Unsupported(f"use --{flag}", f"this kernel has no {name}", f"run without --{flag}")
 
 
-def restore(path: str, undo: Sequence[tuple[str, str]]) -> None:
-    """Write what `apply` returned."""
-    for name, text in undo:
+def undos(path: str, settings: Sequence[Setting]) -> list[list[str]]:
+    """What undoes `apply`, in the journal's words."""
+    undos = []
+    for _, name, text in settings:
+        try:
+            now = read(path, name).strip()
+        except FileNotFoundError:
+            continue
+        if name == "io.max":
+            device = text.partition(" ")[0]
+            free = f"{device} rbps=max wbps=max riops=max wiops=max"
+            now = next((line for line in now.split("\n") if line.startswith(f"{device} ")), free)
+        undos.append(["restore_control", path, name, now or "\n"])  # an empty cpuset is the parent's
+    return undos
+
+
+def restore(path: str, name: str, text: str) -> None:
+    """Write what a file said before. An undo of the journal: idempotent, and done where the group is gone."""
+    try:
         write(path, name, text)
-
-
-def _before(path: str, name: str, text: str) -> str:
-    """What to write to *name* to have it as it is now."""
-    now = read(path, name).strip()
-    if name != "io.max":
-        return now or "\n"  # an empty cpuset is the parent's
-    device = text.partition(" ")[0]
-    free = f"{device} rbps=max wbps=max riops=max wiops=max"
-    return next((line for line in now.split("\n") if line.startswith(f"{device} ")), free)
+    except FileNotFoundError:
+        pass

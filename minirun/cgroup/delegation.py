@@ -36,12 +36,12 @@ def delegated() -> str | None:
     crowded = ""
     while own.strip("/") and not _is_manager(own):
         directory = mount + own
-        marked = _marked(directory)
-        if marked or (os.geteuid() and not managed and _writable(directory)):
+        given = marked(directory)
+        if given or (os.geteuid() and not managed and _writable(directory)):
             if not _processes(directory):
                 return directory
             crowded = crowded or directory
-        if marked:
+        if given:
             break
         own = os.path.dirname(own)
     if crowded:
@@ -88,7 +88,8 @@ def _is_manager(group: str) -> bool:
     return name.startswith("user@") and name.endswith(".service")
 
 
-def _marked(directory: str) -> bool:
+def marked(directory: str) -> bool:
+    """Whether systemd gave the group *directory* away."""
     for name in ("user.delegate", "trusted.delegate"):
         try:
             if os.getxattr(directory, name) == b"1":

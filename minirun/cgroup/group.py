@@ -14,40 +14,23 @@ from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from minirun.cgroup.limits import Setting
+    from collections.abc import Callable
 
 _PATIENCE_S = 10.0  # for the kernel to reap what it killed
 _STEP_S = 0.002
 
 
-def create(path: str, settings: Sequence[Setting], needed: Iterable[str]) -> None:
-    """Make the group at *path* and write its limits.
-
-    Args:
-        path: the directory; what of it is minirun's own is made, anybody else's group above it must be there.
-        settings: from limits.settings.
-        needed: the controllers that they need.
-
-    Raises:
-        OSError: the kernel refused the group; hierarchy.require tells beforehand what is missing.
-        MinirunError: it refused a limit.
-    """
+def create(path: str) -> None:
+    """Make the group at *path*; what of it is minirun's own is made, anybody else's group above it must be there."""
     parent = os.path.dirname(path)
-    ours = hierarchy.is_own(parent)
     while True:
         try:
             os.mkdir(path)
             break
         except FileNotFoundError:
-            if not ours:
+            if not hierarchy.is_own(parent):
                 raise
             _make_own(parent)  # the first; or another's end removed it, with what was the last container
-    if settings:
-        if needed and ours:
-            hierarchy.enable(needed, parent)
-        control.apply(path, settings)
 
 
 def _make_own(directory: str) -> None:
@@ -123,11 +106,11 @@ def kill(path: str) -> None:
     _wait(path, lambda group: not alive(group), "end")
 
 
-def _wait(path: str, reached: object, what: str) -> None:
+def _wait(path: str, reached: Callable[[str], bool], what: str) -> None:
     import time
 
     end = time.monotonic() + _PATIENCE_S
-    while not reached(path):  # type: ignore[operator]
+    while not reached(path):
         if time.monotonic() > end:
             pids = ", ".join(map(str, processes(path)))
             raise MinirunError(
@@ -138,7 +121,7 @@ def _wait(path: str, reached: object, what: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Kill what is left in the group and remove it, and what is minirun's own above it and now empty. Idempotent."""
+    """Kill what is left in the group and remove it, and what was made for it above and is now empty. Idempotent."""
     for attempt in range(3):
         try:
             os.rmdir(path)
@@ -151,6 +134,10 @@ def remove(path: str) -> None:
             kill(path)
             _remove_children(path)
     parent = os.path.dirname(path)
+    if hierarchy.is_scope(parent):
+        from minirun.cgroup import scope
+
+        scope.remove(parent)
     while hierarchy.is_own(parent):
         try:
             os.rmdir(parent)

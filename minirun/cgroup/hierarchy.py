@@ -67,6 +67,11 @@ def is_own(directory: str) -> bool:
     return f"{directory}/".startswith(f"{own()}/")
 
 
+def is_scope(directory: str) -> bool:
+    """Whether a group is a scope that systemd made for a container: see cgroup/scope.py."""
+    return directory.endswith(".scope") and f"/{OWN}-" in directory
+
+
 def controllers(directory: str) -> list[str]:
     """The controllers that the group *directory* may use.
 

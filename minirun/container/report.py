@@ -35,7 +35,10 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
     status = Named("status", -1)
     who = _told(record) if unpacked_first else None
     spec = start.specify(home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who)
-    steps = [*create.steps(home, record, named=False), *start.steps(home, record, start.cgroup(record))]
+    steps = [
+        *create.steps(home, record, named=False),
+        *start.steps(home, record, start.cgroup(record.id, record.options)),
+    ]
     lines = ["# on the host, each with its undo written down first"]
     lines += [_line(f"unpack {name}", "into diffs/, once, whatever images use it") for name in unpacked_first]
     lines += [_line(step.text, step.why) for step in steps]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
     from minirun.container.record import Record
     from minirun.container.terminal import Terminal
     from minirun.home import Home
@@ -37,35 +36,20 @@ def stub() -> str:
     return _STUB if os.path.exists(_STUB) else ""
 
 
-def cgroup(record: Record) -> str:
-    """The directory of the group that a container gets when it starts now.
+def cgroup(container_id: str, options: Mapping[str, Any]) -> str:
+    """The directory of the group that a container with these options would get now.
 
     Raises:
         Unsupported: this host has not got a controller that its limits need.
         BadInput: its --cgroup-parent is not there.
     """
-    require(record.options)
-    return hierarchy.path(record.id, record.options["cgroup_parent"])
-
-
-def require(options: Mapping[str, Any]) -> None:
-    """Refuse options, of a record or to be, that this host's cgroups cannot hold; nothing is made.
-
-    Raises:
-        Unsupported, BadInput: see hierarchy.require.
-    """
     parent = options["cgroup_parent"]
-    if options["limits"] or parent:
-        hierarchy.require(_limits(options)[1], os.path.dirname(hierarchy.path("", parent)))
-
-
-def _limits(options: Mapping[str, Any]) -> tuple[list[Setting], dict[str, str]]:
-    """The control files of a container, and the controllers that they need."""
-    if not options["limits"]:
-        return [], {}
+    if not options["limits"] and not parent:
+        return hierarchy.path(container_id)
     from minirun.cgroup import limits
+    from minirun.container import place
 
-    return limits.settings(options["limits"]), limits.needed(options["limits"])
+    return place.find(container_id, parent, limits.needed(options["limits"]))
 
 
 def steps(home: Home, record: Record, path: str) -> list[Step]:
@@ -78,33 +62,34 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
     """
     directory = home.container(record.id)
     options = record.options
-    settings, needed = _limits(options)
     return [
         Step(
             f"write {directory}/{{{','.join(etc.FILES)}}}",
             lambda: etc.write(directory, options["hostname"], options["network"]), (),
             "files of /etc that are the container's own",
         ),
-        Step(
-            f"mkdir {path}", lambda: group.create(path, settings, needed), ("remove_cgroup", path),
-            "its processes, counted and killable as one",
-        ),
-        *(
-            Step(f"write {path}/{name} {text}", lambda: None, (), "written with the cgroup, before the command starts")
-            for _, name, text in settings
-        ),
+        *_group_steps(path, options["limits"]),
     ]  # fmt: skip
+
+
+def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
+    why = "its processes, counted and killable as one"
+    if not limited:
+        return [Step(f"mkdir {path}", lambda: group.create(path), ("remove_cgroup", path), why)]
+    from minirun.container import place
+
+    return place.steps(path, limited, why)
 
 
 def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
     """What whoever finds this container without its parent must do, once the last process of its group is gone."""
     keep = [KEEP_WHILE_ALIVE, path]
-    cgroup = ["remove_cgroup", path]
     directory = home.container(record.id)
     if record.remove:
-        return [keep, ["remove_tree", directory], ["remove_name", home.name(record.name), record.id], cgroup]
+        name = home.name(record.name)
+        return [keep, ["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
     # undone from the last to the first: the group says how it ended, and then goes
-    return [keep, cgroup, ["settle", home.root, record.id, path]]
+    return [keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
 
 
 def specify(

@@ -103,7 +103,7 @@ def _run(
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> int:
-    cgroup = start.cgroup(box)
+    cgroup = start.cgroup(box.id, box.options)
     if before is not None:
         operation.will("settle", home.root, box.id, cgroup)
     operation.carry_out(start.steps(home, box, cgroup), trace)
@@ -189,7 +189,7 @@ def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
         records.check_name(name)
     wanted = options.read(flags)
     # here as well as at the start: a limit that cannot be held leaves no unpacked layers behind
-    start.require(wanted)
+    start.cgroup("", wanted)
     return wanted
 
 

@@ -30,7 +30,7 @@ def mount_by_options(minirun: Minirun, name: str) -> tuple[int, str]:
     box = records.find(home, name)
     report, status = os.pipe2(os.O_CLOEXEC)
     with journal.Operation(home) as operation:
-        operation.carry_out(start.steps(home, box, start.cgroup(box)))
+        operation.carry_out(start.steps(home, box, start.cgroup(box.id, box.options)))
         cgroup = os.open(hierarchy.path(box.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             spec = start.specify(home, box, stdin=False, status=status, terminal=None)

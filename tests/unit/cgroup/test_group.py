@@ -22,7 +22,7 @@ pytestmark = [
 def path() -> Iterator[str]:
     """A group of this test's."""
     path = hierarchy.path(f"test-{os.urandom(8).hex()}")
-    group.create(path, [], [])
+    group.create(path)
     yield path
     group.remove(path)
 
@@ -93,7 +93,7 @@ def test_a_parent_by_name_is_below_minirun_and_goes_with_its_last_group() -> Non
     ids = [f"test-{os.urandom(8).hex()}" for _ in range(2)]
     paths = [hierarchy.path(container, "web/blue") for container in ids]
     for path in paths:
-        group.create(path, [], [])
+        group.create(path)
     group.remove(paths[0])
     assert Path(hierarchy.own(), "web/blue") == Path(paths[1]).parent
     assert Path(paths[1]).is_dir()
@@ -113,7 +113,7 @@ def test_a_parent_by_path_must_be_there_and_stays() -> None:
             hierarchy.require({"memory": "memory-swap"}, str(theirs))
         assert f"echo +memory > {theirs}/cgroup.subtree_control" in str(refused.value)
         path = hierarchy.path("box", f"/{theirs.name}")
-        group.create(path, [], [])
+        group.create(path)
         assert Path(path) == theirs / "box"
         group.remove(path)
         assert list(theirs.glob("*/")) == []

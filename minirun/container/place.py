@@ -1,0 +1,89 @@
+"""Where in the cgroup tree a container with limits is to be, and how groups there get their controllers.
+
+    --cgroup-parent web      minirun/web/<id>                    ours: controllers are enabled from the root down
+    --cgroup-parent /a/b     a/b/<id>                            somebody's: it must have the controllers
+    a group given to us      work.service/<id>                   controllers are enabled in it
+    systemd is PID 1         machine.slice/minirun-….scope/<id>  a scope of its own, made by systemd and given to us
+    anywhere else            minirun/<id>                        ours
+
+A container without limits needs no controller: it is in ``minirun/<id>`` everywhere, which nobody has to be asked for.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cgroup import control, delegation, group, hierarchy, limits, scope
+from minirun.errors import Unsupported
+from minirun.journal import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from minirun.cgroup.limits import Setting
+
+
+def find(container_id: str, parent: str, needed: Mapping[str, str]) -> str:
+    """The directory of the group that a container is to have.
+
+    Args:
+        container_id: whose.
+        parent: its --cgroup-parent; empty without one.
+        needed: the controllers that its limits need, with the flags: see limits.needed.
+
+    Raises:
+        Unsupported: a controller is not to be had there.
+        BadInput: *parent* is not there.
+    """
+    if not parent and needed and (os.path.isdir(delegation.BOOTED) or os.geteuid()):
+        if given := delegation.delegated():
+            return f"{given}/{container_id}"
+        hierarchy.require(needed, hierarchy.own())
+        return f"{scope.path(container_id)}/{container_id}"
+    path = hierarchy.path(container_id, parent)
+    hierarchy.require(needed, os.path.dirname(path))
+    return path
+
+
+def steps(path: str, limited: Mapping[str, Any], why: str) -> list[Step]:
+    """List what makes the group at *path*, which `find` gave, with its limits; each with its undo."""
+    settings, needed = limits.settings(limited), limits.needed(limited)
+    return [
+        Step(f"mkdir {path}", lambda: _make(path, settings, needed), ("remove_cgroup", path), why),
+        *(
+            Step(f"write {path}/{name} {text}", lambda: None, (), "written with the cgroup, before the command starts")
+            for _, name, text in settings
+        ),
+    ]
+
+
+def _make(path: str, settings: Sequence[Setting], needed: Mapping[str, str]) -> None:
+    parent, container_id = os.path.split(path)
+    if hierarchy.is_scope(parent):
+        scope.create(container_id, needed)
+    group.create(path)
+    enable(needed, parent)
+    control.apply(path, settings)
+
+
+def enable(needed: Mapping[str, str], parent: str) -> None:
+    """Make sure that groups in *parent* have the controllers *needed*.
+
+    Raises:
+        Unsupported: one is not to be had there.
+    """
+    if not hierarchy.is_own(parent):
+        if hierarchy.is_scope(parent) or delegation.marked(parent) or os.geteuid():
+            scope.enable(needed, parent)
+        hierarchy.require(needed, parent)
+        return
+    hierarchy.require(needed, parent)
+    if needed and os.path.isdir(delegation.BOOTED):
+        raise Unsupported(
+            f"limit {next(iter(needed))}",
+            f"the tree above {hierarchy.own()}, where a container is that was started without limits, is systemd's",
+            "give it the limit while it does not run: its next start gets a scope, where controllers can be enabled",
+        )
+    hierarchy.enable(needed, parent)
