@@ -35,11 +35,29 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         BadInput: a value has no meaning, or contradicts another.
         Unsupported: cgroup v2 cannot do it.
     """
+    limits = read_apart(flags)
+    check(limits)
+    return limits
+
+
+def read_apart(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, without asking whether they agree: for a change of limits that are there.
+
+    Raises:
+        BadInput, Unsupported: see `read`.
+    """
     limits: dict[str, Any] = {}
     for controller in CONTROLLERS:
         limits |= controller.read(flags)
-    check(limits)
     return limits
+
+
+def merge(limits: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds when *changed* has been asked for over *limits*; control files are added to those that were set."""
+    merged = {**limits, **changed}
+    if "cgroup-conf" in limits and "cgroup-conf" in changed:
+        merged["cgroup-conf"] = {**limits["cgroup-conf"], **changed["cgroup-conf"]}
+    return merged
 
 
 def check(limits: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ See cgroup-v2.rst, "Memory".
 
 from __future__ import annotations
 
+from minirun.cgroup import control
 from minirun.cgroup.amount import parse_bytes, parse_whole, show_bytes
 from minirun.errors import BadInput, Unsupported
 
@@ -98,3 +99,28 @@ def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
         yield "memory", "memory.swap.max", str(memory)
     if "memory-reservation" in limits:
         yield "memory-reservation", "memory.low", str(limits["memory-reservation"])
+
+
+def unreclaimable(path: str) -> int:
+    """How many bytes a group holds that the kernel cannot take back: no cache, and nothing that still fits into swap.
+
+    At a memory.max below that it kills. See cgroup-v2.rst, "memory.stat".
+    """
+    words = control.read(path, "memory.stat").split()
+    statistics = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    cache = sum(statistics[name] for name in ("active_file", "inactive_file", "slab_reclaimable"))
+    held = int(control.read(path, "memory.current")) - cache
+    swappable = statistics["active_anon"] + statistics["inactive_anon"]
+    return max(0, held - min(swappable, _free_swap(path)))
+
+
+def _free_swap(path: str) -> int:
+    with open("/proc/meminfo") as file:
+        words = next(line.split() for line in file if line.startswith("SwapFree:"))
+    free = int(words[1]) << 10
+    try:
+        most = control.read(path, "memory.swap.max").strip()
+        used = int(control.read(path, "memory.swap.current"))
+    except FileNotFoundError:
+        return 0  # a kernel that swaps no group
+    return free if most == control.NO_LIMIT else max(0, min(free, int(most) - used))

@@ -18,6 +18,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "stats": ("stats", "Show what containers use, again every second"),
         "top": ("top", "Show the processes of a container"),
         "diff": ("diff", "Show what a container changed since its image"),
+        "update": ("update", "Change the limits of containers"),
         "rm": ("rm", "Remove containers"),
         "export": ("archive", "Write a container's root file system as a tar"),
     },
@@ -44,7 +45,7 @@ GROUPS = {
     "container": {
         "commit": "commit", "create": "create", "diff": "diff", "export": "export",
         "inspect": "inspect --type=container", "list": "ps", "ls": "ps", "ps": "ps", "remove": "rm", "rm": "rm",
-        "run": "run", "start": "start", "stats": "stats", "top": "top",
+        "run": "run", "start": "start", "stats": "stats", "top": "top", "update": "update",
     },
     "image": {
         "history": "history", "import": "import", "inspect": "inspect --type=image", "list": "images", "ls": "images",
@@ -82,7 +83,6 @@ NOT_BUILT = {
     "search": "",
     "stop": _KILL,
     "unpause": "",
-    "update": "limits are given to `minirun run`",
     "volume": "`run -v /host/path:/container/path` attaches a directory of the host",
     "wait": "`minirun run` returns when the command ends, with its exit code",
 }

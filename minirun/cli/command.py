@@ -9,6 +9,10 @@ import click
 
 from minirun.errors import MinirunError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.cli.flags import Flag
+
 INSTRUCTIONS = "CMD, ENTRYPOINT, ENV, LABEL, USER, WORKDIR …"  # that `commit` and `import` take
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
@@ -55,6 +59,14 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for line in self.examples.strip("\n").splitlines():
                     formatter.write(f"  {line}\n" if line else "\n")
+
+
+def option(flag: Flag) -> click.Option:
+    """What click has to know of a flag of the tables in flags.py."""
+    names = [f"-{flag.short}"] * bool(flag.short) + [f"--{flag.name}"]
+    if flag.metavar:
+        return click.Option(names, metavar=flag.metavar, multiple=flag.many, help=f"{flag.help}.")
+    return click.Option(names, is_flag=True, help=f"{flag.help}.")
 
 
 def each(outcomes: Iterable[str | MinirunError], *, several: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from minirun.cli import complete, fast, flags, screen
-from minirun.cli.command import Command
+from minirun.cli.command import Command, option
 from minirun.errors import BadInput
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ class TableCommand(Command):
         command = click.Argument(["command"], metavar="[COMMAND] [ARG]...", nargs=-1, required=False)
         super().__init__(
             name,
-            params=[*map(_option, table), image, command],
+            params=[*map(option, table), image, command],
             context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
             **options,
         )
@@ -50,13 +50,6 @@ class TableCommand(Command):
                            f"`{ctx.command_path} IMAGE COMMAND` runs one; `minirun images` lists them")  # fmt: skip
         ctx.params = {"values": values, "image": rest[0], "command": rest[1:]}
         return []
-
-
-def _option(flag: Flag) -> click.Option:
-    names = [f"-{flag.short}"] * bool(flag.short) + [f"--{flag.name}"]
-    if flag.metavar:
-        return click.Option(names, metavar=flag.metavar, multiple=flag.many, help=f"{flag.help}.")
-    return click.Option(names, is_flag=True, help=f"{flag.help}.")
 
 
 def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:

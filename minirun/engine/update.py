@@ -1,0 +1,95 @@
+"""update: the limits of containers change, of those that run at once, and for every later start."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.cgroup import control, group, limits, memory
+from minirun.container import place, state
+from minirun.container import record as records
+from minirun.engine import open_home
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError
+from minirun.journal import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from minirun.cgroup.limits import Setting
+    from minirun.container.record import Record
+    from minirun.home import Home
+
+
+def update(names: Sequence[str], flags: Mapping[str, Any]) -> Iterator[str | MinirunError]:
+    """Change the limits of containers, one after the other; yields each name, or why nothing of it was changed.
+
+    Args:
+        names: of containers.
+        flags: by long name: those of limits.FLAGS that are to change; the others stay.
+
+    Raises:
+        BadInput: a flag means nothing, or there is none.
+    """
+    changed = limits.read_apart(flags)
+    if not changed:
+        raise BadInput(f"update {' '.join(names)}", "no limit was given", "`minirun update --help` lists them")
+    home = open_home()
+    for name in names:
+        try:
+            box, lock = records.find_and_hold(home, name)
+            try:
+                with Attempt(f"update container {box.name}"), Operation(home) as operation:
+                    _update(home, box, changed, operation)
+            finally:
+                os.close(lock)
+            yield name
+        except MinirunError as error:
+            yield error
+
+
+def _update(home: Home, box: Record, changed: Mapping[str, Any], operation: Operation) -> None:
+    wanted = limits.merge(box.options["limits"], changed)
+    limits.check(wanted)
+    now = state.read(home, box)
+    if now.alive:
+        settings = limits.settings(wanted)
+        place.enable(limits.needed(wanted), os.path.dirname(now.cgroup))
+        # before the first write: should we not come to the end, whoever finds this puts everything back
+        operation.will_all(control.undos(now.cgroup, settings))
+        _apply(now.cgroup, settings, operation, attempt=f"update container {box.name}")
+    else:
+        place.find(box.id, box.options["cgroup_parent"], limits.needed(wanted))
+    box.options["limits"] = wanted
+    records.write(home, box)
+
+
+def _apply(path: str, settings: Sequence[Setting], operation: Operation, *, attempt: str) -> None:
+    """Write *settings*; the container stands still meanwhile if one of them could have it killed."""
+    most = next((int(text) for _, name, text in reversed(settings) if name == "memory.max" and text.isdigit()), None)
+    if most is None or group.frozen(path):
+        _refuse_to_kill(path, most, attempt)
+        control.apply(path, settings)
+        return
+    operation.will("thaw", path)
+    group.freeze(path)
+    try:
+        _refuse_to_kill(path, most, attempt)
+        control.apply(path, settings)
+    finally:
+        group.thaw(path)
+
+
+def _refuse_to_kill(path: str, most: int | None, attempt: str) -> None:
+    if most is None:
+        return
+    held = memory.unreclaimable(path)
+    if held > most:
+        from minirun.cgroup.amount import show_bytes
+
+        mib = -(-held // (1 << 20))
+        raise Conflict(
+            attempt,
+            f"it holds {mib}m of memory that it cannot give back, and the kernel would kill it at {show_bytes(most)}",
+            f"give it more than {mib}m, or let it free some first: `minirun stats`",
+        )  # fmt: skip
