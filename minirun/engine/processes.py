@@ -62,9 +62,11 @@ def top(name: str, options: Sequence[str] = DEFAULT) -> list[str]:
         _pid_column(attempt, lines)
         return lines
     shown = _ps(attempt, words)
-    if shown.returncode != 0:
-        said = [line for line in shown.stderr.splitlines() if line.strip()] or [f"it ended with {shown.returncode}"]
-        raise BadInput(attempt, f"ps does not take that: {said[0].strip()}", "`ps --help all` lists its options")
+    said = [line.strip() for line in shown.stderr.splitlines() if line.strip()]
+    if not shown.stdout:
+        said = said or [f"it ended with {shown.returncode}, and without a word"]
+    if shown.returncode != 0 and said:  # 1, a title and no complaint: no process is what was asked for
+        raise BadInput(attempt, f"ps does not take that: {said[0]}", "`ps --help all` lists its options")
     lines = shown.stdout.splitlines()
     return [lines[0], *_rows(lines[1:], _pid_column(attempt, lines), set(pids))]
 
