@@ -6,6 +6,7 @@ TEST_PACKAGES := attr bubblewrap e2fsprogs iproute2 libcap2-bin nftables podman 
 BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs podman runc umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt
+VM_PACKAGES := busybox-static kmod qemu-system-common qemu-system-x86
 
 PREFIX ?= /usr/local
 VENV := .venv
@@ -16,12 +17,12 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check fixtures bench bench-start bench-unpack bench-commit install uninstall clean \
-        setup-packages fixture-packages test-packages bench-packages vagrant-packages vagrant-test
+        setup-packages fixture-packages test-packages bench-packages vagrant-packages vagrant-test vm-packages vm-test
 
 # Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
 # --question makes it 1 and keeps make from running and saying more.
 missing = $(filter-out $(shell dpkg-query -W -f '$${Package}=$${db:Status-Abbrev}\n' $(1) 2>/dev/null | sed -n 's/=.i *$$//p'),$(1))
-needs_root = $(or $(filter demo test fixtures bench bench-% install uninstall,$(MAKECMDGOALS)),\
+needs_root = $(or $(filter demo test fixtures vm-test bench bench-% install uninstall,$(MAKECMDGOALS)),\
                   $(and $(filter setup check,$(MAKECMDGOALS)),$(strip $(call missing,$(SETUP_PACKAGES)))))
 ifneq ($(shell id -u),0)
 ifneq ($(strip $(needs_root)),)
@@ -54,6 +55,8 @@ test-packages:
 	$(call install,$(TEST_PACKAGES))
 bench-packages:
 	$(call install,$(BENCH_PACKAGES))
+vm-packages:
+	$(call install,$(VM_PACKAGES))
 vagrant-packages:
 	$(call install,$(VAGRANT_PACKAGES))
 
@@ -95,8 +98,19 @@ check: setup ## ruff, mypy, the order of imports
 	@$(RUN)/mypy --no-error-summary
 	@$(RUN)/python -m pytest -q tests/unit/test_import_order.py
 
-test: setup test-packages fixtures check ## check, then every test
+# Where MINIRUN_TEST_GUEST is set (to the kernel's series, 6.1) the first pytest runs tests/vm too: there is no guest in a guest.
+test: setup test-packages fixtures check ## check, then every test, those of tests/vm in a guest
 	@$(RUN)/python -m pytest -q --durations=10 tests
+	@$(if $(MINIRUN_TEST_GUEST),,$(MAKE) vm-test)
+
+# VM_TESTS=tests/integration/test_run.py runs others there, VM_KERNEL=6.1 on an older kernel: docs/vm.md. A test that takes
+# VM_TEST_S seconds hangs: it says where, and ends the guest.
+VM_KERNEL ?= 6.12
+VM_TESTS ?= tests/vm
+VM_TEST_S ?= 120
+vm-test: setup vm-packages fixtures ## the tests that need every cgroup controller, in an emulated guest
+	@$(RUN)/python -m tests.vm.guest --kernel $(VM_KERNEL) $(RUN)/python -m pytest -q --durations=10 -p no:cacheprovider \
+	    -o faulthandler_timeout=$(VM_TEST_S) -o faulthandler_exit_on_timeout=true $(VM_TESTS)
 
 # Takes many times as long as `make test` and so is no part of it. MINIRUN_BOX=local builds the box here: docs/vm.md.
 vagrant-test: vagrant-packages $(if $(filter local,$(MINIRUN_BOX)),fixtures) ## the tests, in a virtual machine with Linux 6.1
