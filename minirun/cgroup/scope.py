@@ -10,8 +10,9 @@
                                             process may be (cgroup-v2.rst, "No Internal Process Constraint")
     the container's last process and the placeholder end ─▶ systemd finds the scope empty, and removes all of it
 
-The placeholder reads from a pipe that only this process can write to, and ends when it is closed: however we end, the
-scope goes too, unless there is a container in it. See docs/decisions/0030-systemd-scope.md.
+The placeholder reads from a pipe that only this process can write to, and ends when it is told to, or a moment after
+the pipe is closed: however we end, the scope goes too, unless there is a container in it. See
+docs/decisions/0030-systemd-scope.md.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from __future__ import annotations
 import _signal
 import os
 from errno import EBUSY, ENODEV, ENOENT
+from time import sleep
 
 from minirun.cgroup import delegation, hierarchy
-from minirun.cgroup.systemd import ELSEWHERE, start_scope
+from minirun.cgroup.systemd import DELEGATES, ELSEWHERE, start_scope, stop_scope
 from minirun.errors import MinirunError, Unsupported
 
 TYPE_CHECKING = False
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _SLICE = "machine.slice"  # systemd.special(7): of virtual machines and containers
 _USERS_SLICE = "app.slice"  # a user's own manager has no machine.slice
 _LEAF = "placeholder"
+_LINGER_S = 1.0  # systemd may be making the scope when we are killed, and keeps one whose process died meanwhile
 
 _placeholders: dict[str, tuple[int, int]] = {}  # directory of a scope → (pid, the descriptor that keeps it)
 
@@ -91,6 +94,10 @@ def settle(directory: str) -> None:
     """End the placeholder of a scope: from now on it lasts as long as the container. Idempotent."""
     pid, keeper = _placeholders.pop(directory, (0, -1))
     if pid:
+        try:
+            os.write(keeper, b"\0")
+        except BrokenPipeError:
+            pass  # somebody killed it
         os.close(keeper)
         try:
             os.waitpid(pid, 0)
@@ -109,11 +116,14 @@ def remove(directory: str) -> None:
 
     The directory itself is never removed by us: systemd would not be told that it is empty, and keep the unit.
     """
+    ours = directory in _placeholders
     settle(directory)
     from minirun.cgroup import group
 
     if group.alive(directory):
         group.kill(directory)
+    elif not ours and os.path.isdir(directory):
+        stop_scope(os.path.basename(directory))  # its last process died before systemd began to watch
 
 
 def enable(needed: Iterable[str], directory: str) -> None:
@@ -129,7 +139,7 @@ def enable(needed: Iterable[str], directory: str) -> None:
             raise Unsupported(
                 f"limit {controller}",
                 f"systemd does not pass the {controller} controller on to {directory}",
-                "it delegates cpu, cpuset, io, memory and pids; " + ELSEWHERE,
+                f"it delegates {', '.join(DELEGATES)}; {ELSEWHERE}",
             )
     with open(f"{directory}/cgroup.subtree_control") as file:
         enabled = file.read().split()
@@ -155,7 +165,7 @@ def _write(name: str, text: str) -> None:
 
 
 def _hold_place() -> tuple[int, int]:
-    """Start the placeholder; it ends when the descriptor is closed, which our own end does too."""
+    """Start the placeholder; it ends when the descriptor is written to, or closed, which our own end does too."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -166,7 +176,8 @@ def _hold_place() -> tuple[int, int]:
                 _signal.signal(number, _signal.SIG_IGN)
             os.dup2(reading, 0)
             os.closerange(1, os.sysconf("SC_OPEN_MAX"))
-            os.read(0, 1)
+            if not os.read(0, 1):
+                sleep(_LINGER_S)
         finally:
             os._exit(0)
     os.close(reading)

@@ -1,4 +1,4 @@
-"""What is asked of systemd, over D-Bus: to make a scope.
+"""What is asked of systemd, over D-Bus: to make a scope, and to remove one.
 
     we  ─ StartTransientUnit(name, "fail", properties, []) ─▶  systemd     a job is queued …
     we  ◀─ job                                             ─   systemd
@@ -27,6 +27,7 @@ _PATIENCE_S = 20.0  # for an answer
 _LINGER_S = 5.0  # for systemd to have done with a scope of the same name
 _STEP_S = 0.02
 _STOP_US = 10_000_000  # Docker's: what ends with the host has so long between SIGTERM and SIGKILL
+DELEGATES = ("cpu", "cpuset", "io", "memory", "pids")  # the controllers that it knows
 ELSEWHERE = "`--cgroup-parent` names a group that has the controllers, or run without the limit"
 
 
@@ -49,7 +50,7 @@ def start_scope(name: str, slice_: str, description: str, pid: int) -> None:
         ("TimeoutStopUSec", ("t", _STOP_US)),
     ]
     try:
-        with bus.Bus(f"/run/user/{os.geteuid()}/bus" if os.geteuid() else _SYSTEM_BUS, _PATIENCE_S) as connection:
+        with _connect() as connection:
             connection.subscribe(_REMOVED)
             job = _queue(connection, name, properties)
             while (values := connection.signal().values())[1:2] != [job]:
@@ -62,6 +63,37 @@ def start_scope(name: str, slice_: str, description: str, pid: int) -> None:
         raise MinirunError(attempt, str(refused), f"`systemctl status {slice_}`; {ELSEWHERE}") from None
     if values[3] != "done":
         raise MinirunError(attempt, f"its job ended as {values[3]!r}", f"`journalctl -u {name}`; {ELSEWHERE}")
+
+
+def stop_scope(name: str) -> None:
+    """Have systemd remove a scope, as soon as it comes to it. Idempotent.
+
+    Raises:
+        MinirunError: systemd is not to be reached, or refuses.
+    """
+    try:
+        with _connect() as connection:
+            connection.call(*_MANAGER, "StopUnit", "ss", name, "replace")
+    except (OSError, bus.Refused) as error:
+        if isinstance(error, bus.Refused) and error.name == "org.freedesktop.systemd1.NoSuchUnit":
+            return
+        reason = error if isinstance(error, OSError) else str(error)
+        raise MinirunError(f"have systemd remove {name}", reason, f"`systemctl stop {name}`") from None
+
+
+def version() -> str:
+    """What the manager that we would ask says that it is: that it answers is what matters.
+
+    Raises:
+        OSError, bus.Refused: it is not to be reached.
+    """
+    with _connect() as connection:
+        reply = connection.call(*_MANAGER[:2], "org.freedesktop.DBus.Properties", "Get", "ss", _MANAGER[2], "Version")
+        return str(reply.values()[0][1])
+
+
+def _connect() -> bus.Bus:
+    return bus.Bus(f"/run/user/{os.geteuid()}/bus" if os.geteuid() else _SYSTEM_BUS, _PATIENCE_S)
 
 
 def _queue(connection: bus.Bus, name: str, properties: list[tuple[str, tuple[str, object]]]) -> str:
