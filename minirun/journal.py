@@ -35,7 +35,7 @@ UNDO = {
     "remove_tree": "minirun.kernel.tree:remove",
     "remove_file": "minirun.kernel.files:remove",
     "remove_cgroup": "minirun.cgroup.group:remove",
-    "restore_control": "minirun.cgroup.control:restore",
+    "settle_limits": "minirun.container.place:settle_limits",
     "remove_name": "minirun.container.record:release_name",
     "remove_cidfile": "minirun.container.record:remove_cidfile",
     "finish_taking": "minirun.container.taking:undo",

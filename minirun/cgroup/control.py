@@ -85,9 +85,9 @@ def apply(path: str, settings: Sequence[Setting]) -> None:
             raise Unsupported(f"use --{flag}", f"this kernel has no {name}", f"run without --{flag}")
 
 
-def undos(path: str, settings: Sequence[Setting]) -> list[list[str]]:
-    """What undoes `apply`, in the journal's words."""
-    undos = []
+def before(path: str, settings: Sequence[Setting]) -> list[str]:
+    """What to give `restore` to have the files of *settings* as they are now: name, text, in turn."""
+    found = []
     for _, name, text in settings:
         try:
             now = read(path, name).strip()
@@ -97,13 +97,14 @@ def undos(path: str, settings: Sequence[Setting]) -> list[list[str]]:
             device = text.partition(" ")[0]
             free = f"{device} rbps=max wbps=max riops=max wiops=max"
             now = next((line for line in now.split("\n") if line.startswith(f"{device} ")), free)
-        undos.append(["restore_control", path, name, now or "\n"])  # an empty cpuset is the parent's
-    return undos
+        found += [name, now or "\n"]  # an empty cpuset is the parent's
+    return found
 
 
-def restore(path: str, name: str, text: str) -> None:
-    """Write what a file said before. An undo of the journal: idempotent, and done where the group is gone."""
-    try:
-        write(path, name, text)
-    except FileNotFoundError:
-        pass
+def restore(path: str, *pairs: str) -> None:
+    """Write what `before` found. Idempotent, and done where the group is gone."""
+    for name, text in zip(pairs[::2], pairs[1::2], strict=True):
+        try:
+            write(path, name, text)
+        except FileNotFoundError:
+            continue

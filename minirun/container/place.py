@@ -14,7 +14,9 @@ from __future__ import annotations
 import os
 
 from minirun.cgroup import control, delegation, group, hierarchy, limits, scope
-from minirun.errors import Unsupported
+from minirun.container import record as records
+from minirun.errors import NotFound, Unsupported
+from minirun.home import Home
 from minirun.journal import Step
 
 TYPE_CHECKING = False
@@ -87,3 +89,21 @@ def enable(needed: Mapping[str, str], parent: str) -> None:
             "give it the limit while it does not run: its next start gets a scope, where controllers can be enabled",
         )
     hierarchy.enable(needed, parent)
+
+
+def settle_limits(root: str, container_id: str, path: str, *before: str) -> None:
+    """Make the group *path* agree with the record of its container. An undo of the journal: idempotent.
+
+    Args:
+        root: of the store.
+        container_id: whose record says what it is limited to.
+        path: its group; perhaps gone.
+        before: what control.before found, for files that the record does not name.
+    """
+    try:
+        record = records.read(Home(root, root), container_id)
+    except NotFound:
+        return  # `rm -f` was quicker
+    control.restore(path, *before)
+    if os.path.exists(path):
+        control.apply(path, limits.settings(record.options["limits"]))

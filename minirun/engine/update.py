@@ -55,8 +55,7 @@ def _update(home: Home, box: Record, changed: Mapping[str, Any], operation: Oper
     if now.alive:
         settings = limits.settings(wanted)
         place.enable(limits.needed(wanted), os.path.dirname(now.cgroup))
-        # before the first write: should we not come to the end, whoever finds this puts everything back
-        operation.will_all(control.undos(now.cgroup, settings))
+        operation.will("settle_limits", home.root, box.id, now.cgroup, *control.before(now.cgroup, settings))
         _apply(now.cgroup, settings, operation, attempt=f"update container {box.name}")
     else:
         place.find(box.id, box.options["cgroup_parent"], limits.needed(wanted))

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from minirun.cgroup import hierarchy
 from tests import inject
 from tests.scene import BUSY, Case, Scene, Stage, copy
 
+DEPTH = ["--cgroup-conf", "cgroup.max.depth=7"]  # a limit that no controller is needed for
 CASES = [
     Case("run", ["run", "--name", "fresh", "small", "sh", "-c", "echo x >/made"], 10),
     Case("run-rm", ["run", "--rm", "--name", "fresh", "small", "sh", "-c", "echo x >/made"], 10),
@@ -32,6 +34,8 @@ CASES = [
     Case("untag", ["rmi", "small:other"], 2),
     Case("tag", ["tag", "small", "fresh:1"], 4),
     Case("retag", ["tag", "small", "unused:1"], 3),
+    Case("update", ["update", *DEPTH, "ended"], 4),
+    Case("update-running", ["update", *DEPTH, BUSY], 6, busy=True),
     Case("gc", ["gc"], 5, ground="littered"),
 ]
 
@@ -61,6 +65,24 @@ def test_a_killed_command_is_undone_or_finished_by_the_next_one(case: Case, stag
         finally:
             scene.calm()
     assert not wrong, report(wrong, found)
+
+
+def test_an_update_that_is_killed_leaves_the_container_with_the_limits_that_its_record_has(stage: Stage) -> None:
+    scene = Scene(Case("update-running", ["update", *DEPTH, BUSY], 8, busy=True), stage)
+    seen = set()
+    for point in inject.sample(scene.dry_pass(), scene.case.few):
+        scene.reset()
+        try:
+            scene.strike(point, inject.KILL)
+            scene.minirun("ps", check=True)
+            told = scene.minirun("inspect", "-f", "{{.Id}} {{json .HostConfig.CgroupConf}}", BUSY, check=True).stdout
+            container, recorded = told.split()
+            depth = Path(hierarchy.path(container), "cgroup.max.depth").read_text().strip()
+            assert (depth, recorded) in (("max", "{}"), ("7", '{"cgroup.max.depth":"7"}')), point
+            seen.add(depth)
+        finally:
+            scene.calm()
+    assert seen == {"max", "7"}
 
 
 # where each has done the most: so the next command has the most to undo
