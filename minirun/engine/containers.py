@@ -188,12 +188,8 @@ def export(name: str, output: int) -> None:
 
     home = open_home()
     box, lock = records.find_and_hold(home, name)
-    # Short names for the kernel, wherever the store is: see rootfs/overlay.py.
-    store = os.open(home.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    here = f"/proc/self/fd/{store}"
-    stack = [*(f"{here}/diffs/{layer}" for layer in box.stack), f"{here}/containers/{box.id}/upper"]
     try:
-        mount = _mount_view(home, stack)
+        mount = _mount_view(home, [*(f"diffs/{layer}" for layer in box.stack), f"containers/{box.id}/upper"])
         # a mount's descriptor is O_PATH, which cannot be read
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
         os.close(mount)
@@ -204,17 +200,22 @@ def export(name: str, output: int) -> None:
     except OSError as error:
         raise MinirunError(f"export container {box.name}", error, "is there space where it is written to?") from None
     finally:
-        os.close(store)
         os.close(lock)
 
 
 def _mount_view(home: Home, stack: Sequence[str]) -> int:
+    """Mount directories below the store's root, bottom to top, where nobody else sees them; the mount's descriptor."""
     from minirun.launch import machine
     from minirun.rootfs.overlay import view, view_by_options
 
+    # short names for the kernel, wherever the store is: see rootfs/overlay.py
+    store = os.open(home.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return machine.run(list(view(stack)))
+        return machine.run(list(view([f"/proc/self/fd/{store}/{name}" for name in stack])))
     except machine.CallFailed as failure:
         if not failure.may_lack_lowerdir_plus:
             raise
-    return machine.run(list(view_by_options(stack, home.attach_point)))
+    finally:
+        os.close(store)
+    # whole names: a descriptor leads into the mount namespace that this leaves, whose mounts Linux 6.1 does not stack
+    return machine.run(list(view_by_options([f"{home.root}/{name}" for name in stack], home.attach_point)))

@@ -173,7 +173,7 @@ def test_a_name_in_use_is_refused_also_by_a_container_that_runs(store: Minirun) 
     store("create", "--name", "taken", "busybox", check=True)
     refused(store, "run", "--name", "taken", "busybox", "true", reason="the name is in use by container")
     store("rm", "taken", check=True)
-    with store.start("run", "--rm", "--name", "busy", "busybox", "sh", "-c", "echo on; exec sleep 5") as process:
+    with store.start("run", "--rm", "--name", "busy", "busybox", "sh", "-c", "echo on; exec sleep 100") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
         store("rm", "busy")  # waits until all is written down about its start
