@@ -26,6 +26,7 @@ _INFO = {
     "CgroupVersion": "Cgroup Version",
     "CgroupMount": "Cgroup Mount",
     "CgroupControllers": "Cgroup Controllers",
+    "CgroupControllersElsewhere": "Cgroup Controllers Elsewhere",
     "Launch": "Launch",
     "KernelVersion": "Kernel Version",
     "OperatingSystem": "Operating System",
@@ -62,10 +63,14 @@ def info(*, form: str) -> None:
     if form:
         table.show_objects([told], form)
         return
-    screen.write("".join(f"{title}: {_words(key, told[key])}\n" for key, title in _INFO.items()))
+    screen.write(
+        "".join(f"{title}: {_words(key, told[key])}\n".replace(": \n", ":\n", 1) for key, title in _INFO.items())
+    )
 
 
 def _words(key: str, value: Any) -> str:
+    if key == "CgroupControllersElsewhere":
+        return "".join(f"\n {one['Name']}: {one['Where']}; {one['Remedy']}" for one in value) or "none"
     if key == "MemTotal":
         return f"{value / 2**30:.4g}GiB"
     return (" ".join(value) if isinstance(value, list) else str(value)) or "none"

@@ -47,15 +47,21 @@ def info() -> dict[str, Any]:
     """What is in the store, and what the host offers; the keys are Docker's where it has them."""
     import psutil
 
+    from minirun.cgroup import controllers
     from minirun.kernel import privileges
 
     home = open_home()
     boxes = [state.read(home, box).status for box in records.list_all(home)]
     try:
         mount = hierarchy.mount_point()
-        controllers = hierarchy.controllers(mount)
+        there = hierarchy.controllers(mount)
     except Unsupported:
-        mount, controllers = "", []
+        mount, there = "", []
+    elsewhere = [
+        {"Name": one.name, "Where": one.where, "Remedy": one.remedy}
+        for one in controllers.list_all()
+        if one.name not in there or not one.usable
+    ]
     return {
         "Containers": len(boxes),
         "ContainersRunning": boxes.count("running"),
@@ -68,7 +74,8 @@ def info() -> dict[str, Any]:
         "MinirunRuntimeDir": home.runtime,
         "CgroupVersion": "2",
         "CgroupMount": mount,
-        "CgroupControllers": controllers,
+        "CgroupControllers": there,
+        "CgroupControllersElsewhere": elsewhere,
         "KernelVersion": platform.release(),
         "OperatingSystem": _operating_system(),
         "Architecture": platform.machine(),
