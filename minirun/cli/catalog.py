@@ -33,6 +33,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
     "All of it": {
         "inspect": ("inspect", "Show everything about containers and images as JSON"),
         "info": ("system", "Show what is stored, and what this host offers"),
+        "doctor": ("doctor", "Try what containers need of this host, and say what to do"),
         "version": ("system", "Show the versions of minirun and of what it stands on"),
         "gc": ("system", "Finish what was cut short, and free layers that nothing uses"),
         "completion": ("completion", "Print the script that lets a shell complete commands and names"),
