@@ -10,6 +10,7 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── names/<name>        symlink → ../containers/<id>
 ├── marks/<id>          unfinished operations and how to undo them (see journal.py)
 ├── tmp/                half-made things, each named by a mark
+├── spare               room that is given up when a full disk has none left to remove things
 └── lock                flock: shared while images are read, exclusive while they are deleted
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import os
 
+SPARE_BYTES = 128 << 10
 FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp")
 
 
@@ -54,8 +56,35 @@ class Home:
                     os.mkdir(f"{self.root}/{folder}", 0o700)
                 except FileExistsError:
                     pass
+            self.keep_spare()
         if not os.path.isdir(self.attach_point):
             os.makedirs(self.attach_point, 0o700, exist_ok=True)
+
+    def keep_spare(self) -> None:
+        """Keep some room for removing things when there is no other; without a word where there is none to keep."""
+        try:
+            descriptor = os.open(self.spare, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            os.posix_fallocate(descriptor, 0, SPARE_BYTES)
+        except OSError:
+            os.unlink(self.spare)
+        finally:
+            os.close(descriptor)
+
+    def give_up_spare(self) -> bool:
+        """Free the room that `keep_spare` keeps; whether there was some."""
+        try:
+            os.unlink(self.spare)
+        except OSError:
+            return False
+        return True
+
+    @property
+    def spare(self) -> str:
+        """The file whose room is given up when removing things needs some."""
+        return f"{self.root}/spare"
 
     @property
     def attach_point(self) -> str:

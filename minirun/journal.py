@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import EDQUOT, ENOSPC
 
 from minirun.errors import MinirunError
 from minirun.kernel import files, jsonfile
@@ -79,10 +80,15 @@ class Operation:
         # left normally: the mark is gone and the change stays; by an exception: the change is undone
     """
 
-    __slots__ = ("descriptor", "key", "path", "undos")
+    __slots__ = ("descriptor", "home", "key", "path", "undos")
 
-    def __init__(self, home: Home, key: str | None = None) -> None:
-        """Begin an operation under *key*, by default a random one.
+    def __init__(self, home: Home, key: str | None = None, *, frees: bool = False) -> None:
+        """Begin an operation.
+
+        Args:
+            home: whose mark is made.
+            key: names the mark; by default a random one.
+            frees: it removes things, and so may have the room that the store keeps for a full disk.
 
         Raises:
             OSError: the mark could not be made (ENOSPC, EROFS …); nothing was done.
@@ -90,7 +96,16 @@ class Operation:
         self.key = key or os.urandom(16).hex()
         self.path = home.mark(self.key)
         self.undos: list[list[str]] = []
-        self.descriptor = _hold(self.path)
+        self.home = home if frees else None
+        try:
+            self.descriptor = _hold(self.path)
+        except OSError as error:
+            if not self._make_room(error):
+                raise
+            self.descriptor = _hold(self.path)
+
+    def _make_room(self, error: OSError) -> bool:
+        return error.errno in (ENOSPC, EDQUOT) and self.home is not None and self.home.give_up_spare()
 
     def will(self, undo: str, *args: str) -> None:
         """Write down that what comes next is undone by *undo*, a name in UNDO, called with *args*."""
@@ -98,7 +113,16 @@ class Operation:
 
     def will_all(self, undos: list[list[str]]) -> None:
         """Write down several undos at once, in the order in which their things will be made."""
-        files.write_all(self.descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
+        lines = "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode()
+        begun = os.fstat(self.descriptor).st_size
+        try:
+            files.write_all(self.descriptor, lines)
+        except OSError as error:
+            if not self._make_room(error):
+                raise
+            os.ftruncate(self.descriptor, begun)
+            os.lseek(self.descriptor, begun, os.SEEK_SET)
+            files.write_all(self.descriptor, lines)
         self.undos += undos
 
     def carry_out(self, steps: Sequence[Step], times: list[tuple[str, float]] | None = None) -> None:
@@ -134,6 +158,8 @@ class Operation:
             files.remove(self.path)
             os.close(self.descriptor)
             self.descriptor = -1
+            if self.home and not os.path.exists(self.home.spare):
+                self.home.keep_spare()
 
     def undo(self) -> None:
         """Undo everything written down so far, newest first; where somebody is in the way the next command does it."""

@@ -129,7 +129,7 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
         try:
             box, lock = records.find_and_hold(home, name)
             try:
-                with Attempt(f"remove container {box.name}"), Operation(home) as operation:
+                with Attempt(f"remove container {box.name}"), Operation(home, frees=True) as operation:
                     remove_container(home, box, operation, force=force)
             finally:
                 os.close(lock)

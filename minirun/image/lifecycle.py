@@ -226,7 +226,7 @@ def remove(images: Images, image_id: str, layers: Sequence[Layer] = ()) -> None:
         ["remove_file", f"{home.folder('tags')}/{parse(tag).file_name}"] for tag in images.tags().get(image_id, [])
     ]
     try:
-        operation = Operation(home)
+        operation = Operation(home, frees=True)
         # in one mark: the layers are looked at again when the image is gone
         operation.will_all([["discard_layer", home.root, layer.id, layer.diff] for layer in reversed(layers)] + undos)
         undo_all(undos)

@@ -279,7 +279,7 @@ class Layers:
             layer = self.get(layer_id)
         except NotFound:
             return
-        with Operation(self.home) as operation:
+        with Operation(self.home, frees=True) as operation:
             temporary = self.home.temporary(operation.key)
             operation.will("remove_tree", temporary)
             files.remove(self.home.layer(layer_id))
@@ -291,7 +291,7 @@ class Layers:
         They go by a rename, so that half of them is never taken for all of them. The caller holds ``home.lock``
         exclusively.
         """
-        with Operation(self.home) as operation:
+        with Operation(self.home, frees=True) as operation:
             temporary = self.home.temporary(operation.key)
             operation.will("remove_tree", temporary)
             self._discard(name, temporary)

@@ -76,6 +76,29 @@ def test_a_full_disk_is_told_and_what_was_there_goes_on_working(small: Minirun, 
     small("run", "--rm", busybox_layers, "true", check=True)
 
 
+@pytest.mark.parametrize("command", [["rm", "written"], ["rmi", "-f", "busybox"], ["gc"]], ids=lambda words: words[0])
+def test_a_disk_without_one_free_block_still_lets_things_be_removed(
+    small: Minirun, busybox_layers: Path, command: list[str]
+) -> None:
+    small("import", busybox_layers, "busybox", check=True)
+    small("run", "--name", "written", "busybox", "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=3", check=True)
+    if command[0] != "rm":
+        small("rm", "written", check=True)
+    stray = small.root / "diffs" / ("5" * 64)
+    stray.mkdir()
+    (stray / "big").write_bytes(bytes(1 << 20))
+    filler = small.root.parent / "filler"
+    for size in (1 << 16, 512):
+        with filler.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            write_for_ever(file, size)
+    assert os.statvfs(small.root).f_bavail == 0
+    result = small(*command)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert os.statvfs(small.root).f_bavail * os.statvfs(small.root).f_frsize > 500_000
+    assert (small.root / "spare").stat().st_blocks, "and there is room again for the next time"
+    assert settled(small)
+
+
 def test_a_container_that_fills_the_disk_fails_by_itself(small: Minirun, busybox_layers: Path) -> None:
     script = "dd if=/dev/zero of=/big bs=1M count=100 2>&1 | grep -c 'No space'; exit 3"
     result = small("run", "--rm", busybox_layers, "sh", "-c", script)
