@@ -130,17 +130,15 @@ def _require_enabled(needed: Mapping[str, str], parent: str) -> None:
 
 
 def _whereabouts(controller: str) -> str:
-    """Where a controller is that cgroup v2 has not got, and how to get it there; see cgroups(7), /proc/cgroups."""
-    with open("/proc/cgroups") as file:
-        rows = [line.split() for line in file if not line.startswith("#")]
-    for name, hierarchy, _, enabled in rows:
-        if controller in (name, {"blkio": "io"}.get(name)):
-            if enabled == "0":
-                return f"the kernel was booted with cgroup_disable={name}; boot without it"
-            if hierarchy != "0":
-                return "this host mounts it as cgroup v1 (hybrid); boot with systemd.unified_cgroup_hierarchy=1"
-            return "whoever made this hierarchy has not delegated it; enable it there"
-    return "this kernel was built without it; boot another"
+    """Where a controller is that cgroup v2 has not got, and how to get it there."""
+    from minirun.cgroup.controllers import list_all
+
+    found = next((one for one in list_all() if one.name == controller), None)
+    if found is None:
+        return "there is none of that name"
+    if found.where.startswith("cgroup v1"):
+        return "this host mounts it as cgroup v1 (hybrid); boot with systemd.unified_cgroup_hierarchy=1"
+    return f"it is {found.where}: {found.remedy}"
 
 
 def enable(needed: Iterable[str], parent: str) -> None:
