@@ -14,6 +14,7 @@ import pytest
 
 from minirun.cgroup import delegation, hierarchy, scope, systemd
 from minirun.errors import MinirunError, Unsupported
+from tests.command import Minirun
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0  # an emulated guest is slow
@@ -263,6 +264,69 @@ def test_a_scope_with_a_container_in_it_outlives_the_minirun_that_made_it(contai
     time.sleep(1)
     (pid,) = processes(f"{directory}/{container}")
     os.kill(int(pid), signal.SIGKILL)
+
+
+def scopes() -> list[str]:
+    """The units that minirun had systemd make, and that are there."""
+    listed = subprocess.run(
+        ["systemctl", "list-units", "--all", "--no-legend", "--plain", "minirun-*.scope"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [line.split()[0] for line in listed.stdout.splitlines()]
+
+
+@pytest.fixture
+def box(store: Minirun) -> Iterator[subprocess.Popen[bytes]]:
+    """A container named box that runs with a limit; at the end it and its scope are gone."""
+    with store.start("run", "--name", "box", "--memory", "64m", "busybox", "sh", "-c", "echo up; sleep 600") as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n"
+        yield process
+        store("rm", "-f", "box", check=True)
+    waits(lambda: scopes() == [], "a scope is there yet")
+
+
+def test_a_container_with_a_limit_runs_in_a_scope(store: Minirun, box: subprocess.Popen[bytes]) -> None:
+    made = store("inspect", "-f", "{{.Id}}", "box", check=True).stdout.strip()
+    assert scopes() == [f"minirun-{made[:12]}.scope"]
+    assert Path(scope.path(made), made, "memory.max").read_text() == f"{64 << 20}\n"
+    # a limit of a controller that was not needed until now
+    store("update", "--cpus", "0.5", "box", check=True)
+    assert Path(scope.path(made), made, "cpu.max").read_text() == "50000 100000\n"
+
+
+def test_containers_that_come_and_go_leave_nothing_to_the_next_command(store: Minirun) -> None:
+    for _ in range(6):
+        result = store("run", "--rm", "--memory", "64m", "busybox", "true", check=True)
+        assert result.stderr == ""
+    waits(lambda: scopes() == [], "a scope is there yet")
+
+
+def test_a_container_outlives_a_minirun_that_is_killed_and_is_removed_with_its_scope(
+    store: Minirun, box: subprocess.Popen[bytes]
+) -> None:
+    box.kill()
+    box.wait()
+    time.sleep(1.5)  # the placeholder has ended
+    assert len(scopes()) == 1
+    assert "Up" in store("ps", "--filter", "name=box", check=True).stdout
+
+
+def test_memory_that_killed_a_container_in_a_scope_is_told_and_it_can_start_again_at_once(store: Minirun) -> None:
+    hungry = ["sh", "-c", "[ -e /full ] && exit 7; touch /full; exec tail /dev/zero"]
+    assert store("run", "--name", "hungry", "--memory", "16m", "busybox", *hungry).returncode == 137
+    assert store("inspect", "-f", "{{.State.OOMKilled}}", "hungry", check=True).stdout == "true\n"
+    assert store("start", "-a", "hungry").returncode == 7
+    store("rm", "hungry", check=True)
+    waits(lambda: scopes() == [], "a scope is there yet")
+
+
+def test_a_container_without_limits_gets_no_scope(store: Minirun) -> None:
+    with store.start("run", "--rm", "--name", "free", "busybox", "sh", "-c", "echo up; sleep 600") as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n"
+        assert scopes() == []
+        store("rm", "-f", "free", check=True)
 
 
 def run_in_service(*properties: str, shell: str = "", user: int = 0) -> str:
