@@ -144,7 +144,7 @@ def _whereabouts(controller: str) -> str:
 def enable(needed: Iterable[str], parent: str) -> None:
     """Make sure that groups in *parent*, which is minirun's own or below, have the controllers *needed*.
 
-    Only what is missing is written, from the root of the hierarchy down to *parent*. The groups on that way have no
+    What is missing is written, from the root of the hierarchy down to *parent*. The groups on that way have no
     processes of their own, as cgroup-v2.rst, "No Internal Process Constraint", wants it.
 
     Raises:
@@ -158,6 +158,10 @@ def enable(needed: Iterable[str], parent: str) -> None:
         with open(f"{directory}/cgroup.subtree_control", "r+") as file:
             enabled = file.read().split()
             missing = [f"+{controller}" for controller in needed if controller not in enabled]
+            if directory == parent:
+                # Also what is enabled: the file says so a moment before the groups below have theirs, and only who
+                # writes waits for that.
+                missing = [f"+{controller}" for controller in needed]
             if not missing:
                 continue
             try:

@@ -69,7 +69,7 @@ def test_a_command_that_a_signal_ends_gives_128_and_its_number(
 
 
 def test_a_container_whose_first_process_is_killed_from_outside_ends_with_137(store: Minirun) -> None:
-    with store.start("run", "--rm", "--name", "victim", "busybox", "sh", "-c", "echo ready; exec sleep 5") as process:
+    with store.start("run", "--rm", "--name", "victim", "busybox", "sh", "-c", "echo ready; exec sleep 100") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         pid = store("inspect", "--format", "{{.State.Pid}}", "victim", check=True).stdout.strip()
