@@ -156,12 +156,10 @@ def enable(needed: Iterable[str], parent: str) -> None:
         directories.append(f"{directories[-1]}/{name}")
     for directory in directories:
         with open(f"{directory}/cgroup.subtree_control", "r+") as file:
-            enabled = file.read().split()
+            # In the last one also what is enabled is written: the file says so a moment before the groups below have
+            # their files, and only who writes waits for that.
+            enabled = file.read().split() if directory != parent else []
             missing = [f"+{controller}" for controller in needed if controller not in enabled]
-            if directory == parent:
-                # Also what is enabled: the file says so a moment before the groups below have theirs, and only who
-                # writes waits for that.
-                missing = [f"+{controller}" for controller in needed]
             if not missing:
                 continue
             try:
