@@ -187,7 +187,7 @@ def test_the_machine_is_destroyed_and_the_status_is_that_of_the_tests(
     assert status == int(tests)
     assert said in printed.splitlines()[-1]
     assert impostor.verbs() == ["status", "up", "ssh", "destroy"]
-    assert "sudo make test" in impostor.calls_file.read_text()
+    assert re.search(r"sudo MINIRUN_TEST_GUEST=\S.* make test$", impostor.calls_file.read_text(), re.MULTILINE)
 
 
 def test_a_machine_that_does_not_come_up_is_destroyed_too(impostor: Impostor) -> None:
