@@ -116,14 +116,22 @@ def _shm_bytes(text: str | None) -> int:
 
 
 def _cgroup_parent(text: str | None) -> str:
-    names = (text or "x").removeprefix("/").split("/")
+    if text is None:
+        return ""
+    attempt = f"use --cgroup-parent {text!r}"
+    names = text.removeprefix("/").split("/")
     # a group's directory has the kernel's files beside the groups below it
-    if "\0" in (text or "") or any(name in ("", ".", "..") or not name.isprintable() for name in names):
+    if any(name in ("", ".", "..") or not name.isprintable() for name in names):
         raise BadInput(
-            f"use --cgroup-parent {text!r}", "it is no path of a cgroup",
+            attempt, "it is no path of a cgroup",
             "a name is a group of minirun's own; /a/path is one that is there, seen from the root of the hierarchy",
         )  # fmt: skip
-    return text or ""
+    if text.endswith(".slice") and not text.startswith("/"):
+        raise Unsupported(
+            attempt, "slices are systemd's, and minirun makes none",
+            "with limits a container has a scope of its own in machine.slice; /a.slice is a group that is there",
+        )  # fmt: skip
+    return text
 
 
 def _cgroupns(text: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from minirun.container import options
 from minirun.errors import BadInput, MinirunError, Unsupported
+from minirun.kernel import privileges
 from minirun.kernel.names import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 
@@ -113,3 +115,45 @@ def test_networks_that_are_not_built_are_refused() -> None:
     for name in ("bridge", "default", "", "container:x"):
         with pytest.raises(Unsupported):
             read(network=name)
+
+
+@pytest.mark.parametrize("text", ["", "/", "a//b", "../up", "a/./b", "/a/..", "a\nb", "a\0b"])
+def test_what_is_no_path_of_a_cgroup_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="--cgroup-parent"):
+        read(cgroup_parent=text)
+
+
+def test_a_cgroup_parent_is_a_name_or_a_path_and_no_slice_of_systemds() -> None:
+    assert [read(cgroup_parent=text)["cgroup_parent"] for text in ("web", "web/blue", "/a.slice")] == [
+        "web", "web/blue", "/a.slice",
+    ]  # fmt: skip
+    with pytest.raises(Unsupported, match="slices are systemd's"):
+        read(cgroup_parent="machine.slice")
+
+
+def test_limits_of_a_process_are_read_as_docker_reads_them() -> None:
+    assert read(ulimit=["nofile=64:128", "core=0", "nofile=32", "cpu=9:unlimited"])["ulimits"] == [
+        ["nofile", 7, 32, 32], ["core", 4, 0, 0], ["cpu", 0, 9, (1 << 64) - 1],
+    ]  # fmt: skip
+    assert read(shm_size="1m")["shm_bytes"] == 1 << 20
+    assert read(oom_score_adj="-1000")["oom_score_adj"] == -1000
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [("ulimit", "nofile"), ("ulimit", "nofile="), ("ulimit", "nofile=a"), ("ulimit", "nofile=2:1"), ("ulimit", "as=1"),
+     ("ulimit", "=1"), ("ulimit", "nofile=1:"), ("ulimit", "nofile=-2"), ("ulimit", "nofile=1:2:3"),
+     ("ulimit", "core=18446744073709551616"), ("shm-size", "0"), ("shm-size", "x"), ("shm-size", "-1"),
+     ("oom-score-adj", "1001"), ("oom-score-adj", "-1001"), ("oom-score-adj", "x"), ("cgroupns", "new")],
+)  # fmt: skip
+def test_what_is_no_limit_of_a_process_is_refused(flag: str, text: str) -> None:
+    with pytest.raises(BadInput, match=f"--{flag}"):
+        read(**{flag.replace("-", "_"): [text] if flag == "ulimit" else text})
+
+
+def test_a_hard_limit_above_ours_is_refused_where_we_may_not_raise_it() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY or "CAP_SYS_RESOURCE" not in privileges.missing(("CAP_SYS_RESOURCE",)):
+        pytest.skip("minirun may raise it here")
+    with pytest.raises(Unsupported, match=f"minirun's own hard limit is {hard}"):
+        read(ulimit=[f"nofile={hard + 1}"])
