@@ -7,17 +7,18 @@ groups as it was.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.command import Minirun
-from tests.vm.box import Box, running
+from tests.vm.box import TREE, Box, running
 
 GUEST = "MINIRUN_TEST_GUEST"  # set by the guest's first process: the series of its kernel
-TREE = Path("/sys/fs/cgroup")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,8 +38,9 @@ def same_tree(guest: str) -> Iterator[None]:
 
 
 def groups() -> set[str]:
-    """Every group there is."""
-    return {folder for folder, _, _ in os.walk(TREE)}
+    """Every group there is, without those that systemd has for others."""
+    found = {folder for folder, _, _ in os.walk(TREE)}
+    return {one for one in found if "minirun" in one or not one.endswith((".slice", ".scope", ".service"))}
 
 
 @pytest.fixture
@@ -46,3 +48,26 @@ def start(store: Minirun, tmp_path: Path) -> Iterator[Callable[..., Box]]:
     """Start containers of the image `busybox` in the background; they end with the test."""
     with ExitStack() as ended:
         yield lambda *arguments: ended.enter_context(running(store, tmp_path, *arguments))
+
+
+class Disk(NamedTuple):
+    """A whole disk, and where the file system on it is mounted."""
+
+    device: Path
+    point: Path
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """The disk with the serial number `scratch`, which the guest has for this, with an empty ext4."""
+    found = [path.parent.name for path in Path("/sys/block").glob("*/serial") if path.read_text().strip() == "scratch"]
+    if not found:
+        pytest.skip("this machine has no disk with the serial number `scratch`")
+    disk = Disk(Path("/dev", found[0]), tmp_path / "disk")
+    disk.point.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", disk.device], check=True)
+    subprocess.run(["mount", disk.device, disk.point], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk.point], check=True)

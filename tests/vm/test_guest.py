@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.command import Minirun
-from tests.vm.box import READY, Box
-from tests.vm.conftest import TREE
+from tests.vm.box import READY, TREE, Box
 
 
 def test_the_guest_has_the_kernel_that_was_asked_for(guest: str) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.command import Minirun
-from tests.vm.box import READY, Box
-from tests.vm.conftest import TREE
+from tests.vm.box import READY, TREE, Box
+from tests.vm.conftest import Disk
 
 MIB = 1 << 20
 Start = Callable[..., Box]
@@ -23,24 +23,13 @@ def measured(store: Minirun, box: Box) -> Any:
     return json.loads(store("stats", "--no-stream", "--format", "json", box.id, check=True).stdout)
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """An ext4 file system on the guest's disk."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-F", "/dev/vda"], check=True)
-    subprocess.run(["mount", "/dev/vda", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
-def test_memory_is_what_is_charged_without_the_cache_that_could_go(store: Minirun, start: Start, disk: Path) -> None:
-    (disk / "file").write_bytes(bytes(24 * MIB))
+def test_memory_is_what_is_charged_without_the_cache_that_could_go(store: Minirun, start: Start, disk: Disk) -> None:
+    (disk.point / "file").write_bytes(bytes(24 * MIB))
     subprocess.run(["sync"], check=True)
     Path("/proc/sys/vm/drop_caches").write_text("3")
     # dd's buffer is the container's own memory, the file that is read its cache; sleep never reads the pipe
     hold = f"cat /disk/file >/dev/null; {READY} dd if=/dev/zero bs=16M count=1 2>/dev/null | sleep 1000"
-    box = start("--memory", "96m", "-v", f"{disk}:/disk", "busybox", "sh", "-c", hold)
+    box = start("--memory", "96m", "-v", f"{disk.point}:/disk", "busybox", "sh", "-c", hold)
     while (found := measured(store, box))["MemUsageBytes"] < 16 * MIB:
         pass
     charged, cache = int(box.read("memory.current")), box.count("memory.stat", "inactive_file")
@@ -84,10 +73,10 @@ def test_processes_and_threads_are_those_of_the_controller(store: Minirun, start
     assert found["PIDsCurrent"] == 3
 
 
-def test_the_disk_is_what_went_to_devices(store: Minirun, start: Start, disk: Path) -> None:
+def test_the_disk_is_what_went_to_devices(store: Minirun, start: Start, disk: Disk) -> None:
     write = "dd if=/dev/zero of=/disk/file bs=1M count=8 conv=fsync 2>/dev/null"
     box = start(
-        "--device-write-bps", "/dev/vda:1gb", "-v", f"{disk}:/disk", "busybox", "sh", "-c",
+        "--device-write-bps", f"{disk.device}:1gb", "-v", f"{disk.point}:/disk", "busybox", "sh", "-c",
         f"{write}; {READY} sleep 1000",
     )  # fmt: skip
     found = measured(store, box)

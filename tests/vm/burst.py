@@ -1,0 +1,45 @@
+"""Run one command of minirun many times, some at a time: `python -m tests.vm.burst TIMES AT_ONCE run --rm IMAGE true`.
+
+Each run is a fork of this process, which has imported everything already: where starting Python takes a second, 200
+starts would take minutes, and it is not Python that is tested. Prints how many groups there were at most, and how many
+runs failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from minirun import __main__ as command
+from minirun.cgroup import hierarchy
+from minirun.cli import fast
+from minirun.container import place
+from minirun.engine import run
+from minirun.kernel import descent, tree
+
+IMPORTED = (fast, run, place, descent, tree)  # what `run` imports when it begins, when there are limits, and at its end
+
+
+def main() -> None:
+    """Do what the command line says."""
+    times, at_once, arguments = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    own = hierarchy.own()
+    most = failed = running = 0
+    for _ in range(times):
+        if running == at_once:
+            failed += os.wait()[1] != 0
+            running -= 1
+        if os.fork() == 0:
+            sys.argv[1:] = arguments
+            command.main()
+        running += 1
+        with contextlib.suppress(FileNotFoundError):  # they all ended
+            most = max(most, sum(entry.is_dir() for entry in os.scandir(own)))
+    for _ in range(running):
+        failed += os.wait()[1] != 0
+    sys.stdout.write(f"{most} {failed}\n")
+
+
+if __name__ == "__main__":
+    main()
