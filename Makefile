@@ -107,7 +107,7 @@ test: setup test-packages fixtures check ## check, then every test, those of tes
 # VM_TEST_S seconds hangs: it says where, and ends the guest.
 VM_KERNEL ?= 6.12
 VM_TESTS ?= tests/vm
-VM_TEST_S ?= 120
+VM_TEST_S ?= 240
 vm-test: setup vm-packages fixtures ## the tests that need every cgroup controller, in an emulated guest
 	@$(RUN)/python -m tests.vm.guest --kernel $(VM_KERNEL) $(RUN)/python -m pytest -q --durations=10 -p no:cacheprovider \
 	    -o faulthandler_timeout=$(VM_TEST_S) -o faulthandler_exit_on_timeout=true $(VM_TESTS)
