@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from minirun.cgroup import usage
+from minirun.cgroup import group
 from minirun.container import record, state
 from minirun.container.state import State
 from minirun.errors import NotFound
@@ -30,7 +30,7 @@ def running(minirun: Minirun, name: str, *command: str, flags: Sequence[str] = (
     with minirun.start("run", "--name", name, *flags, "busybox", *command) as process:
         try:
             end = time.monotonic() + PATIENCE_S
-            while (now := state_of(minirun, name)) is None or len(usage.processes(now.cgroup)) < count:
+            while (now := state_of(minirun, name)) is None or len(group.processes(now.cgroup)) < count:
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < end, f"{name} does not run"
                 time.sleep(0.01)

@@ -25,12 +25,15 @@ def read(path: str, name: str) -> str:
         FileNotFoundError: the group is gone, or has no such file.
     """
     descriptor = os.open(f"{path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    parts = []
     try:
-        return os.read(descriptor, 1 << 20).decode()
+        while part := os.read(descriptor, 1 << 16):  # the kernel gives long lists a page at a time
+            parts.append(part)
     except OSError as error:
         raise _gone(error, path) from None
     finally:
         os.close(descriptor)
+    return b"".join(parts).decode()
 
 
 def write(path: str, name: str, text: str) -> None:

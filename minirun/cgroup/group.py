@@ -7,7 +7,7 @@ whoever else was killed.
 from __future__ import annotations
 
 import os
-from errno import EBUSY, ENOENT, ENOTEMPTY
+from errno import EBUSY, ENOENT, ENOTEMPTY, EOPNOTSUPP
 
 from minirun.cgroup import control, hierarchy
 from minirun.errors import MinirunError
@@ -61,11 +61,17 @@ def frozen(path: str) -> bool:
 
 
 def processes(path: str) -> list[int]:
-    """The host's pids of the group's processes; none where there is no group."""
-    try:
-        return [int(pid) for pid in control.read(path, "cgroup.procs").split()]
-    except FileNotFoundError:
-        return []
+    """The host's pids of the processes in the group and in those below it, in their order; none where it is gone."""
+    found: set[int] = set()
+    for directory, _, _ in os.walk(path):
+        try:
+            found.update(map(int, control.read(directory, "cgroup.procs").split()))
+        except FileNotFoundError:
+            continue  # it went meanwhile
+        except OSError as error:
+            if error.errno != EOPNOTSUPP:  # a threaded group's are in the group above
+                raise
+    return sorted(found - {0})  # 0 is one that our pid namespace does not see
 
 
 def oom_kills(path: str) -> int:

@@ -20,7 +20,7 @@ import os
 import time
 from errno import ENODEV, ENOENT, EOPNOTSUPP
 
-from minirun.cgroup import hierarchy, pressure
+from minirun.cgroup import group, hierarchy, pressure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,14 +121,6 @@ def cpu(path: str) -> Cpu:
     return Cpu(now_ns, found["usage_usec"], {name: found[name] for name in THROTTLED if name in found})
 
 
-def processes(path: str) -> list[int]:
-    """The host's pids of the processes in the group and in those below it, in their order; none where it is gone."""
-    found: set[int] = set()
-    for directory in _groups(path):
-        found.update(map(int, (_text(f"{directory}/cgroup.procs") or "").split()))
-    return sorted(found - {0})  # 0 is one that our pid namespace does not see
-
-
 def _groups(path: str) -> Iterator[str]:
     """The group and all below it; what goes meanwhile is left out."""
     for directory, _, _ in os.walk(path):
@@ -138,7 +130,7 @@ def _groups(path: str) -> Iterator[str]:
 def _memory(path: str) -> tuple[int | None, str]:
     current = _text(f"{path}/memory.current")
     if current is None:
-        return _shares(processes(path)), "pss"
+        return _shares(group.processes(path)), "pss"
     cache = _pairs(_text(f"{path}/memory.stat")).get("inactive_file", 0)
     return max(0, int(current) - cache), "memory.current"
 

@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 
-from minirun.cgroup import usage
+from minirun.cgroup import group
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
@@ -47,7 +47,7 @@ def top(name: str, options: Sequence[str] = DEFAULT) -> list[str]:
     home = open_home()
     box = records.find(home, name)
     now = state.read(home, box)
-    pids = usage.processes(now.cgroup) if now.alive else []
+    pids = group.processes(now.cgroup) if now.alive else []
     if not pids:
         raise Conflict(
             f"show the processes of container {box.name}", "it is not running", "`minirun ps` lists those that are"

@@ -15,7 +15,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from minirun.cgroup import usage
+from minirun.cgroup import group, usage
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
@@ -111,7 +111,7 @@ def _look(box: Record, now: State, called: str, before: Cpu | None) -> Statistic
     except FileNotFoundError:
         return Statistics(box, called)  # it has just ended
     host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    pids = usage.processes(now.cgroup)
+    pids = group.processes(now.cgroup)
     # any of them, should the first have ended before the others
     pid = now.pid if now.pid in pids else min(pids, default=0)
     return Statistics(

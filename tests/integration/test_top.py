@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.cgroup import usage
+from minirun.cgroup import group
 from minirun.container.state import State
 from tests.command import Minirun
 from tests.running import running
@@ -26,7 +26,7 @@ def web(store: Minirun) -> Iterator[State]:
 
 def pids(now: State) -> list[int]:
     """The host's pids of a container's processes."""
-    return usage.processes(now.cgroup)
+    return group.processes(now.cgroup)
 
 
 def column(text: str, title: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.cgroup import hierarchy, pressure, usage
+from minirun.cgroup import group, hierarchy, pressure, usage
 from minirun.cgroup.usage import Cpu
 
 pytestmark = [
@@ -95,7 +95,7 @@ def test_processes_and_threads_of_groups_below_are_counted(path: Path, start: St
     below.mkdir(parents=True)
     threads = f"import threading\nfor _ in range(3): threading.Thread(target=input, daemon=True).start()\n{WAIT}"
     processes = [start(path, WAIT), start(below, threads)]
-    assert usage.processes(str(path)) == sorted(process.pid for process in processes)
+    assert group.processes(str(path)) == sorted(process.pid for process in processes)
     found = usage.read(str(path)).threads
     assert found == 5
     if (path / "pids.current").exists():
@@ -105,7 +105,7 @@ def test_processes_and_threads_of_groups_below_are_counted(path: Path, start: St
 def test_more_processes_than_one_read_gives_are_all_there(path: Path, start: Start) -> None:
     code = f"import os, signal\nfor _ in range(999):\n  if not os.fork(): signal.pause()\n{WAIT}"
     start(path, code)
-    assert len(usage.processes(str(path))) == 1000
+    assert len(group.processes(str(path))) == 1000
     assert usage.read(str(path)).threads == 1000
 
 
@@ -115,7 +115,7 @@ def test_processes_of_a_threaded_group_are_there_once(path: Path, start: Start) 
     (below / "cgroup.type").write_text("threaded")
     process = start(path, f"import threading\nthreading.Thread(target=input, daemon=True).start()\n{WAIT}")
     (below / "cgroup.threads").write_text(os.listdir(f"/proc/{process.pid}/task")[1])
-    assert usage.processes(str(path)) == [process.pid]
+    assert group.processes(str(path)) == [process.pid]
     assert usage.read(str(path)).threads == 2
 
 
@@ -166,5 +166,5 @@ def test_a_group_that_is_gone_says_so(path: Path) -> None:
     for read in (usage.read, usage.cpu):
         with pytest.raises(FileNotFoundError):
             read(gone)
-    assert usage.processes(gone) == []
+    assert group.processes(gone) == []
     assert pressure.read(gone) == {}
