@@ -23,7 +23,6 @@ from errno import EBUSY, ENODEV, ENOENT
 from time import sleep
 
 from minirun.cgroup import delegation, hierarchy
-from minirun.cgroup.systemd import DELEGATES, ELSEWHERE, start_scope, stop_scope
 from minirun.errors import MinirunError, Unsupported
 
 TYPE_CHECKING = False
@@ -73,17 +72,19 @@ def create(container_id: str, needed: Iterable[str] = ()) -> str:
         Conflict: the container has a scope already.
         MinirunError: systemd refuses; nothing was made.
     """
+    from minirun.cgroup import systemd
+
     directory = path(container_id)
     pid, keeper = _hold_place()
     _placeholders[directory] = (pid, keeper)
     try:
-        start_scope(_unit(container_id), _slice(), f"minirun container {container_id[:12]}", pid)
+        systemd.start_scope(_unit(container_id), _slice(), f"minirun container {container_id[:12]}", pid)
         os.mkdir(f"{directory}/{_LEAF}")
         _write(f"{directory}/{_LEAF}/cgroup.procs", str(pid))
         enable(needed, directory)
     except OSError as error:
         settle(directory)
-        raise MinirunError(f"use the scope {_unit(container_id)}", error, ELSEWHERE) from None
+        raise MinirunError(f"use the scope {_unit(container_id)}", error, systemd.ELSEWHERE) from None
     except BaseException:
         settle(directory)
         raise
@@ -123,7 +124,9 @@ def remove(directory: str) -> None:
     if group.alive(directory):
         group.kill(directory)
     elif not ours and os.path.isdir(directory):
-        stop_scope(os.path.basename(directory))  # its last process died before systemd began to watch
+        from minirun.cgroup import systemd
+
+        systemd.stop_scope(os.path.basename(directory))  # its last process died before systemd began to watch
 
 
 def enable(needed: Iterable[str], directory: str) -> None:
@@ -136,10 +139,12 @@ def enable(needed: Iterable[str], directory: str) -> None:
     there = hierarchy.controllers(directory)
     for controller in needed:
         if controller not in there:
+            from minirun.cgroup import systemd
+
             raise Unsupported(
                 f"limit {controller}",
-                f"systemd does not pass the {controller} controller on to {directory}",
-                f"it delegates {', '.join(DELEGATES)}; {ELSEWHERE}",
+                f"the {controller} controller was not passed on to {directory}",
+                f"systemd delegates {', '.join(systemd.DELEGATES)} and no other; {systemd.ELSEWHERE}",
             )
     with open(f"{directory}/cgroup.subtree_control") as file:
         enabled = file.read().split()
