@@ -30,7 +30,7 @@ def read(path: str, name: str) -> str:
         while part := os.read(descriptor, 1 << 16):  # the kernel gives long lists a page at a time
             parts.append(part)
     except OSError as error:
-        raise _gone(error, path) from None
+        raise _gone(error, path, name) from None
     finally:
         os.close(descriptor)
     return b"".join(parts).decode()
@@ -48,16 +48,19 @@ def write(path: str, name: str, text: str) -> None:
     try:
         os.write(descriptor, text.encode())
     except OSError as error:
-        raise _gone(error, path) from None
+        raise _gone(error, path, name) from None
     finally:
         os.close(descriptor)
 
 
-def _gone(error: OSError, path: str) -> OSError:
-    """Make ENODEV, what a group's file says that was removed since it was opened, the ENOENT of the next open."""
-    if error.errno == ENODEV and not os.path.exists(path):
-        return FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-    return error
+def _gone(error: OSError, path: str, name: str) -> OSError:
+    """Make ENODEV, what a file says whose group was removed since it was opened, the ENOENT of the next open.
+
+    The files of io say it, too, of what is no disk.
+    """
+    if error.errno != ENODEV or (name.startswith("io.") and os.path.exists(path)):
+        return error
+    return FileNotFoundError(ENOENT, os.strerror(ENOENT), f"{path}/{name}")
 
 
 def apply(path: str, settings: Sequence[Setting]) -> None:
