@@ -121,9 +121,15 @@ def remove(directory: str) -> None:
     settle(directory)
     from minirun.cgroup import group
 
-    if group.alive(directory):
-        group.kill(directory)
-    elif not ours and os.path.isdir(directory):
+    try:
+        if group.alive(directory):
+            group.kill(directory)
+            return
+    except OSError as error:
+        if error.errno != ENODEV:
+            raise
+        return  # systemd is removing it at this moment: its files are there, and say so
+    if not ours and os.path.isdir(directory):
         from minirun.cgroup import systemd
 
         systemd.stop_scope(os.path.basename(directory))  # its last process died before systemd began to watch
