@@ -5,8 +5,6 @@
                     ["keep_while_alive", "/sys/fs/cgroup/…/4f…"]      while that cgroup has processes, nothing is undone
                     ↑ flock held by whoever does the operation
 
-    tmp/<random>.record       what `write` will rename to its place; flock held by whoever writes it
-
 A mark whose lock is free belongs to a process that died in the middle: `recover`, which every command runs first,
 undoes its lines from the last to the first. Every undo is idempotent and needs only what is on disk, so being killed
 while undoing is no different. The kernel drops the lock however the holder ends, also at a reboot.
@@ -16,10 +14,10 @@ An undo that somebody is in the way of raises BlockingIOError; its mark stays, a
 
 from __future__ import annotations
 
-import fcntl
 import os
 from errno import EDQUOT, ENOSPC
 
+from minirun import jsonrecord
 from minirun.errors import MinirunError
 from minirun.kernel import files, jsonfile
 
@@ -47,7 +45,6 @@ UNDO = {
     "discard_layer": "minirun.image.lifecycle:discard_layer",
 }
 KEEP_WHILE_ALIVE = "keep_while_alive"
-_RECORD = ".record"
 
 
 class Step:
@@ -98,11 +95,11 @@ class Operation:
         self.undos: list[list[str]] = []
         self.home = home if frees else None
         try:
-            self.descriptor = _hold(self.path)
+            self.descriptor = files.hold(self.path)
         except OSError as error:
             if not self._make_room(error):
                 raise
-            self.descriptor = _hold(self.path)
+            self.descriptor = files.hold(self.path)
 
     def _make_room(self, error: OSError) -> bool:
         return error.errno in (ENOSPC, EDQUOT) and self.home is not None and self.home.give_up_spare()
@@ -141,7 +138,7 @@ class Operation:
 
     def restart(self, undos: list[list[str]]) -> None:
         """What was done so far stays; from now on *undos* hold instead, in one step."""
-        descriptor = _hold(self.path + ".next")
+        descriptor = files.hold(self.path + ".next")
         try:
             files.write_all(descriptor, "".join(jsonfile.dumps(undo) + "\n" for undo in undos).encode())
             os.rename(self.path + ".next", self.path)
@@ -190,44 +187,6 @@ class Operation:
             self.leave()  # what went wrong first is what there is to tell
 
 
-def _hold(path: str) -> int:
-    while True:
-        descriptor = files.lock(path, exclusive=True)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        # a recovering process found the mark between its making and its locking, and removed it
-        os.close(descriptor)
-
-
-def write(home: Home, path: str, value: object, *, durable: bool = True) -> None:
-    """Replace the JSON file at *path*, below the store, by *value*: a reader sees the old one or the new one.
-
-    Args:
-        home: the store.
-        path: the file; its directory must be there.
-        value: what it holds from now on.
-        durable: see files.replace.
-
-    Raises:
-        OSError: nothing changed.
-    """
-    temporary = home.temporary(f"{os.urandom(16).hex()}{_RECORD}")
-    descriptor = _hold(temporary)
-    try:
-        try:
-            files.write_all(descriptor, f"{jsonfile.dumps(value)}\n".encode())
-            if durable:
-                os.fsync(descriptor)
-            os.rename(temporary, path)
-        except OSError:
-            files.remove(temporary)
-            raise
-    finally:
-        os.close(descriptor)
-    if durable:
-        files.sync_folder(os.path.dirname(path))
-
-
 def undo_all(undos: list[list[str]]) -> None:
     """Call the undos from the last to the first."""
     for name, *args in reversed(undos):
@@ -250,7 +209,7 @@ def recover(home: Home, *, insist: bool = False) -> int:
     # in order: what came before a restart is undone before what came after it
     for name in sorted(os.listdir(home.folder("marks"))):
         path = home.mark(name)
-        descriptor = _take(path)
+        descriptor = files.take_over(path)
         if descriptor < 0:
             continue
         try:
@@ -262,33 +221,8 @@ def recover(home: Home, *, insist: bool = False) -> int:
                 raise
         finally:
             os.close(descriptor)
-    for name in os.listdir(home.folder("tmp")):
-        if is_record(name) and (descriptor := _take(home.temporary(name))) >= 0:
-            files.remove(home.temporary(name))
-            os.close(descriptor)
+    jsonrecord.sweep(home)
     return undone
-
-
-def is_record(name: str) -> bool:
-    """Whether *name*, in tmp/, is a file that `write` makes: held by a lock instead of a mark."""
-    return name.endswith(_RECORD)
-
-
-def _take(path: str) -> int:
-    """Lock a file whose owner died; -1 if the owner is alive, or came to its end meanwhile."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        # Opened while its owner lived, who then removed it and let go: what it says was done, or undone, or replaced.
-    except BlockingIOError:
-        pass
-    os.close(descriptor)
-    return -1
 
 
 def _recover_mark(path: str, descriptor: int) -> bool:

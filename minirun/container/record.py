@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minirun import journal
+from minirun import jsonrecord
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
 from minirun.kernel import files, jsonfile
 
@@ -153,7 +153,7 @@ def remove_cidfile(path: str, container_id: str) -> None:
 
 def write(home: Home, record: Record) -> None:
     """Put *record* on disk; a container that is removed at its end need not survive a power cut."""
-    journal.write(home, f"{home.container(record.id)}/container.json", record.to_json(), durable=not record.remove)
+    jsonrecord.write(home, f"{home.container(record.id)}/container.json", record.to_json(), durable=not record.remove)
 
 
 def read(home: Home, container_id: str) -> Record:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 
-from minirun import journal
+from minirun import jsonrecord
 from minirun.cgroup import group
 from minirun.errors import Conflict
 from minirun.home import Home
@@ -102,7 +102,7 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
         raise Conflict(f"have container {record.name} {after.status}", f"it is {before.status}")
     fields = {name: getattr(after, name) for name in State.__slots__}
     try:
-        journal.write(home, _path(home, record), fields, durable=False)
+        jsonrecord.write(home, _path(home, record), fields, durable=False)
     except FileNotFoundError:
         pass  # `rm -f` was quicker
     return after
@@ -123,7 +123,7 @@ def settle(root: str, container_id: str, cgroup: str) -> None:
         if fields.get("status") == "running":
             killed = group.oom_kills(cgroup) > 0
             fields.update(status="exited", pid=0, cgroup="", finished=time.time(), exit_code=LOST, oom_killed=killed)
-            journal.write(home, path, fields, durable=False)
+            jsonrecord.write(home, path, fields, durable=False)
     except (FileNotFoundError, ValueError):
         pass  # never started, or `rm -f` was quicker; or a power cut took what was not durable
 

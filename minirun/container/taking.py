@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from minirun import journal
+from minirun import jsonrecord
 from minirun.home import Home
 from minirun.kernel import files, tree
 from minirun.layer.store import Layers
@@ -42,7 +42,7 @@ def begin(home: Home, box: Record, parent: Layer, layer_id: str, *, created_by: 
     os.chmod(f"{directory}/next/upper", below.st_mode & 0o7777)
     os.mkdir(f"{directory}/next/work", 0o700)
     then = box.to_json() | {"stack": [*box.stack, layer_id], "committed": [*box.committed, layer_id]}
-    journal.write(home, f"{directory}/next/container.json", then)
+    jsonrecord.write(home, f"{directory}/next/container.json", then)
     return Layers(home).adopt(upper, parent, layer_id, created_by=created_by, comment=comment)
 
 

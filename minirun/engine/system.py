@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from minirun import __version__, journal
+from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
 from minirun.container import state
@@ -135,7 +135,7 @@ def _sweep(home: Home) -> int:
     loose = [
         home.temporary(name)
         for name in os.listdir(home.folder("tmp"))
-        if not journal.is_record(name) and not os.path.exists(home.mark(name))
+        if not jsonrecord.is_unfinished(name) and not os.path.exists(home.mark(name))
     ]
     loose += [
         home.container(name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import journal
+from minirun import jsonrecord
 from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def remember(home: Home, path: str, image: str, seen: Mapping[str, os.stat_resul
         "trees": [[name, digest] for name, digest in trees.items()],
     }
     # after a power cut the file may be empty, and the directory is read again
-    journal.write(home, _file(home, path), record, durable=False)
+    jsonrecord.write(home, _file(home, path), record, durable=False)
     return True
 
 

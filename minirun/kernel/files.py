@@ -76,3 +76,34 @@ def lock(path: str, *, exclusive: bool, wait: bool = True) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def hold(path: str) -> int:
+    """Make a file and hold its lock for as long as the descriptor is open, for `take_over` by whoever finds it then.
+
+    Returns:
+        The descriptor, close-on-exec.
+    """
+    while True:
+        descriptor = lock(path, exclusive=True)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # somebody found it between its making and its locking, took it for abandoned, and removed it
+        os.close(descriptor)
+
+
+def take_over(path: str) -> int:
+    """Lock a file whose holder died; -1 if the holder is alive, or came to its end meanwhile."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # Opened while its holder lived, who then removed it and let go: it was done, or undone, or replaced.
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return -1

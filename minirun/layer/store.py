@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import journal
+from minirun import jsonrecord
 from minirun.errors import MinirunError, NotFound
 from minirun.journal import Operation
 from minirun.kernel import files, jsonfile, tree
@@ -306,4 +306,4 @@ class Layers:
 
     def write(self, layer: Layer) -> None:
         """Put the record of *layer* on disk."""
-        journal.write(self.home, self.home.layer(layer.id), layer.to_json())
+        jsonrecord.write(self.home, self.home.layer(layer.id), layer.to_json())

@@ -16,6 +16,7 @@ ORDER = (
     ("errors",),
     ("kernel",),
     ("home",),
+    ("jsonrecord",),
     ("journal",),
     ("layer",),
     ("image",),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun import journal
+from minirun import journal, jsonrecord
 from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.journal import Operation, Step
@@ -195,7 +195,7 @@ def test_steps_are_announced_before_the_first_is_done(home: Home, tmp_path: Path
 # Opens every mark, and comes to the locks only when told so: as a process that the scheduler made wait just there.
 RECOVER_SLOWLY = """
 import fcntl, sys
-from minirun import journal
+from minirun import journal, jsonrecord
 from minirun.home import Home
 real = fcntl.flock
 def flock(descriptor, how):
@@ -232,7 +232,7 @@ def test_a_mark_that_is_finished_while_somebody_looks_at_it_is_left_alone(how: s
 
 def test_a_record_is_the_old_one_or_the_new_one(home: Home) -> None:
     path = f"{home.folder('sources')}/x.json"
-    journal.write(home, path, 0)
+    jsonrecord.write(home, path, 0)
     seen = set()
     end = time.monotonic() + 0.3
 
@@ -243,8 +243,8 @@ def test_a_record_is_the_old_one_or_the_new_one(home: Home) -> None:
     reader = threading.Thread(target=look)
     reader.start()
     while time.monotonic() < end:
-        journal.write(home, path, 0, durable=False)
-        journal.write(home, path, "x" * 5000, durable=False)
+        jsonrecord.write(home, path, 0, durable=False)
+        jsonrecord.write(home, path, "x" * 5000, durable=False)
         journal.recover(home)
     reader.join()
     assert seen <= {"0\n", f'"{"x" * 5000}"\n'}
@@ -266,5 +266,5 @@ def test_a_record_whose_writer_died_is_swept_away(home: Home) -> None:
 
 def test_a_record_that_cannot_be_put_leaves_nothing(home: Home) -> None:
     with pytest.raises(FileNotFoundError):
-        journal.write(home, f"{home.root}/nowhere/x.json", 0)
+        jsonrecord.write(home, f"{home.root}/nowhere/x.json", 0)
     assert not os.listdir(home.folder("tmp"))
