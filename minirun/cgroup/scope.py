@@ -121,15 +121,9 @@ def remove(directory: str) -> None:
     settle(directory)
     from minirun.cgroup import group
 
-    try:
-        if group.alive(directory):
-            group.kill(directory)
-            return
-    except OSError as error:
-        if error.errno != ENODEV:
-            raise
-        return  # systemd is removing it at this moment: its files are there, and say so
-    if not ours and os.path.isdir(directory):
+    if group.alive(directory):
+        group.kill(directory)
+    elif not ours and os.path.isdir(directory):
         from minirun.cgroup import systemd
 
         systemd.stop_scope(os.path.basename(directory))  # its last process died before systemd began to watch
