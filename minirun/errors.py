@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NO_THREAD = "can't start new thread"  # all that Python says of it
 _FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
+# what to do when the store's file system does not do what layers need; for what it has run out of see REMEDIES
+LOOK_AT_STORE = "`minirun doctor` says whether the store's file system will do; MINIRUN_ROOT puts the store elsewhere"
 # what to do about a host that has run out of something, whatever was tried
 REMEDIES = {
     ENOSPC: _FULL,

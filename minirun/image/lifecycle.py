@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from errno import EEXIST, ENOTEMPTY
 
-from minirun.errors import MinirunError
+from minirun.errors import LOOK_AT_STORE, MinirunError
 from minirun.home import Home
 from minirun.image import mountpoints, sources
 from minirun.image.config import Config
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from minirun.image.reference import Reference
     from minirun.image.store import Image
     from minirun.layer.record import Layer
-
-_FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
 
 def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -> Image:
@@ -61,7 +59,7 @@ def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -
         else:
             set_tags(images.home.root, image.id, *(reference.familiar for reference in tags))
     except OSError as error:
-        raise MinirunError(attempt, error, _FULL) from None
+        raise MinirunError(attempt, error, LOOK_AT_STORE) from None
     return read(images.home.image(image.id), image.id)
 
 

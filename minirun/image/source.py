@@ -13,7 +13,7 @@ import fcntl
 import os
 import stat
 
-from minirun.errors import BadInput, MinirunError
+from minirun.errors import LOOK_AT_STORE, BadInput, MinirunError
 from minirun.image import foreign, history, sources
 from minirun.image.config import Config
 from minirun.image.folder import Folder
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int], Callable[[int], None]]
     # takes a sentence about something that a layer has and the image is better without
     Warn = Callable[[str], None]
-
-_FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
 
 class Wanted:
@@ -105,7 +103,7 @@ def load(
             try:
                 sources.remember(home, folder.path, image.id, folder.seen, trees)
             except OSError as error:
-                raise MinirunError(f"remember {folder.path}", error, _FULL) from None
+                raise MinirunError(f"remember {folder.path}", error, LOOK_AT_STORE) from None
         return image
 
 
@@ -160,7 +158,7 @@ def _store(
         operation = Operation(home)
         held = files.lock(home.lock, exclusive=False) if lock is None else lock
     except OSError as error:
-        raise MinirunError("begin to store an image", error, _FULL) from None
+        raise MinirunError("begin to store an image", error, LOOK_AT_STORE) from None
     try:
         chain = _add(home, folder, manifest, operation, progress, warn)
         image = _compose(folder, manifest, config, chain, wanted)
@@ -192,7 +190,7 @@ def _add(
             try:
                 layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said, progress)
             except OSError as error:
-                raise MinirunError(f"unpack {what}", error, _FULL) from None
+                raise MinirunError(f"unpack {what}", error, LOOK_AT_STORE) from None
             chain.append(layer)
             if warn and unpacked is not None:
                 for warning in unpacked.warnings:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.errors import BadInput, Conflict, MinirunError, NotFound
+from minirun.errors import LOOK_AT_STORE, BadInput, Conflict, MinirunError, NotFound
 from minirun.image.record import Image, not_found, read
 from minirun.image.reference import is_hex, is_id, of_file_name, parse
 from minirun.kernel import files, jsonfile
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     Ids = list[str]
 
 __all__ = ["Image", "Images"]
-
-_FULL = "free some space: `minirun gc`, `minirun rm` and `minirun rmi` do"
 
 
 def check_name(reference: Reference) -> None:
@@ -119,7 +117,7 @@ class Images:
                 os.rename(temporary, f"{self.home.folder('tags')}/{reference.file_name}")
                 files.sync_folder(self.home.folder("tags"))
         except OSError as error:
-            raise MinirunError(f"give an image the name {reference.familiar}", error, _FULL) from None
+            raise MinirunError(f"give an image the name {reference.familiar}", error, LOOK_AT_STORE) from None
 
     def untag(self, reference: Reference) -> None:
         """Take the name *reference* away from its image.
