@@ -16,6 +16,8 @@ from tests import busybox
 
 SCRIPT = "(: >>/proc/self/fd/9) && echo OPENED; (: >>/proc/1/exe) && echo OPENED; readlink /proc/self/fd/9"
 _PROGRAM = """
+/* A segment to write to: before 6.7 Linux clears the rest of the last page that it loads, and kills who has none. */
+static volatile long descriptor = 9;
 static long kernel(long n, long a, long b, long c)
 {
     long result;
@@ -25,7 +27,7 @@ static long kernel(long n, long a, long b, long c)
 __attribute__((noreturn)) void _start(void)
 {
     const char *arguments[] = {"sh", "-c", "SCRIPT", 0}, *nothing[] = {"PATH=/bin", 0};
-    kernel(33, kernel(2, (long)"/proc/self/exe", 0, 0), 9, 0);
+    kernel(33, kernel(2, (long)"/proc/self/exe", 0, 0), descriptor, 0);
     kernel(59, (long)"/bin/busybox", (long)arguments, (long)nothing);
     for (;;)
         kernel(60, 99, 0, 0);
