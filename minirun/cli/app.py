@@ -9,10 +9,11 @@ from importlib import import_module
 import click
 
 from minirun import __version__
-from minirun.cli.catalog import COMMANDS, GROUPS, NOT_BUILT, TOPICS
+from minirun.cli.catalog import COMMANDS, GROUPED, GROUPS, NOT_BUILT, TOPICS
 from minirun.errors import BadInput, MinirunError, NotFound, Unsupported
 
 COMPLETE = "_MINIRUN_COMPLETE"
+_ALL = {**COMMANDS, **GROUPED}
 _WIDTH = 120
 _EXAMPLES = """\
   minirun run -it ubuntu-layers/ /bin/sh      run a shell on a directory of layers
@@ -47,7 +48,7 @@ def main(args: Sequence[str]) -> int:
 
 def load(name: str) -> click.Command:
     """Import the command *name* of the catalog."""
-    module = import_module(f"minirun.cli.{COMMANDS[name][0]}")
+    module = import_module(f"minirun.cli.{_ALL[name][0]}")
     return next(
         command for command in vars(module).values() if isinstance(command, click.Command) and command.name == name
     )
@@ -88,7 +89,7 @@ class Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, without importing one."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[target.split()[0]][1]) for name, target in self.targets.items()])
+            formatter.write_dl([(name, _ALL[target.split()[0]][1]) for name, target in self.targets.items()])
 
 
 class Root(Group):

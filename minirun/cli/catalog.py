@@ -2,6 +2,7 @@
 
     name      ─▶ module minirun.cli.<module>, which has a click command of that name
     container ls, image rm, system info …   Docker's longer names, each for one of these
+    system df …                             what has no shorter name: click calls it system-df
 
 Only the module of the command that is wanted is imported.
 """
@@ -40,6 +41,10 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 COMMANDS = {name: entry for commands in TOPICS.values() for name, entry in commands.items()}
+# what is in a group alone: group-name → (module, line)
+GROUPED = {
+    "system-df": ("systemdf", "Show how much room images, containers and layers take"),
+}
 
 # Docker's groups → the names in them → the command, with the flags that it then has
 GROUPS = {
@@ -52,7 +57,7 @@ GROUPS = {
         "history": "history", "import": "import", "inspect": "inspect --type=image", "list": "images", "ls": "images",
         "remove": "rmi", "rm": "rmi", "tag": "tag",
     },
-    "system": {"info": "info"},
+    "system": {"df": "system-df", "info": "info"},
 }  # fmt: skip
 
 _KILL = "to end one: `minirun rm -f NAME`, or `kill $(minirun inspect -f '{{.State.Pid}}' NAME)`"

@@ -1,0 +1,190 @@
+"""How much room images, containers and layers take, and how much of it would come free.
+
+    image A    image B    no image          layers, each of whose contents counts once
+       │          │           ┆
+       ├── a ─────┤           ┆             shared: in the size of both images, in the unique size of none
+       └── b      └── c   d ──┘             d: a container's, or what `gc` frees
+
+Sizes are the lengths of files, each inode once, as `ps -s` and `images` have them; a file system rounds them up.
+Layers were counted when they were unpacked; what containers wrote is counted now.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from minirun.container import record as records
+from minirun.container import state
+from minirun.container.record import Record
+from minirun.container.state import State
+from minirun.engine import open_home
+from minirun.errors import Attempt, NotFound
+from minirun.home import Home
+from minirun.image.store import Image, Images
+from minirun.kernel import files, tree
+from minirun.layer.record import Layer
+from minirun.layer.store import Layers
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """An image.
+
+    Attributes:
+        image: it.
+        tags: its names.
+        size: bytes in its layers.
+        shared: bytes of these that another image has, too.
+        containers: how many were made of it.
+    """
+
+    image: Image
+    tags: list[str]
+    size: int
+    shared: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUse:
+    """A layer.
+
+    Attributes:
+        layer: it, with its size.
+        images: how many images have it.
+        containers: how many containers stand on it.
+    """
+
+    layer: Layer
+    images: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUse:
+    """A container.
+
+    Attributes:
+        box: it.
+        now: what is true of it.
+        size: bytes in its writable layer; what `commit` took from it is a layer's.
+    """
+
+    box: Record
+    now: State
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All of one kind.
+
+    Attributes:
+        count: how many.
+        active: how many are in use: images of a container, containers that run.
+        size: bytes.
+        reclaimable: bytes that come free when all that are not in use are removed.
+    """
+
+    count: int
+    active: int
+    size: int
+    reclaimable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Everything that is stored."""
+
+    images: list[ImageUse]
+    layers: list[LayerUse]
+    containers: list[ContainerUse]
+
+    @property
+    def images_total(self) -> Total:
+        """The images, in bytes of all layers: also of those that no image has any more."""
+        contents = {use.layer.diff: use.layer.size or 0 for use in self.layers}
+        in_use = {use.layer.diff for use in self.layers if use.containers}
+        active = sum(use.containers > 0 for use in self.images)
+        free = sum(size for diff, size in contents.items() if diff not in in_use)
+        return Total(len(self.images), active, sum(contents.values()), free)
+
+    @property
+    def containers_total(self) -> Total:
+        """The containers, in bytes that they wrote."""
+        idle = [use.size for use in self.containers if not use.now.alive]
+        count = len(self.containers)
+        return Total(count, count - len(idle), sum(use.size for use in self.containers), sum(idle))
+
+
+def measure() -> Usage:
+    """Measure the store.
+
+    Raises:
+        MinirunError: a record is damaged; `system check` says which and what to do.
+    """
+    home = open_home()
+    with Attempt(f"measure the store {home.root}"):
+        lock = files.lock(home.lock, exclusive=False)
+        try:
+            boxes = records.list_all(home)
+            layers = {layer.id: layer for layer in counted(Layers(home))}
+            found = Images(home).list()
+        finally:
+            os.close(lock)
+        containers = [use for use in (_container(home, box) for box in boxes) if use]
+    has = {image.id: {layer for layer in image.layers if layer in layers} for image, _ in found}
+    contents = Counter(diff for ids in has.values() for diff in {layers[layer].diff for layer in ids})
+    images = Counter(layer for ids in has.values() for layer in ids)
+    standing = Counter(layer for box in boxes for layer in has.get(box.image, set()).union(box.committed))
+    made = Counter(box.image for box in boxes)
+    return Usage(
+        [
+            _image(image, tags, [layers[layer] for layer in image.layers if layer in layers], contents, made[image.id])
+            for image, tags in found
+        ],
+        [
+            LayerUse(layer, images[layer.id], standing[layer.id])
+            for layer in sorted(layers.values(), key=lambda layer: (-(layer.size or 0), layer.id))
+        ],
+        containers,
+    )
+
+
+def counted(layers: Layers) -> Iterator[Layer]:
+    """Every layer with its size; the caller holds the store's lock. One that has lost its contents has none."""
+    for layer in layers.list():
+        try:
+            yield layer if layer.size is not None else layers.measure(layer.id)
+        except FileNotFoundError:
+            yield layer.but(size=0)
+
+
+def _image(
+    image: Image, tags: list[str], layers: Sequence[Layer], contents: Mapping[str, int], containers: int
+) -> ImageUse:
+    size = sum(layer.size or 0 for layer in layers)
+    shared = sum(layer.size or 0 for layer in layers if contents[layer.diff] > 1)
+    return ImageUse(image, tags, size, shared, containers)
+
+
+def _container(home: Home, box: Record) -> ContainerUse | None:
+    """Measure a container; None if it was removed meanwhile."""
+    try:
+        size = tree.usage(f"{home.container(box.id)}/upper")[0]
+    except FileNotFoundError:
+        # a commit has taken it away to put an empty one there, or it was removed: wait for whoever did
+        try:
+            lock = records.hold(home, box)
+        except NotFound:
+            return None
+        try:
+            size = tree.usage(f"{home.container(box.id)}/upper")[0]
+        except FileNotFoundError:
+            size = 0  # damaged: `system check` says so
+        finally:
+            os.close(lock)
+    return ContainerUse(box, state.read(home, box), size)
