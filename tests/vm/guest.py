@@ -54,15 +54,13 @@ def main() -> int:
     """Do what the command line says."""
     options = arguments()
     prctl.set_pdeathsig(signal.SIGTERM)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, end)
     try:
         return run(options)
     except NoGuest as error:
         sys.stderr.write(f"vm: {error}\n")
         return FAILED
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
 
 
 def arguments() -> argparse.Namespace:
