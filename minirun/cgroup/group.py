@@ -150,7 +150,19 @@ def remove(path: str) -> None:
         except OSError as error:
             if error.errno not in (EBUSY, ENOTEMPTY, ENOENT):
                 raise
+            _protect_less(parent)
         parent = os.path.dirname(parent)
+
+
+def _protect_less(directory: str) -> None:
+    try:
+        protects = control.read(directory, "memory.low")
+    except FileNotFoundError:
+        return  # it has no memory controller, or went with another's last container
+    if protects != "0\n":
+        from minirun.cgroup import shares
+
+        shares.protect(directory)
 
 
 def _remove_children(path: str) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of systemd, over D-Bus: to make a scope, and to remove one.
+"""What is asked of systemd, over D-Bus: to make a scope, to change it, and to remove it.
 
     we  ─ StartTransientUnit(name, "fail", properties, []) ─▶  systemd     a job is queued …
     we  ◀─ job                                             ─   systemd
@@ -63,6 +63,21 @@ def start_scope(name: str, slice_: str, description: str, pid: int) -> None:
         raise MinirunError(attempt, str(refused), f"`systemctl status {slice_}`; {ELSEWHERE}") from None
     if values[3] != "done":
         raise MinirunError(attempt, f"its job ended as {values[3]!r}", f"`journalctl -u {name}`; {ELSEWHERE}")
+
+
+def set_properties(name: str, properties: list[tuple[str, tuple[str, object]]]) -> None:
+    """Change what a scope is, for as long as it is there.
+
+    Raises:
+        MinirunError: systemd is not to be reached, or refuses.
+    """
+    attempt = f"have systemd change {name}"
+    try:
+        with _connect() as connection:
+            connection.call(*_MANAGER, "SetUnitProperties", "sba(sv)", name, True, properties)
+    except (OSError, bus.Refused) as error:
+        reason = error if isinstance(error, OSError) else str(error)
+        raise MinirunError(attempt, reason, f"`systemctl status {name}`; {ELSEWHERE}") from None
 
 
 def stop_scope(name: str) -> None:

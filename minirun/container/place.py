@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.cgroup import control, delegation, group, hierarchy, limits, scope
+from minirun.cgroup import control, delegation, group, hierarchy, limits, scope, shares
 from minirun.container import record as records
 from minirun.errors import NotFound, Unsupported
 from minirun.home import Home
@@ -67,7 +67,17 @@ def _make(path: str, settings: Sequence[Setting], needed: Mapping[str, str]) -> 
         scope.create(container_id, needed)
     group.create(path)
     enable(needed, parent)
+    apply(path, settings)
+
+
+def apply(path: str, settings: Sequence[Setting]) -> None:
+    """Write *settings* into the group *path*, and what counts beside others also where those are.
+
+    Raises:
+        MinirunError: see control.apply and shares.pass_on.
+    """
     control.apply(path, settings)
+    shares.pass_on(path, settings)
 
 
 def enable(needed: Mapping[str, str], parent: str) -> None:
@@ -106,4 +116,4 @@ def settle_limits(root: str, container_id: str, path: str, *before: str) -> None
         return  # `rm -f` was quicker
     control.restore(path, *before)
     if os.path.exists(path):
-        control.apply(path, limits.settings(record.options["limits"]))
+        apply(path, limits.settings(record.options["limits"]))

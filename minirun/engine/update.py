@@ -68,13 +68,13 @@ def _apply(path: str, settings: Sequence[Setting], operation: Operation, *, atte
     most = next((int(text) for _, name, text in reversed(settings) if name == "memory.max" and text.isdigit()), None)
     if most is None or group.frozen(path):
         _refuse_to_kill(path, most, attempt)
-        control.apply(path, settings)
+        place.apply(path, settings)
         return
     operation.will("thaw", path)
     group.freeze(path)
     try:
         _refuse_to_kill(path, most, attempt)
-        control.apply(path, settings)
+        place.apply(path, settings)
     finally:
         group.thaw(path)
 
