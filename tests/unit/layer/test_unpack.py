@@ -387,7 +387,7 @@ def test_bombs_are_quick_and_take_little_memory(name: str, into: Path) -> None:
     bomb(name, into.parent / "blob")
     _end, peak, seconds = measured(into.parent / "blob", into)
     assert peak < 200
-    assert seconds < 10
+    assert seconds < (100 if "MINIRUN_TEST_GUEST" in os.environ else 10)  # a guest's processor is emulated
 
 
 def test_a_window_of_two_gib_is_refused(into: Path) -> None:
