@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 FLAGS = ("cgroup-conf",)
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._")
@@ -56,6 +56,6 @@ def check(limits: Mapping[str, Any]) -> None:
 
 
 def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
-    """The control files of *limits*: see limits.Setting."""
+    """The control files of *limits*: see control.Setting."""
     for name, value in limits.get("cgroup-conf", {}).items():
         yield "cgroup-conf", name, value

@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minirun.cgroup.limits import Setting
+    Setting = tuple[str, str, str]  # the flag that asks for it, the control file, what to write there
+
 
 NO_LIMIT = "max"
 _VALUE = "the kernel does not take this value: cgroup-v2.rst says which it takes"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 FLAGS = ("cpu-period", "cpu-quota", "cpu-shares", "cpus")
 PERIOD_US = 100_000  # the kernel's default, and Docker's
@@ -77,7 +77,7 @@ def check(limits: Mapping[str, Any]) -> None:
 
 
 def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
-    """The control files of *limits*: see limits.Setting."""
+    """The control files of *limits*: see control.Setting."""
     if "cpus" in limits:
         yield "cpus", "cpu.max", f"{round(limits['cpus'] * PERIOD_US)} {PERIOD_US}"
     elif "cpu-quota" in limits or "cpu-period" in limits:

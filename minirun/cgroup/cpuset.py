@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 # flag → what it lists, and the file that says which of them this host has
 _LISTS = {
@@ -65,7 +65,7 @@ def check(limits: Mapping[str, Any]) -> None:
 
 
 def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
-    """The control files of *limits*: see limits.Setting."""
+    """The control files of *limits*: see control.Setting."""
     for flag in FLAGS:
         if flag in limits:
             yield flag, flag.replace("-", "."), limits[flag]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from errno import EBUSY
 
-from minirun.errors import BadInput, Unsupported
+from minirun.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 OWN = "minirun"  # below it, and nowhere else, groups are made
 
@@ -78,67 +78,8 @@ def controllers(directory: str) -> list[str]:
     Raises:
         OSError: *directory* is no cgroup.
     """
-    return _read(directory, "cgroup.controllers")
-
-
-def _read(directory: str, name: str) -> list[str]:
-    with open(f"{directory}/{name}") as file:
+    with open(f"{directory}/cgroup.controllers") as file:
         return file.read().split()
-
-
-def require(needed: Mapping[str, str], parent: str) -> None:
-    """Refuse, before anything is made, a limit whose controller groups in *parent* have not got.
-
-    Args:
-        needed: controller → the flag that needs it: see limits.needed.
-        parent: the directory in which the container's group is to be.
-
-    Raises:
-        Unsupported: naming the flag, the place and the remedy.
-        BadInput: *parent* is not there, and not ours to make.
-    """
-    if not is_own(parent):
-        _require_enabled(needed, parent)
-        return
-    root = mount_point()
-    there = controllers(root)
-    for controller, flag in needed.items():
-        if controller not in there:
-            raise Unsupported(
-                f"limit {controller}",
-                f"the {controller} controller is not in the cgroup v2 hierarchy at {root}",
-                f"{_whereabouts(controller)}, or run without --{flag}",
-            )
-
-
-def _require_enabled(needed: Mapping[str, str], parent: str) -> None:
-    try:
-        enabled = _read(parent, "cgroup.subtree_control")
-    except OSError as error:
-        raise BadInput(
-            f"use --cgroup-parent {parent.removeprefix(mount_point())}", error,
-            f"make it first: `mkdir -p {parent}`; or give a name without a slash before it: minirun makes those itself",
-        ) from None  # fmt: skip
-    for controller, flag in needed.items():
-        if controller not in enabled:
-            raise Unsupported(
-                f"limit {controller}",
-                f"groups in {parent} have no {controller} controller",
-                f"`echo +{controller} > {parent}/cgroup.subtree_control` gives it to them, "
-                f"or run without --{flag} or --cgroup-parent",
-            )
-
-
-def _whereabouts(controller: str) -> str:
-    """Where a controller is that cgroup v2 has not got, and how to get it there."""
-    from minirun.cgroup.controllers import list_all
-
-    found = next((one for one in list_all() if one.name == controller), None)
-    if found is None:
-        return "there is none of that name"
-    if found.where.startswith("cgroup v1"):
-        return "this host mounts it as cgroup v1 (hybrid); boot with systemd.unified_cgroup_hierarchy=1"
-    return f"it is {found.where}: {found.remedy}"
 
 
 def enable(needed: Iterable[str], parent: str) -> None:

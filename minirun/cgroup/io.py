@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 _RATES = {
     "device-read-bps": "rbps", "device-write-bps": "wbps", "device-read-iops": "riops", "device-write-iops": "wiops",
@@ -81,7 +81,7 @@ def check(limits: Mapping[str, Any]) -> None:
 
 
 def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
-    """The control files of *limits*: see limits.Setting."""
+    """The control files of *limits*: see control.Setting."""
     if "blkio-weight" in limits:
         weight = limits["blkio-weight"]
         yield "blkio-weight", "io.bfq.weight", str(weight)

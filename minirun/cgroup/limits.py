@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    Setting = tuple[str, str, str]  # the flag that asks for it, the control file, what to write there
+    from minirun.cgroup.control import Setting
 
 CONTROLLERS = (memory, cpu, cpuset, pids, io, conf)  # conf last: what it says wins
 FLAGS = tuple(flag for controller in CONTROLLERS for flag in controller.FLAGS)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 FLAGS = ("memory", "memory-reservation", "memory-swap", "memory-swappiness", "oom-kill-disable")
 LEAST_BYTES = 6 << 20  # Docker's: below it no process starts
@@ -87,7 +87,7 @@ def check(limits: Mapping[str, Any]) -> None:
 
 
 def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
-    """The control files of *limits*: see limits.Setting."""
+    """The control files of *limits*: see control.Setting."""
     memory, swap = limits.get("memory"), limits.get("memory-swap")
     if memory is not None:
         yield "memory", "memory.max", str(memory)

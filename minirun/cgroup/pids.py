@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 FLAGS = ("pids-limit",)
 _MOST = 1 << 22  # PID_MAX_LIMIT
@@ -40,6 +40,6 @@ def check(limits: Mapping[str, Any]) -> None:
 
 
 def settings(limits: Mapping[str, Any]) -> Iterator[Setting]:
-    """The control files of *limits*: see limits.Setting."""
+    """The control files of *limits*: see control.Setting."""
     if "pids-limit" in limits:
         yield "pids-limit", "pids.max", "max" if limits["pids-limit"] == -1 else str(limits["pids-limit"])

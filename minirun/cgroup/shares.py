@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 _LOW = "memory.low"
 # the control file → systemd's property, and what it is when nothing was asked for

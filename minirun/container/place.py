@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.cgroup import control, delegation, group, hierarchy, limits, scope, shares
+from minirun.cgroup import control, delegation, group, hierarchy, limits, requirement, scope, shares
 from minirun.container import record as records
 from minirun.errors import NotFound, Unsupported
 from minirun.home import Home
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from minirun.cgroup.limits import Setting
+    from minirun.cgroup.control import Setting
 
 
 def find(container_id: str, parent: str, needed: Mapping[str, str]) -> str:
@@ -42,10 +42,10 @@ def find(container_id: str, parent: str, needed: Mapping[str, str]) -> str:
     if not parent and needed and (os.path.isdir(delegation.BOOTED) or os.geteuid()):
         if given := delegation.delegated():
             return f"{given}/{container_id}"
-        hierarchy.require(needed, hierarchy.own())
+        requirement.require(needed, hierarchy.own())
         return f"{scope.path(container_id)}/{container_id}"
     path = hierarchy.path(container_id, parent)
-    hierarchy.require(needed, os.path.dirname(path))
+    requirement.require(needed, os.path.dirname(path))
     return path
 
 
@@ -89,9 +89,9 @@ def enable(needed: Mapping[str, str], parent: str) -> None:
     if not hierarchy.is_own(parent):
         if hierarchy.is_scope(parent) or delegation.marked(parent) or os.geteuid():
             scope.enable(needed, parent)
-        hierarchy.require(needed, parent)
+        requirement.require(needed, parent)
         return
-    hierarchy.require(needed, parent)
+    requirement.require(needed, parent)
     if needed and os.path.isdir(delegation.BOOTED):
         raise Unsupported(
             f"limit {next(iter(needed))}",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minirun.cgroup import group, hierarchy
+from minirun.cgroup import group, hierarchy, requirement
 from minirun.errors import BadInput, Unsupported
 
 pytestmark = [
@@ -78,13 +78,13 @@ def test_what_is_gone_is_neither_alive_nor_frozen_and_thaws_without_a_word(path:
 
 def test_a_controller_that_is_missing_is_refused_with_its_flag_and_where_it_is() -> None:
     there = dict.fromkeys(hierarchy.controllers(hierarchy.mount_point()), "there")
-    hierarchy.require(there, hierarchy.own())
-    hierarchy.require({}, hierarchy.own())
+    requirement.require(there, hierarchy.own())
+    requirement.require({}, hierarchy.own())
     missing = [name for name in ("memory", "cpu", "pids", "cpuset") if name not in there]
     if not missing:
         pytest.skip("this host has every controller in cgroup v2")
     with pytest.raises(Unsupported, match=f"the {missing[0]} controller is not") as caught:
-        hierarchy.require(there | {missing[0]: "flag"}, hierarchy.own())
+        requirement.require(there | {missing[0]: "flag"}, hierarchy.own())
     assert "this host mounts it as cgroup v1 (hybrid)" in str(caught.value)
     assert str(caught.value).endswith("or run without --flag")
 
@@ -104,13 +104,13 @@ def test_a_parent_by_name_is_below_minirun_and_goes_with_its_last_group() -> Non
 def test_a_parent_by_path_must_be_there_and_stays() -> None:
     theirs = Path(hierarchy.mount_point(), f"test-{os.urandom(8).hex()}")
     with pytest.raises(BadInput, match="ENOENT") as caught:
-        hierarchy.require({}, str(theirs))
+        requirement.require({}, str(theirs))
     assert f"mkdir -p {theirs}" in str(caught.value)
     theirs.mkdir()
     try:
-        hierarchy.require({}, str(theirs))
+        requirement.require({}, str(theirs))
         with pytest.raises(Unsupported, match="have no memory controller") as refused:
-            hierarchy.require({"memory": "memory-swap"}, str(theirs))
+            requirement.require({"memory": "memory-swap"}, str(theirs))
         assert f"echo +memory > {theirs}/cgroup.subtree_control" in str(refused.value)
         path = hierarchy.path("box", f"/{theirs.name}")
         group.create(path)
