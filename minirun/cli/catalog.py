@@ -43,21 +43,25 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
 COMMANDS = {name: entry for commands in TOPICS.values() for name, entry in commands.items()}
 # what is in a group alone: group-name → (module, line)
 GROUPED = {
+    "container-prune": ("prune", "Remove all containers that do not run"),
+    "image-prune": ("prune", "Remove images without a name, or all that no container was made of"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
+    "system-prune": ("prune", "Remove all that nobody needs: containers, images, and what gc frees"),
 }
 
 # Docker's groups → the names in them → the command, with the flags that it then has
 GROUPS = {
     "container": {
         "commit": "commit", "create": "create", "diff": "diff", "export": "export",
-        "inspect": "inspect --type=container", "list": "ps", "ls": "ps", "ps": "ps", "remove": "rm", "rm": "rm",
+        "inspect": "inspect --type=container", "list": "ps", "ls": "ps", "prune": "container-prune", "ps": "ps",
+        "remove": "rm", "rm": "rm",
         "run": "run", "start": "start", "stats": "stats", "top": "top", "update": "update",
     },
     "image": {
         "history": "history", "import": "import", "inspect": "inspect --type=image", "list": "images", "ls": "images",
-        "remove": "rmi", "rm": "rmi", "tag": "tag",
+        "prune": "image-prune", "remove": "rmi", "rm": "rmi", "tag": "tag",
     },
-    "system": {"df": "system-df", "info": "info"},
+    "system": {"df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip
 
 _KILL = "to end one: `minirun rm -f NAME`, or `kill $(minirun inspect -f '{{.State.Pid}}' NAME)`"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from minirun.container import record as records
@@ -154,11 +154,14 @@ def measure() -> Usage:
     )
 
 
-def counted(layers: Layers) -> Iterator[Layer]:
-    """Every layer with its size; the caller holds the store's lock. One that has lost its contents has none."""
-    for layer in layers.list():
+def counted(store: Layers, layers: Iterable[Layer] | None = None) -> Iterator[Layer]:
+    """Each of *layers*, by default of all, with its size: none where it has lost its contents.
+
+    The caller holds the store's lock.
+    """
+    for layer in store.list() if layers is None else layers:
         try:
-            yield layer if layer.size is not None else layers.measure(layer.id)
+            yield layer if layer.size is not None else store.measure(layer.id)
         except FileNotFoundError:
             yield layer.but(size=0)
 

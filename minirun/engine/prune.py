@@ -1,0 +1,210 @@
+"""Everything that nobody needs goes: containers that ended, images without a name or a container, and what `gc` frees.
+
+    until=24h  until=2026-01-31T12:00  until=1769860800      made before that, or as long ago
+    label=KEY[=VALUE]                                        has all of these
+    label!=KEY[=VALUE]                                       has none of these
+
+What goes is chosen without a lock, and looked at again when it is held: that it was started, named or removed meanwhile
+is no error. Removing itself is what `rm` and `rmi` do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from minirun.container import record as records
+from minirun.container import state
+from minirun.container.record import Record
+from minirun.container.state import State
+from minirun.engine import containers as container_verbs
+from minirun.engine import filters as filtering
+from minirun.engine import images as image_verbs
+from minirun.engine import open_home, system
+from minirun.engine.diskusage import counted
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
+from minirun.home import Home
+from minirun.image.history import seconds
+from minirun.image.store import Image, Images
+from minirun.kernel import files, jsonfile, tree
+from minirun.layer.store import Layers
+
+T = TypeVar("T", tuple[Record, State], tuple[Image, list[str]])
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What filters let through.
+
+    Attributes:
+        before: seconds since 1970: what was made earlier.
+        labels: ``KEY[=VALUE]``: what has all of them.
+        other_labels: ``KEY[=VALUE]``: what has none of them.
+    """
+
+    before: float = float("inf")
+    labels: Sequence[str] = ()
+    other_labels: Sequence[str] = ()
+
+    def made(self, when: float) -> bool:
+        """Whether what was made at *when* is old enough."""
+        return when < self.before
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What went.
+
+    Attributes:
+        containers: ids.
+        images: `rmi`'s lines.
+        remains: how many layers, operations and others `gc` took, by its words.
+        freed_bytes: how much that freed.
+        refusals: what should have gone, and could not be removed.
+    """
+
+    containers: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    remains: dict[str, int] = field(default_factory=dict)
+    freed_bytes: int = 0
+    refusals: list[MinirunError] = field(default_factory=list)
+
+
+def choose(filters: Sequence[str]) -> Chosen:
+    """Read filters.
+
+    Raises:
+        BadInput: one is none.
+    """
+    values = filtering.read(filters, ("until", "label", "label!"))
+    times = values.get("until", [])
+    if len(times) > 1:
+        raise BadInput("filter by until", "it was given several times", "give one: the longest ago")
+    before = _time(times[0]) if times else float("inf")
+    return Chosen(before, values.get("label", []), values.get("label!", []))
+
+
+def _time(text: str) -> float:
+    """Seconds since 1970, of a date in this host's time zone unless it names another, or of a length of time ago."""
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    length = _DURATION.fullmatch(text)
+    if text and length:
+        hours, minutes, rest = (float(part or 0) for part in length.groups())
+        return time.time() - hours * 3600 - minutes * 60 - rest
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        remedy = "write 24h, 1h30m, 2026-01-31, 2026-01-31T12:00:00Z, or seconds since 1970"
+        raise BadInput(f"filter by until={text}", "it is neither a length of time nor a date", remedy) from None
+
+
+def everything(chosen: Chosen, *, named: bool) -> Pruned:
+    """Remove containers that do not run, images as `images` does, and what `gc` frees, which no filter keeps."""
+    pruned = containers(chosen)
+    more = images(chosen, named=named)
+    freed = system.gc()
+    pruned.images, pruned.refusals = more.images, pruned.refusals + more.refusals
+    pruned.freed_bytes += more.freed_bytes + freed.pop("BytesFreed")
+    pruned.remains = {word: count for word, count in freed.items() if count}
+    return pruned
+
+
+def containers(chosen: Chosen) -> Pruned:
+    """Remove containers that do not run."""
+    home, pruned = open_home(), Pruned()
+    found = [(box, state.read(home, box)) for box in records.list_all(home)]
+    idle = [pair for pair in found if not pair[1].alive and chosen.made(pair[0].created)]
+    idle = _by_label(idle, chosen, lambda pairs, filters: filtering.containers(home, pairs, filters))
+    # looked up after the containers: what is not among these now has been started, or is done
+    starting = _being_made(home)
+    for box, _ in idle:
+        if box.id in starting:
+            continue
+        size = _written(home, box)
+        for outcome in container_verbs.remove([box.id]):
+            if not isinstance(outcome, MinirunError):
+                pruned.containers.append(box.id)
+                pruned.freed_bytes += size
+            elif not isinstance(outcome, Conflict | NotFound):
+                pruned.refusals.append(outcome)
+    return pruned
+
+
+def _written(home: Home, box: Record) -> int:
+    try:
+        return tree.usage(f"{home.container(box.id)}/upper")[0]
+    except FileNotFoundError:
+        return 0  # a commit has it, or it went meanwhile
+
+
+def _being_made(home: Home) -> set[str]:
+    """Ids of containers whose `run` or `create` has not come to its end: the marks name their directories."""
+    folder, found = home.folder("containers"), set()
+    for key in os.listdir(home.folder("marks")):
+        try:
+            with open(home.mark(key), "rb") as file:
+                lines = file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            undo = jsonfile.loads(line.decode()) if b"\0" not in line else [""]
+            if undo[0] == "remove_tree" and os.path.dirname(undo[1]) == folder:
+                found.add(os.path.basename(undo[1]))
+    return found
+
+
+def images(chosen: Chosen, *, named: bool) -> Pruned:
+    """Remove images of which there is no container.
+
+    Args:
+        chosen: which of them.
+        named: also those that have a name.
+    """
+    home, pruned = open_home(), Pruned()
+    used = {box.image for box in records.list_all(home)}
+    loose = [
+        (image, tags)
+        for image, tags in Images(home).list()
+        if image.id not in used and (named or not tags) and chosen.made(seconds(image.created))
+    ]
+    for image, _ in _by_label(loose, chosen, lambda pairs, filters: filtering.images(home, pairs, filters)):
+        try:
+            with Attempt(f"remove image {image.short_id}"):
+                _remove_image(home, image, pruned, named=named)
+        except (Conflict, NotFound):
+            continue  # somebody made a container of it, or removed it
+        except MinirunError as error:
+            pruned.refusals.append(error)
+    return pruned
+
+
+def _remove_image(home: Home, image: Image, pruned: Pruned, *, named: bool) -> None:
+    lock = files.lock(home.lock, exclusive=True)
+    try:
+        if not named and Images(home).tags().get(image.id):
+            return  # it got a name
+        store = Layers(home)
+        own = list(counted(store, [layer for layer in store.list() if layer.id in image.layers]))
+        pruned.images += image_verbs._remove(home, image.id, force=True)
+        gone = {layer.diff: layer.size or 0 for layer in own if not os.path.lexists(home.diff(layer.diff))}
+        pruned.freed_bytes += sum(gone.values())
+    finally:
+        os.close(lock)
+
+
+def _by_label(found: list[T], chosen: Chosen, let: Callable[[list[T], list[str]], list[T]]) -> list[T]:
+    """Those of *found* that have all labels wanted and none of those not wanted; *let* is what `ps` and `images` do."""
+    kept = let(found, [f"label={label}" for label in chosen.labels])
+    for label in chosen.other_labels:
+        unwanted = {item[0].id for item in let(kept, [f"label={label}"])}
+        kept = [item for item in kept if item[0].id not in unwanted]
+    return kept
