@@ -1,4 +1,4 @@
-"""`images` and `history`: what is stored, and how it came to be."""
+"""`images` and `history`: what is stored, and how it came to be; the tree of `images` is drawn in imagetree.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from minirun.cli import complete, quantity, screen, table
 from minirun.cli.command import Command
+from minirun.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,23 +38,33 @@ minirun images
 minirun images 'team/*'                          those whose names match
 minirun images --filter dangling=true -q         ids of those without a name
 minirun images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+minirun images --tree                            layers as they lie on each other, and what rmi would free
+minirun images --tree my-image other             what these consist of, and what was made of them
 """,
 )
-@click.argument("reference", metavar="[REPOSITORY[:TAG]]", required=False, shell_complete=complete.images)
+@click.argument("references", metavar="[REPOSITORY[:TAG]]", nargs=-1, shell_complete=complete.images)
 @click.option("-a", "--all", is_flag=True, expose_value=False, help="All there are; without it, too: none is hidden.")
 @click.option("-q", "--quiet", is_flag=True, help="Ids only.")
-@click.option("--no-trunc", is_flag=True, help="Whole ids.")
+@click.option("--no-trunc", is_flag=True, help="Whole ids; with --tree whole lines, too.")
+@click.option("--tree", is_flag=True, help="Layers as they lie on each other, with the images that end in them.")
 @click.option("--digests", is_flag=True, help="Show the digests of the manifests that images came with.")
 @click.option("-f", "--filter", "filters", metavar="NAME=VALUE", multiple=True,
               help="Only those with this reference, dangling, label, before or since.")  # fmt: skip
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
 def images(
-    *, reference: str | None, quiet: bool, no_trunc: bool, digests: bool, filters: Sequence[str], form: str
-) -> None:
+    *, references: Sequence[str], quiet: bool, no_trunc: bool, tree: bool, digests: bool, filters: Sequence[str],
+    form: str,
+) -> None:  # fmt: skip
     """List images."""
     from minirun.engine import images as verbs
 
-    wanted = [*filters, *([f"reference={reference}"] if reference else [])]
+    if tree:
+        _tree(references, filters, form, "-q" if quiet else "--digests" if digests else "", whole=no_trunc)
+        return
+    if len(references) > 1:
+        reason = "more than one name was given"
+        raise BadInput("list images", reason, "give one, perhaps with stars, 'team/*'; --tree takes several")
+    wanted = [*filters, *(f"reference={reference}" for reference in references)]
     found = verbs.images(wanted)
     rows = [row for image, tags in found for row in _rows(image, tags, whole=no_trunc)]
     if quiet and not form:
@@ -61,6 +72,20 @@ def images(
         return
     columns = ["Repository", "Tag", *(["Digest"] if digests else []), "ID", "CreatedSince", "Size"]
     table.show(rows, _TITLES, columns, form)
+
+
+def _tree(names: Sequence[str], filters: Sequence[str], form: str, flag: str, *, whole: bool) -> None:
+    from minirun.cli import imagetree
+    from minirun.engine import lineage
+
+    if flag or form not in ("", "table", "json"):
+        reason = f"{flag} is for the list" if flag else "a tree has no columns for a format"
+        raise BadInput("show the tree of images", reason, "`minirun images --tree --format json` has every field")
+    roots = lineage.tree(names, filters)
+    if form == "json":
+        imagetree.show_json(roots)
+    else:
+        imagetree.show(roots, whole=whole)
 
 
 def _rows(image: Image, tags: Sequence[str], *, whole: bool) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ import os
 
 from minirun.container import record as records
 from minirun.container import state
-from minirun.engine import open_home
+from minirun.engine import lineage, open_home
 from minirun.errors import Attempt, Conflict, MinirunError, NotFound
 from minirun.image.reference import parse
 from minirun.image.store import Images
@@ -195,12 +195,9 @@ def _remove(home: Home, name: str, *, force: bool) -> list[str]:
             raise Conflict(
                 f"remove image {name}", f"container {box.name} ({status}) uses it", f"`minirun rm {box.name}` first"
             )
-    kept = {layer for other, _ in store.list() if other.id != image.id for layer in other.layers}
-    kept.update(layer for box in records.list_all(home) for layer in box.committed)
+    needs = lineage.needed((other for other, _ in store.list()), records.list_all(home))
     doomed = []
-    for layer_id in reversed(image.layers):
-        if layer_id in kept:
-            break  # and so are all below it, if it is one of an image's
+    for layer_id in lineage.freed(image, needs):
         try:
             doomed.append(layers.get(layer_id))
         except NotFound:
