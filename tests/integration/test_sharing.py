@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
+import subprocess
 import os
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def test_two_images_on_one_base_have_one_copy_of_it_on_disk_and_in_the_page_cach
     assert stacks[0][:-1] == stacks[1][:-1]
     assert stacks[0][-1] != stacks[1][-1]
 
-    forget(copies[0])
-    assert resident_bytes(copies[0]) < BIG_BYTES // 4
+    kind = subprocess.run(["stat", "-f", "-c", "%T", copies[0]], capture_output=True, text=True, check=True).stdout
+    if kind != "tmpfs\n":  # whose files are in the page cache and nowhere else
+        forget(copies[0])
+        assert resident_bytes(copies[0]) < BIG_BYTES // 4
     store("run", "--rm", "one", "cat", "/big", check=False)
     assert resident_bytes(copies[0]) == BIG_BYTES
     inodes = {store("run", "--rm", name, "stat", "-c", "%i", "/big", check=True).stdout for name in ("one", "two")}
