@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
-import subprocess
 import os
+import subprocess
 from pathlib import Path
 
 from tests.command import Minirun
