@@ -44,6 +44,7 @@ COMMANDS = {name: entry for commands in TOPICS.values() for name, entry in comma
 # what is in a group alone: group-name → (module, line)
 GROUPED = {
     "container-prune": ("prune", "Remove all containers that do not run"),
+    "image-diff": ("imagediff", "Show what differs between two images"),
     "image-prune": ("prune", "Remove images without a name, or all that no container was made of"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
     "system-prune": ("prune", "Remove all that nobody needs: containers, images, and what gc frees"),
@@ -58,8 +59,9 @@ GROUPS = {
         "run": "run", "start": "start", "stats": "stats", "top": "top", "update": "update",
     },
     "image": {
-        "history": "history", "import": "import", "inspect": "inspect --type=image", "list": "images", "ls": "images",
-        "prune": "image-prune", "remove": "rmi", "rm": "rmi", "tag": "tag",
+        "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
+        "list": "images", "ls": "images", "prune": "image-prune", "remove": "rmi", "rm": "rmi", "tag": "tag",
+        "tree": "images --tree",
     },
     "system": {"df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.home import Home
+    from minirun.image.difference import Change
     from minirun.image.history import Entry
     from minirun.image.source import Progress, Warn
     from minirun.image.store import Image
@@ -95,6 +96,33 @@ def _layers(home: Home, image: Image) -> list[Layer]:
     lock = files.lock(home.lock, exclusive=False)
     try:
         return [layers.measure(layer.id) for layer in found]
+    finally:
+        os.close(lock)
+
+
+def diff(old: str, new: str) -> list[Change]:
+    """What differs between the root file systems of two images, sorted by path; see image/difference.py.
+
+    Mount points that minirun adds to an image are no part of it.
+
+    Raises:
+        NotFound, Conflict, BadInput: no image, or several, are meant.
+    """
+    from minirun.image import difference
+
+    home = open_home()
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        pair = [Images(home).get(name) for name in (old, new)]
+        with Attempt(f"compare image {old} with {new}"):
+            chains = [[Layers(home).get(layer) for layer in image.layers] for image in pair]
+            found = difference.changes(*(Layers(home).stack(chain[-1].id) if chain else [] for chain in chains))
+            if all(chains):
+                # an overlay takes the root directory from its topmost layer, which need not say what it is like
+                said = [[layer for layer in chain if layer.has_root] or chain for chain in chains]
+                root = difference.root(*(home.diff(chain[-1].diff) for chain in said))
+                found[:0] = [root] if root else []
+            return found
     finally:
         os.close(lock)
 
