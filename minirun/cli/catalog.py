@@ -46,6 +46,7 @@ GROUPED = {
     "container-prune": ("prune", "Remove all containers that do not run"),
     "image-diff": ("imagediff", "Show what differs between two images"),
     "image-prune": ("prune", "Remove images without a name, or all that no container was made of"),
+    "system-check": ("check", "Look for what is damaged or left over in the store, and mend it"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
     "system-prune": ("prune", "Remove all that nobody needs: containers, images, and what gc frees"),
 }
@@ -63,7 +64,7 @@ GROUPS = {
         "list": "images", "ls": "images", "prune": "image-prune", "remove": "rmi", "rm": "rmi", "tag": "tag",
         "tree": "images --tree",
     },
-    "system": {"df": "system-df", "info": "info", "prune": "system-prune"},
+    "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip
 
 _KILL = "to end one: `minirun rm -f NAME`, or `kill $(minirun inspect -f '{{.State.Pid}}' NAME)`"
