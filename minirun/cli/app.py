@@ -102,14 +102,16 @@ class Root(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, or make a group."""
         if cmd_name in GROUPS:
-            return Group(cmd_name, GROUPS[cmd_name], help="Docker's longer names of these commands.")
+            return Group(cmd_name, GROUPS[cmd_name], help="Docker's longer names of commands, and what has no shorter one.")
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands by topic, and examples."""
+        """Write the commands by topic, those that are in a group alone, and examples."""
         for topic, commands in TOPICS.items():
             with formatter.section(topic):
                 formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
+        with formatter.section("In groups"):
+            formatter.write_dl([(name.replace("-", " ", 1), line) for name, (_, line) in GROUPED.items()])
         with formatter.section("Examples"):
             formatter.write(_EXAMPLES)
 

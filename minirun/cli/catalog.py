@@ -45,10 +45,10 @@ COMMANDS = {name: entry for commands in TOPICS.values() for name, entry in comma
 GROUPED = {
     "container-prune": ("prune", "Remove all containers that do not run"),
     "image-diff": ("imagediff", "Show what differs between two images"),
-    "image-prune": ("prune", "Remove images without a name, or all that no container was made of"),
-    "system-check": ("check", "Look for what is damaged or left over in the store, and mend it"),
+    "image-prune": ("prune", "Remove images without a name and without a container"),
+    "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
-    "system-prune": ("prune", "Remove all that nobody needs: containers, images, and what gc frees"),
+    "system-prune": ("prune", "Remove containers, images and remains that nobody needs"),
 }
 
 # Docker's groups → the names in them → the command, with the flags that it then has

@@ -39,6 +39,8 @@ def test_the_help_lists_every_command(args: list[str], capsys: pytest.CaptureFix
     lines = capsys.readouterr().out.splitlines()
     for name, (_, line) in catalog.COMMANDS.items():
         assert [text.split(maxsplit=1)[1] for text in lines if text.split()[:1] == [name]] == [line]
+    for name, (_, line) in catalog.GROUPED.items():
+        assert [text for text in lines if text.split() == [*name.split("-", 1), *line.split()]], name
 
 
 def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
