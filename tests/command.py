@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# how many times as long what is to be quick may take: a guest's processor is emulated (docs/vm.md)
+PATIENCE = 20 if "MINIRUN_TEST_GUEST" in os.environ else 1
 LAUNCHER = Path(__file__).resolve().parent.parent / ".venv/bin/minirun"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import busybox
-from tests.command import Minirun
+from tests.command import PATIENCE, Minirun
 
-QUICK_S = 1.0
+QUICK_S = 1.0 * PATIENCE
 MEMORY_BYTES = 100 << 20
 WHOAMI = ("sh", "-c", "grep Uid /proc/self/status | cut -f 1,2")  # not `id`, which reads passwd itself
 
