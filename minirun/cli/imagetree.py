@@ -21,7 +21,9 @@ from minirun.engine.lineage import Node, Tip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    Paint = Callable[[str, str], str]
 
 _BOLD = "1"
 _LEAST_WIDTH = 12  # of what made a layer, however narrow the terminal
@@ -32,12 +34,16 @@ _CONTINUED = {"├─ ": "│  ", "└─ ": "   ", "": ""}
 def show(roots: Sequence[Node], *, whole: bool) -> None:
     """Print the forest; *whole*: with whole ids, and nothing cut to the width of a terminal."""
     width = 0 if whole or not screen.is_terminal() else shutil.get_terminal_size().columns
+    paint = screen.paint if screen.colours() else _plain  # asked once, not for each of thousands of lines
     text = []
     for line, item in _drawn(roots):
         # words need the most of a terminal: of a deep drawing only the near end is shown
         drawing = line if not width or len(line) <= width // 3 else "…" + line[len(line) - width // 3 + 1 :]
         room = width - len(drawing) if width else 0
-        words = _layer(item, room, whole=whole) if isinstance(item, Node) else _image(item, room, whole=whole)
+        if isinstance(item, Node):
+            words = _layer(item, room, paint, whole=whole)
+        else:
+            words = _image(item, room, paint, whole=whole)
         text.append(f"{drawing}{words}\n")
     screen.write_styled("".join(text))
 
@@ -69,7 +75,11 @@ def _drawn(roots: Sequence[Node]) -> Iterator[tuple[str, Node | Tip]]:
                 put(inside, [*item.tips, *item.children])
 
 
-def _layer(node: Node, room: int, *, whole: bool) -> str:
+def _plain(text: str, _colour: str) -> str:
+    return text
+
+
+def _layer(node: Node, room: int, paint: Paint, *, whole: bool) -> str:
     if node.layer is None:
         return "no layer that is stored"
     size = f"{quantity.size(node.layer.size or 0)} of {quantity.size(node.virtual)}"
@@ -80,10 +90,10 @@ def _layer(node: Node, room: int, *, whole: bool) -> str:
     by = screen.clean(node.created_by)
     if room:
         by = _cut(by, max(_LEAST_WIDTH, room - len(before) - len(after) - len(_GAP)))
-    return f"{before}{by}{_GAP if by else ''}{screen.paint(after, screen.DIM)}"
+    return f"{before}{by}{_GAP if by else ''}{paint(after, screen.DIM)}"
 
 
-def _image(tip: Tip, room: int, *, whole: bool) -> str:
+def _image(tip: Tip, room: int, paint: Paint, *, whole: bool) -> str:
     image_id = tip.image.id if whole else tip.image.short_id
     after = f"rmi frees {quantity.size(tip.freed_bytes)}"
     if tip.users:
@@ -91,8 +101,8 @@ def _image(tip: Tip, room: int, *, whole: bool) -> str:
     tags = screen.clean(", ".join(tip.tags) or "<none>")
     if room:
         tags = _cut(tags, max(_LEAST_WIDTH, room - len(f"image {image_id}{_GAP}{_GAP}{after}")))
-    names = screen.paint(tags, _BOLD if not tip.tags else f"{_BOLD};{screen.GREEN}")
-    return f"image {screen.paint(image_id, _BOLD)}{_GAP}{names}{_GAP}{after}"
+    names = paint(tags, _BOLD if not tip.tags else f"{_BOLD};{screen.GREEN}")
+    return f"image {paint(image_id, _BOLD)}{_GAP}{names}{_GAP}{after}"
 
 
 def _cut(text: str, length: int) -> str:

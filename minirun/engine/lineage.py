@@ -199,11 +199,11 @@ def _end(nodes: Mapping[str, Node], layers: Sequence[str]) -> Node | None:
 
 def _bytes(layers: Iterable[Layer | None], contents: Mapping[str, int]) -> int:
     """Bytes that come free with *layers*: contents stay while a layer on another parent has them."""
-    gone: Counter[str] = Counter()
+    gone: dict[str, int] = {}
     sizes = {}
     for layer in layers:
         if layer is not None:
-            gone[layer.diff] += 1
+            gone[layer.diff] = gone.get(layer.diff, 0) + 1
             sizes[layer.diff] = layer.size or 0
     return sum(size for diff, size in sizes.items() if gone[diff] == contents[diff])
 

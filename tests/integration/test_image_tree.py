@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, busybox_layers: Path) -> Mini
     for image, name, size in (("busybox", "one", 1000), ("busybox", "two", 200), ("one", "three", 30)):
         store("run", "--name", "box", image, "sh", "-c", f"head -c {size} /dev/zero >/{name}", check=True)
         store("commit", "box", name, check=True)
+        time.sleep(1)  # layers know the second in which they were made, and the older one comes first
         store("rm", "box", check=True)
     store("tag", "three", "third:time", check=True)
     store("run", "--name", "web", "three", "sh", "-c", "echo unnamed >/x", check=True)
