@@ -102,7 +102,7 @@ class Root(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, or make a group."""
         if cmd_name in GROUPS:
-            return Group(cmd_name, GROUPS[cmd_name], help="Docker's longer names of commands, and what has no shorter one.")
+            return Group(cmd_name, GROUPS[cmd_name], help="Docker's longer names, and what has no shorter one.")
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
