@@ -230,7 +230,12 @@ def _recover_mark(path: str, descriptor: int) -> bool:
     # A line without its end was being written when its writer died: what it announces was never begun.
     lines = os.pread(descriptor, size, 0).split(b"\n")[:-1]
     # Nor was it, where a power cut left blocks of zeros: marks are not synced.
-    undos = [jsonfile.loads(line.decode()) for line in lines if b"\0" not in line]
+    try:
+        undos = [jsonfile.loads(line.decode()) for line in lines if b"\0" not in line]
+    except ValueError as error:
+        raise MinirunError(
+            f"undo what {path} has", f"it is damaged: {error}", "`minirun system check` says what is left over"
+        ) from None
     for name, *args in undos:
         if name == KEEP_WHILE_ALIVE and _function("minirun.cgroup.group:alive")(*args):
             return False

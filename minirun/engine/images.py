@@ -196,7 +196,7 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
             with Attempt(f"remove image {name}"):
                 lock = files.lock(home.lock, exclusive=True)
                 try:
-                    lines = _remove(home, name, force=force)
+                    lines = remove_held(home, name, force=force)
                 finally:
                     os.close(lock)
             yield from lines
@@ -204,7 +204,8 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
             yield error
 
 
-def _remove(home: Home, name: str, *, force: bool) -> list[str]:
+def remove_held(home: Home, name: str, *, force: bool) -> list[str]:
+    """What `remove` does with one name, for who holds the store's lock exclusively."""
     store, layers = Images(home), Layers(home)
     image = store.get(name)
     tags = store.tags().get(image.id, [])

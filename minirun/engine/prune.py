@@ -194,7 +194,7 @@ def _remove_image(home: Home, image: Image, pruned: Pruned, *, named: bool) -> N
             return  # it got a name
         store = Layers(home)
         own = list(counted(store, [layer for layer in store.list() if layer.id in image.layers]))
-        pruned.images += image_verbs._remove(home, image.id, force=True)
+        pruned.images += image_verbs.remove_held(home, image.id, force=True)
         gone = {layer.diff: layer.size or 0 for layer in own if not os.path.lexists(home.diff(layer.diff))}
         pruned.freed_bytes += sum(gone.values())
     finally:

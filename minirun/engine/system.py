@@ -106,11 +106,15 @@ def gc() -> dict[str, int]:
     lock = files.lock(home.lock, exclusive=True)
     try:
         images, layers = Images(home), Layers(home)
-        boxes = records.list_all(home)
-        unneeded = set(layers.unreferenced(images.layers() | {layer for box in boxes for layer in box.committed}))
-        stale = lifecycle.prune(images)
-        named = {name for image, _ in images.list() for name in image.stack}
-        named.update(name for box in boxes for name in box.stack)
+        boxes, ids = records.list_all(home), set(images.ids())
+        kept = {name for box in boxes for name in box.stack}
+        standing = {layer for box in boxes for layer in box.committed}
+        # a container whose image was lost still says on which contents it stands
+        lost = {name for box in boxes if box.image not in ids for name in box.stack}
+        standing |= {layer.id for layer in layers.list() if layer.diff in lost} if lost else set()
+        unneeded = set(layers.unreferenced(images.layers() | standing))
+        stale = lifecycle.prune(images, kept)
+        named = kept | {name for image, _ in images.list() for name in image.stack}
         named.update(layer.diff for layer in layers.list() if layer.id not in unneeded)
         doomed = [home.diff(name) for name in os.listdir(home.folder("diffs")) if name not in named]
         freed = sum(tree.usage(path)[0] for path in doomed)

@@ -34,7 +34,7 @@ from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from minirun.image.reference import Reference
     from minirun.image.store import Image
@@ -186,17 +186,21 @@ def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
     return found[::-1]
 
 
-def prune(images: Images) -> int:
+def prune(images: Images, kept: Collection[str] = ()) -> int:
     """Remove what no image needs: mount points and configs without a record, names and directories that lead nowhere.
 
     The caller holds the store's lock exclusively. Layers are not looked at.
+
+    Args:
+        images: of the store.
+        kept: names below diffs/ that containers stand on, whatever became of their images.
 
     Returns:
         How many things were removed.
     """
     home, ids = images.home, set(images.ids())
     diffs, configs = os.listdir(home.folder("diffs")), os.listdir(home.folder("images"))
-    mounts = [name for name in diffs if name.endswith("-mounts") and name[:-7] not in ids]
+    mounts = [name for name in diffs if name.endswith("-mounts") and name[:-7] not in ids and name not in kept]
     stale = [f"{home.folder('images')}/{name}" for name in configs if name.endswith(".config") and name[:-7] not in ids]
     for image_id, tags in images.tags().items():
         if image_id not in ids:

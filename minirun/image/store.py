@@ -16,6 +16,7 @@ holds it exclusively. Both are the caller's to take (`Home.lock`). Tagging needs
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 
 from minirun.errors import LOOK_AT_STORE, BadInput, Conflict, MinirunError, NotFound
 from minirun.image.record import Image, not_found, read
@@ -141,6 +142,10 @@ class Images:
                 target = os.readlink(f"{folder}/{name}")
             except FileNotFoundError:
                 continue  # untagged meanwhile
+            except OSError as error:
+                if error.errno != EINVAL:
+                    raise
+                continue  # no link, and so no name of ours: `system check` tells
             found.setdefault(os.path.basename(target).removesuffix(".json"), []).append(of_file_name(name))
         return found
 

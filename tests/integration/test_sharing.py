@@ -86,3 +86,20 @@ def test_a_hundred_layers_are_one_root_file_system(minirun: Minirun, busybox_lay
         (deep / f"{number:03}-one" / "last").write_text(str(number))
     result = minirun("run", "--rm", deep, "sh", "-c", "ls / | grep -c ^file; cat /last /file1 /file99", check=True)
     assert result.stdout == "99\n99199"
+
+
+def test_gc_leaves_a_container_what_it_stands_on_also_when_its_image_was_lost(
+    minirun: Minirun, busybox_layers: Path
+) -> None:
+    minirun("create", "--name", "orphan", busybox_layers, "echo", "runs", check=True)
+    for record in (minirun.root / "images").glob("*.json"):
+        record.unlink()
+    minirun("gc", check=True)
+    assert minirun("start", "-a", "orphan", check=True).stdout == "runs\n"
+
+
+def test_a_file_among_the_names_of_images_stops_no_command(minirun: Minirun, busybox_layers: Path) -> None:
+    minirun("import", busybox_layers, "busybox", check=True)
+    (minirun.root / "tags/stray").touch()
+    assert "busybox" in minirun("images", check=True).stdout
+    minirun("gc", check=True)

@@ -150,6 +150,14 @@ def test_an_undo_that_fails_waits_and_is_told_to_who_insists(home: Home, tmp_pat
     assert journal.recover(home, insist=True) == 1
 
 
+def test_a_mark_that_is_damaged_stops_no_command_and_is_told_to_who_insists(home: Home) -> None:
+    Path(home.mark("1")).write_text('["remove_file", /no/json]\n')
+    assert journal.recover(home) == 0
+    with pytest.raises(MinirunError, match="it is damaged"):
+        journal.recover(home, insist=True)
+    assert marks(home) == ["1"]
+
+
 def test_an_undo_that_somebody_is_in_the_way_of_waits(home: Home) -> None:
     operation = Operation(home)
     operation.will("discard_image", home.root, "0" * 64)
@@ -196,6 +204,7 @@ def test_steps_are_announced_before_the_first_is_done(home: Home, tmp_path: Path
 RECOVER_SLOWLY = """
 import fcntl, sys
 from minirun import journal, jsonrecord
+from minirun.errors import MinirunError
 from minirun.home import Home
 real = fcntl.flock
 def flock(descriptor, how):
