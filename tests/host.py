@@ -214,3 +214,9 @@ def unmount_below(own: Path) -> None:
         plain = os.fsdecode(point.encode().decode("unicode_escape").encode("latin-1"))  # space is \040
         if Path(plain).is_relative_to(own):
             subprocess.run(["umount", "--lazy", plain], check=True)
+
+
+def filesystem(path: Path) -> str:
+    """The kind of the file system at *path*: ``tmpfs``, ``ext2/ext3``; see stat(1), -f."""
+    told = subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True)
+    return told.stdout.strip()

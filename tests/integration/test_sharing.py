@@ -6,10 +6,10 @@ import ctypes
 import json
 import mmap
 import os
-import subprocess
 from pathlib import Path
 
 from tests.command import Minirun
+from tests.host import filesystem
 
 BIG_BYTES = 8 << 20
 
@@ -50,8 +50,7 @@ def test_two_images_on_one_base_have_one_copy_of_it_on_disk_and_in_the_page_cach
     assert stacks[0][:-1] == stacks[1][:-1]
     assert stacks[0][-1] != stacks[1][-1]
 
-    kind = subprocess.run(["stat", "-f", "-c", "%T", copies[0]], capture_output=True, text=True, check=True).stdout
-    if kind != "tmpfs\n":  # whose files are in the page cache and nowhere else
+    if filesystem(copies[0]) != "tmpfs":  # whose files are in the page cache and nowhere else
         forget(copies[0])
         assert resident_bytes(copies[0]) < BIG_BYTES // 4
     store("run", "--rm", "one", "cat", "/big", check=False)
