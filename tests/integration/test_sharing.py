@@ -6,6 +6,7 @@ import ctypes
 import json
 import mmap
 import os
+import time
 from pathlib import Path
 
 from tests.command import Minirun
@@ -51,8 +52,10 @@ def test_two_images_on_one_base_have_one_copy_of_it_on_disk_and_in_the_page_cach
     assert stacks[0][-1] != stacks[1][-1]
 
     if filesystem(copies[0]) != "tmpfs":  # whose files are in the page cache and nowhere else
-        forget(copies[0])
-        assert resident_bytes(copies[0]) < BIG_BYTES // 4
+        end = time.monotonic() + 10
+        while resident_bytes(copies[0]) >= BIG_BYTES // 4:
+            assert time.monotonic() < end
+            forget(copies[0])  # but for pages that another processor has just had in its hands
     store("run", "--rm", "one", "cat", "/big", check=False)
     assert resident_bytes(copies[0]) == BIG_BYTES
     inodes = {store("run", "--rm", name, "stat", "-c", "%i", "/big", check=True).stdout for name in ("one", "two")}
