@@ -37,15 +37,6 @@ _LINGER_S = 1.0  # systemd may be making the scope when we are killed, and keeps
 _placeholders: dict[str, tuple[int, int]] = {}  # directory of a scope → (pid, the descriptor that keeps it)
 
 
-def wanted(needed: Iterable[str]) -> bool:
-    """Whether a container that needs these controllers is to have a scope: systemd runs here, and left us no group.
-
-    Raises:
-        Unsupported: the group that it left us is of no use; see delegation.delegated.
-    """
-    return bool(list(needed)) and os.path.isdir(delegation.BOOTED) and delegation.delegated() is None
-
-
 def path(container_id: str) -> str:
     """The directory that a container's scope has, once `create` made it.
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from minirun.cgroup import delegation, hierarchy, scope, systemd
+from minirun.container import place
 from minirun.errors import MinirunError, Unsupported
 from tests.command import Minirun
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0  # an emulated guest is slow
 NOBODY = 65534
+NAMED = "c0ffee" * 10 + "abcd"
 
 # Makes a scope and, with "container", a process in a group in it; then tells, and sleeps until it is killed.
 HOLDER = """
@@ -70,7 +72,7 @@ USERS = """
 import os, time
 from minirun.cgroup import delegation, scope
 container = "c0ffee" * 10 + "abcd"
-assert scope.wanted(["memory"])
+assert delegation.delegated() is None
 directory = scope.create(container, ["memory", "pids"])
 os.mkdir(f"{directory}/{container}")
 with open(f"{directory}/{container}/memory.max", "w") as file:
@@ -147,8 +149,8 @@ def processes(directory: str) -> list[str]:
 def test_a_container_that_needs_a_controller_is_to_have_a_scope_and_no_other() -> None:
     if delegation.delegated():
         pytest.skip("these tests run in a delegated group, which is used instead")
-    assert scope.wanted(["memory"])
-    assert not scope.wanted([])
+    assert place.find(NAMED, "", {"memory": "memory"}) == f"{scope.path(NAMED)}/{NAMED}"
+    assert place.find(NAMED, "", {}) == hierarchy.path(NAMED)
 
 
 def test_a_scope_is_delegated_has_what_is_needed_and_lasts_as_long_as_what_is_in_it(container: str) -> None:
