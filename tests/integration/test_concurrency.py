@@ -16,11 +16,11 @@ import pytest
 
 from minirun.cgroup.hierarchy import OWN, mount_point
 from tests import inject
-from tests.command import Minirun
+from tests.command import PATIENCE, Minirun
 from tests.small import small_layers
 
 WORKERS = 32
-SECONDS = 60 if inject.THOROUGH else 5
+SECONDS = 60 if inject.THOROUGH else 5 * PATIENCE
 NAMES = ["one", "two", "three", "four"]
 TAGS = ["a:1", "a:2", "b:1", "small"]
 # What may happen to somebody who is not alone; anything else is a fault.

@@ -85,7 +85,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 60 columns that shows no colours."""
     monkeypatch.setattr(screen, "is_terminal", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((60, 20)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((60, 20)))
 
 
 def shown(capfdbinary: pytest.CaptureFixture[bytes], roots: list[lineage.Node], *, whole: bool = False) -> str:
