@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -140,12 +141,15 @@ def nft_rules() -> frozenset[str]:
     return frozenset(f"{number}: {line.strip()}" for number, line in enumerate(rules.splitlines()))
 
 
+_SYSTEMDS = re.compile(r"\.(slice|scope|service)(/|$)")
+
+
 def cgroups(table: dict[int, Process]) -> frozenset[str]:
     """Return the groups of the v2 tree, without systemd's, without minirun's parent, without those of foreigners."""
     root = mount_point()
     found = set()
     for directory, _, _ in os.walk(root):
-        if directory in (root, f"{root}/{OWN}") or directory.endswith((".slice", ".scope", ".service")):
+        if directory in (root, f"{root}/{OWN}") or (OWN not in directory and _SYSTEMDS.search(directory)):
             continue
         try:
             members = [int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()]
