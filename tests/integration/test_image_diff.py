@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import struct
 import subprocess
-import termios
 from pathlib import Path
 
 import pytest
 
 from tests.command import Minirun
+from tests.screen import on_terminal
 
 COLUMNS = 40
 SCRIPT = "echo happy >/happy; echo more >>/etc/passwd; rm /etc/group; chmod 700 /opt; mkdir -p /d/e; touch /bin/busybox"
@@ -39,24 +36,6 @@ def imported(minirun: Minirun, folder: Path, name: str, **files: str) -> None:
         (layer / path).parent.mkdir(parents=True, exist_ok=True)
         (layer / path).write_text(text)
     minirun("import", folder / name, name, check=True)
-
-
-def on_terminal(minirun: Minirun, *arguments: str) -> str:
-    """What a terminal of COLUMNS without colours shows."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, COLUMNS, 0, 0))
-    environment = minirun.environment({"NO_COLOR": "1"})
-    environment.pop("COLUMNS", None)
-    with subprocess.Popen(minirun.command(arguments), env=environment, stdin=slave, stdout=slave, stderr=slave):
-        os.close(slave)
-        seen = b""
-        try:
-            while data := os.read(master, 1 << 16):
-                seen += data
-        except OSError:
-            pass  # EIO: nobody has it open any more
-    os.close(master)
-    return seen.decode().replace("\r\n", "\n")
 
 
 def test_a_committed_image_differs_in_what_its_container_wrote(pair: Minirun) -> None:
@@ -118,16 +97,19 @@ def test_a_terminal_gets_a_summary_and_no_byte_that_commands_it(minirun: Minirun
     imported(minirun, tmp_path, "old", f="12345", gone="123")
     imported(minirun, tmp_path, "new", **{"f": "1234567890", "\x1b[2Jx": "", long: "1"})
     assert "A /\x1b[2Jx  0B" in lines(minirun, "old", "new")
-    shown = on_terminal(minirun, "image", "diff", "old", "new").splitlines()
+    shown = on_terminal(minirun, "image", "diff", "old", "new", columns=COLUMNS, colours=False).splitlines()
     assert shown[0] == r"A /\x1b[2Jx  0B"
     assert shown[-1] == "7 added, 1 changed, 1 deleted, +3B"
     cut = [line for line in shown if "…" in line]
     assert {len(line) for line in cut} == {COLUMNS}
     assert (cut[-1][:5], cut[-1][-11:]) == ("A /di", "rectory  1B")
-    whole = on_terminal(minirun, "image", "diff", "--no-trunc", "new", "old")
+    whole = on_terminal(minirun, "image", "diff", "--no-trunc", "new", "old", columns=COLUMNS, colours=False)
     assert f"D /{long}  1B\n" in whole
     assert whole.endswith("\n1 added, 1 changed, 7 deleted, -3B\n")
-    assert on_terminal(minirun, "image", "diff", "new", "new") == "0 added, 0 changed, 0 deleted, ±0B\n"
+    assert (
+        on_terminal(minirun, "image", "diff", "new", "new", columns=COLUMNS, colours=False)
+        == "0 added, 0 changed, 0 deleted, ±0B\n"
+    )
 
 
 def test_names_of_any_bytes_go_through_a_pipe(minirun: Minirun, tmp_path: Path) -> None:

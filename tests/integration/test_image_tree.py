@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
-import struct
-import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +15,7 @@ import pytest
 
 from minirun.kernel import tree
 from tests.command import Minirun
+from tests.screen import on_terminal
 
 COLUMNS = 80
 
@@ -67,25 +63,6 @@ def images(minirun: Minirun, *names: str) -> dict[str, dict[str, Any]]:
     return {(image["Tags"] or [""])[0]: image for image in found}
 
 
-def on_terminal(minirun: Minirun, *arguments: str) -> str:
-    """What a terminal of COLUMNS shows, escape codes and all."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, COLUMNS, 0, 0))
-    environment = minirun.environment({"TERM": "xterm"})
-    for name in ("COLUMNS", "NO_COLOR"):
-        environment.pop(name, None)
-    with subprocess.Popen(minirun.command(arguments), env=environment, stdin=slave, stdout=slave, stderr=slave):
-        os.close(slave)
-        seen = b""
-        try:
-            while data := os.read(master, 1 << 16):
-                seen += data
-        except OSError:
-            pass  # EIO: nobody has it open any more
-    os.close(master)
-    return seen.decode()
-
-
 def test_the_tree_has_each_layer_once_with_its_sizes_and_users(full: Minirun) -> None:
     every = list(nodes(full))
     ids = [node["Id"] for node in every]
@@ -126,7 +103,7 @@ def test_a_pipe_gets_whole_lines_drawn_by_the_layers_parents(full: Minirun) -> N
 
 
 def test_a_terminal_gets_lines_of_its_width_in_colours(full: Minirun) -> None:
-    shown = on_terminal(full, "images", "--tree", "one")
+    shown = on_terminal(full, "images", "--tree", "one", columns=COLUMNS, colours=True)
     assert "\x1b[1;32mone:latest\x1b[0m" in shown
     assert "…" in shown
     plain = shown
@@ -134,7 +111,7 @@ def test_a_terminal_gets_lines_of_its_width_in_colours(full: Minirun) -> None:
         plain = plain.replace(code, "")
     assert "\x1b" not in plain
     assert max(map(len, plain.splitlines())) == COLUMNS
-    assert "…" not in on_terminal(full, "images", "--tree", "--no-trunc", "one")
+    assert "…" not in on_terminal(full, "images", "--tree", "--no-trunc", "one", columns=COLUMNS, colours=True)
 
 
 def test_names_and_filters_restrict_it(full: Minirun) -> None:
