@@ -22,7 +22,7 @@ import os
 from errno import EBUSY, ENODEV, ENOENT
 from time import sleep
 
-from minirun.cgroup import delegation, hierarchy
+from minirun.cgroup import control, delegation, hierarchy
 from minirun.errors import MinirunError, Unsupported
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ def create(container_id: str, needed: Iterable[str] = ()) -> str:
     try:
         systemd.start_scope(_unit(container_id), _slice(), f"minirun container {container_id[:12]}", pid)
         os.mkdir(f"{directory}/{_LEAF}")
-        _write(f"{directory}/{_LEAF}/cgroup.procs", str(pid))
+        control.write(f"{directory}/{_LEAF}", "cgroup.procs", str(pid))
         enable(needed, directory)
     except OSError as error:
         settle(directory)
@@ -137,10 +137,9 @@ def enable(needed: Iterable[str], directory: str) -> None:
                 f"the {controller} controller was not passed on to {directory}",
                 f"systemd delegates {', '.join(systemd.DELEGATES)} and no other; {systemd.ELSEWHERE}",
             )
-    with open(f"{directory}/cgroup.subtree_control") as file:
-        enabled = file.read().split()
+    enabled = control.read(directory, "cgroup.subtree_control").split()
     if missing := [f"+{controller}" for controller in needed if controller not in enabled]:
-        _write(f"{directory}/cgroup.subtree_control", " ".join(missing))
+        control.write(directory, "cgroup.subtree_control", " ".join(missing))
 
 
 def _unit(container_id: str) -> str:
@@ -149,15 +148,6 @@ def _unit(container_id: str) -> str:
 
 def _slice() -> str:
     return _USERS_SLICE if os.geteuid() else _SLICE
-
-
-def _write(name: str, text: str) -> None:
-    # never O_CREAT: the kernel would say EACCES of a file that it has not got, instead of ENOENT
-    descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
 
 
 def _hold_place() -> tuple[int, int]:

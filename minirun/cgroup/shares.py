@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from minirun.cgroup.control import Setting
 
 _LOW = "memory.low"
+_INFINITY = (1 << 64) - 1  # of memory; and of weights: none of its own
 # the control file → systemd's property, and what it is when nothing was asked for
 _PROPERTIES = {
-    "cpu.weight": ("CPUWeight", (1 << 64) - 1),
-    "io.weight": ("IOWeight", (1 << 64) - 1),
+    "cpu.weight": ("CPUWeight", _INFINITY),
+    "io.weight": ("IOWeight", _INFINITY),
     _LOW: ("MemoryLow", 0),
 }
-_INFINITY = (1 << 64) - 1
 
 
 def pass_on(path: str, settings: Sequence[Setting]) -> None:

@@ -65,8 +65,10 @@ def _make(path: str, settings: Sequence[Setting], needed: Mapping[str, str]) -> 
     parent, container_id = os.path.split(path)
     if hierarchy.is_scope(parent):
         scope.create(container_id, needed)
-    group.create(path)
-    enable(needed, parent)
+        group.create(path)
+    else:
+        group.create(path)
+        enable(needed, parent)
     apply(path, settings)
 
 
