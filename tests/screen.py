@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -21,11 +22,18 @@ def on_terminal(minirun: Minirun, *arguments: str, columns: int, colours: bool) 
         environment.pop(name, None)
     with subprocess.Popen(minirun.command(arguments), env=environment, stdin=slave, stdout=slave, stderr=slave):
         os.close(slave)
-        seen = b""
-        try:
-            while data := os.read(master, 1 << 16):
-                seen += data
-        except OSError:
-            pass  # EIO: nobody has it open any more
+        seen = until_closed(master)
     os.close(master)
     return seen.decode().replace("\r\n", "\n")
+
+
+def until_closed(master: int) -> bytes:
+    """All that is written to a terminal until nobody has it open any more."""
+    seen = b""
+    try:
+        while data := os.read(master, 1 << 16):
+            seen += data
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    return seen

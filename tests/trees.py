@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from minirun.layer import stack
+
 KINDS = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -89,3 +91,25 @@ def mounted(stack: Sequence[str], scratch: Path) -> Iterator[Path]:
         yield point
     finally:
         subprocess.run(["umount", point], check=True)
+
+
+def put(layer: Path, path: str, what: str) -> None:
+    """Make an entry; "whiteout", "opaque", "dir", "mode", "link:…", "fifo", "device" or the content of a file."""
+    place = layer / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if what == "whiteout":
+        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(0, 0))
+    elif what in ("dir", "opaque", "mode"):
+        place.mkdir(exist_ok=True)
+        if what == "opaque":
+            os.setxattr(place, stack.OPAQUE, b"y")
+        if what == "mode":
+            place.chmod(0o700)
+    elif what.startswith("link:"):
+        place.symlink_to(what[5:])
+    elif what == "fifo":
+        os.mkfifo(place)
+    elif what == "device":
+        os.mknod(place, stat.S_IFBLK | 0o600, os.makedev(7, 1))
+    else:
+        place.write_text(what)

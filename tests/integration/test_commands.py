@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.command import Minirun
+from tests.screen import until_closed
 
 ID = re.compile(r"[0-9a-f]{64}")
 WRITE = r"echo hello >/hello; rm /srv/files/replaced; chmod 700 /srv; touch /srv/$(printf 'odd\033[31m\377'); exit 3"
@@ -44,22 +45,13 @@ def on_terminal(minirun: Minirun, *arguments: str, env: dict[str, str] | None = 
         with minirun.start(*arguments, stdout=slave, env={"TERM": "xterm", **(env or {})}) as process:
             os.close(slave)
             slave = -1
-            got = b""
-            while chunk := _read(master):
-                got += chunk
+            got = until_closed(master)
             errors = process.stderr.read() if process.stderr else b""
         return (got + errors).decode(errors="surrogateescape").replace("\r\n", "\n")
     finally:
         os.close(master)
         if slave >= 0:
             os.close(slave)
-
-
-def _read(master: int) -> bytes:
-    try:
-        return os.read(master, 65536)
-    except OSError:  # EIO: the last writer has gone
-        return b""
 
 
 def described(minirun: Minirun, *arguments: str) -> Any:

@@ -19,6 +19,7 @@ from minirun.cgroup import controllers, hierarchy
 from tests import inject
 from tests.command import LAUNCHER, Minirun
 from tests.scene import Case, Scene, Stage
+from tests.screen import until_closed
 
 STATES = {"ok", "degraded", "missing"}
 STORE = ("root", "runtime")
@@ -102,12 +103,7 @@ def test_the_table_has_colours_on_a_terminal_only_and_remedies_once(healthy: Min
     master, slave = pty.openpty()
     with healthy.start("doctor", stdout=slave, env={"TERM": "xterm"}) as process:
         os.close(slave)
-        shown = b""
-        try:
-            while chunk := os.read(master, 1 << 16):
-                shown += chunk
-        except OSError:
-            pass  # EIO: nobody has the other end any more
+        shown = until_closed(master)
     os.close(master)
     assert process.returncode == 0
     assert b"\x1b[32mok\x1b[0m" in shown

@@ -16,31 +16,9 @@ from hypothesis import strategies as st
 from minirun.image import difference
 from minirun.kernel import tree
 from minirun.layer import stack
-from tests.trees import Node, describe, mounted
+from tests.trees import Node, describe, mounted, put
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts and mounts need root")
-
-
-def put(layer: Path, path: str, what: str) -> None:
-    """Make an entry; "whiteout", "opaque", "dir", "mode", "link:…", "fifo", "device" or the content of a file."""
-    place = layer / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if what == "whiteout":
-        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(0, 0))
-    elif what in ("dir", "opaque", "mode"):
-        place.mkdir(exist_ok=True)
-        if what == "opaque":
-            os.setxattr(place, stack.OPAQUE, b"y")
-        if what == "mode":
-            place.chmod(0o700)
-    elif what.startswith("link:"):
-        place.symlink_to(what[5:])
-    elif what == "fifo":
-        os.mkfifo(place)
-    elif what == "device":
-        os.mknod(place, stat.S_IFBLK | 0o600, os.makedev(7, 1))
-    else:
-        place.write_text(what)
 
 
 Make = Callable[..., str]

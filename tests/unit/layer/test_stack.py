@@ -12,25 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minirun.layer import stack
-from tests.trees import describe, mounted
+from tests.trees import describe, mounted, put
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts and mounts need root")
-
-
-def put(layer: Path, path: str, what: str) -> None:
-    """Make an entry; "whiteout", "opaque", "dir", "link:…" or the content of a file."""
-    place = layer / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if what == "whiteout":
-        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(0, 0))
-    elif what in ("dir", "opaque"):
-        place.mkdir(exist_ok=True)
-        if what == "opaque":
-            os.setxattr(place, stack.OPAQUE, b"y")
-    elif what.startswith("link:"):
-        place.symlink_to(what[5:])
-    else:
-        place.write_text(what)
 
 
 @pytest.fixture
