@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from minirun.errors import BadInput, BadLayer
 from minirun.image import foreign
-from minirun.image.folder import CONFIG_BYTES
 from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
+from minirun.image.ocimanifest import CONFIG_BYTES
 from minirun.image.reference import is_id
 
 TYPE_CHECKING = False

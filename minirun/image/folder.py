@@ -15,17 +15,17 @@ import os
 import stat
 
 from minirun.errors import BadInput, BadLayer, MinirunError
-from minirun.kernel import jsonfile
+from minirun.image import jsondocument
+from minirun.image.ocimanifest import MANIFEST_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from minirun.image.manifest import Part
+
 LINKS = 40  # as many as the kernel follows, MAXSYMLINKS
 NAME_LENGTH = 4096  # PATH_MAX
-DEPTH = 100  # of lists and objects in JSON; a record that holds it must be read at any depth of calls
-MANIFEST_BYTES = 4 << 20
-CONFIG_BYTES = 8 << 20
 
 
 class Folder:
@@ -107,6 +107,10 @@ class Folder:
         self.seen[name] = status
         return descriptor
 
+    def blob(self, part: Part) -> int:
+        """The bytes of *part*: see manifest.Holder."""
+        return self.open(part.name)
+
     def read(self, name: str, limit_bytes: int) -> bytes:
         """The contents of the regular file *name*.
 
@@ -142,12 +146,7 @@ class Folder:
         Raises:
             BadLayer: it is not JSON.
         """
-        try:
-            document: object = jsonfile.loads(data.decode())
-            _check_depth(document)
-        except ValueError as error:
-            raise BadLayer(f"read {name!r} in {self.path}", f"it is not JSON: {error}", "mend that file") from None
-        return document
+        return jsondocument.parse(data, f"{name!r} in {self.path}")
 
     def _walk(self, attempt: str, name: str) -> int:
         open_directories = [os.dup(self.descriptor)]
@@ -183,20 +182,3 @@ class Folder:
         finally:
             for descriptor in open_directories:
                 os.close(descriptor)
-
-
-def _check_depth(document: object) -> None:
-    level = [document]
-    for _ in range(DEPTH):
-        below: list[object] = []
-        for value in level:
-            if isinstance(value, dict):
-                below += value.values()
-            elif isinstance(value, list):
-                below += value
-            elif isinstance(value, float) and value in (float("inf"), float("-inf")):
-                raise ValueError("a number is too large")
-        level = below
-        if not level:
-            return
-    raise ValueError(f"more than {DEPTH} lists and objects are nested")

@@ -12,6 +12,7 @@ Keys that are not known here are kept as they are.
 from __future__ import annotations
 
 from minirun.errors import BadInput, BadLayer
+from minirun.image import platform
 from minirun.image.config import Config
 
 TYPE_CHECKING = False
@@ -20,28 +21,10 @@ if TYPE_CHECKING:
 
 ENTRIES = 10_000  # of one list or object in a config; a hundred are usual
 
-# uname's word and Go's; where they agree there is no entry
-_MACHINES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "i686": "386",
-    "i386": "386",
-}
-
 
 def empty() -> dict[str, Any]:
     """The config of an image that says nothing, for this host's platform."""
-    return {"architecture": architecture(), "os": "linux", "config": {}}
-
-
-def architecture() -> str:
-    """This host's, as Go and so OCI call it."""
-    import os
-
-    machine = os.uname().machine
-    return _MACHINES.get(machine, machine)
+    return {"architecture": platform.architecture(), "os": "linux", "config": {}}
 
 
 def read(document: object, where: str) -> Config:

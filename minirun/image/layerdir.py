@@ -18,8 +18,8 @@ import stat
 from minirun.errors import BadLayer
 from minirun.image import foreign
 from minirun.image.config import Config
-from minirun.image.folder import CONFIG_BYTES
 from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
+from minirun.image.ocimanifest import CONFIG_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from minirun.errors import BadInput, Unsupported
-from minirun.image import foreign
 from minirun.image.folder import Folder
 from minirun.image.manifest import Manifest
+from minirun.image.platform import architecture
 from minirun.image.recognition import recognise
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -97,7 +97,7 @@ def test_layers_are_taken_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert names == [
         ("01-a.tar", False), ("02-b", True), ("03-d.tar.gz", False), ("04-é.tar.zst", False), ("10-c.tar.xz", False),
     ]  # fmt: skip
-    assert manifest.config.raw["architecture"] == foreign.architecture()
+    assert manifest.config.raw["architecture"] == architecture()
 
 
 def test_the_config_beside_layers_is_used(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_one_image_of_a_layout_is_taken(layout: Layout) -> None:
 
 
 def test_of_several_images_the_one_for_this_host_is_taken(layout: Layout) -> None:
-    ours, other = foreign.architecture(), "s390x"
+    ours, other = architecture(), "s390x"
     image, strange = layout.image(config={"author": "us"}), layout.image()
     nested = layout.blob(
         {"manifests": [{**strange, **platform(other)}, {**image, **platform(ours)}]}, mediaType=INDEX
