@@ -28,7 +28,7 @@ from minirun.kernel.names import (
     O_DIRECTORY,
     O_PATH,
 )
-from minirun.rootfs.attach import BARRED, ROOT, SCRATCH, filesystem
+from minirun.rootfs.attach import BARRED, ROOT, SCRATCH, attach, filesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,18 +111,18 @@ def _by_options(lower: Sequence[str], writable: dict[str, str], attach_point: st
     yield Call("close", SCRATCH)
 
 
-def view(stack: Sequence[str]) -> Iterator[Call]:
+def view(stack: Sequence[str], *, options: Sequence[tuple[str, str | None]] = ()) -> Iterator[Call]:
     """Stack directories read-only and detached: the plan's result is a descriptor, and closing it unmounts.
 
     Nothing is attached anywhere, so nothing is left when the reader is killed.
 
     Args:
         stack: paths, bottom to top, 2 to 500 of them (overlayfs takes no single one), each at most 255 bytes long.
+        options: more of overlayfs's.
     """
-    options = [("lowerdir+", name) for name in reversed(stack)]
-    yield from filesystem(
-        "overlay", options, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, save=ROOT, why=f"stack {len(stack)} layers"
-    )
+    layers = [("lowerdir+", name) for name in reversed(stack)]
+    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV
+    yield from filesystem("overlay", [*layers, *options], attributes, save=ROOT, why=f"stack {len(stack)} layers")
 
 
 def view_by_options(stack: Sequence[str], attach_point: str) -> Iterator[Call]:
@@ -130,3 +130,19 @@ def view_by_options(stack: Sequence[str], attach_point: str) -> Iterator[Call]:
     yield Call("unshare", CLONE_NEWNS, why="what is mounted here goes with this process")
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="and is nobody else's")
     yield from _by_options(stack, {}, attach_point, "")
+
+
+def attached_view(stack: Sequence[str], attach_point: str) -> Iterator[Call]:
+    """The same, attached at *attach_point* for whoever sees the mounts of this process.
+
+    Where not all directories are on one file system, ``xino`` keeps the device numbers of files one: by those tar and
+    find tell where a file system ends.
+    """
+    yield from view(stack, options=[("xino", "auto")])
+    yield from attach(attach_point, mount=ROOT, why="what this is for")
+
+
+def attached_view_by_options(stack: Sequence[str], attach_point: str) -> Iterator[Call]:
+    """The same for Linux before 6.8."""
+    yield from _by_options(stack, {}, attach_point, "xino=auto")
+    yield Call("close", ROOT)
