@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 COMPRESSIONS = ("none", "gzip", "zstd")
-_AHEAD = 16  # chunks, each of archive.CHUNK_BYTES
+_AHEAD = 8  # chunks, each of archive.CHUNK_BYTES
 _GZIP = 31  # wbits: a gzip header and the largest window
 
 
@@ -75,6 +75,8 @@ def pack(
     *,
     compression: str = "gzip",
     literal: bool = False,
+    latest_ns: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Packed:
     """Pack *directory*.
 
@@ -84,6 +86,8 @@ def pack(
         compression: one of COMPRESSIONS.
         literal: a name that begins with ``.wh.`` goes into the tar as it is, as in a tar that is no layer; otherwise it
             would be taken for a whiteout, and is left out with a warning.
+        latest_ns: what is younger gets this time, in nanoseconds since 1970; None leaves every time as it is.
+        progress: called now and then with how many bytes of the tar there are so far.
 
     Raises:
         BadInput: *compression* is none of them.
@@ -94,10 +98,14 @@ def pack(
             f"compress by {compression!r}", "no such compression", f"one of these: {', '.join(COMPRESSIONS)}"
         )
     write_all = (lambda data: files.write_all(write, data)) if isinstance(write, int) else write
-    archive = Archive(literal=literal)
-    with _Sink(write_all, _compressor(compression)) as sink:
+    archive = Archive(literal=literal, latest_ns=latest_ns)
+    done = 0
+    with _Sink(write_all, compressor(compression)) as sink:
         for chunk in _chunks(archive, directory):
             sink.put(chunk)
+            if progress:
+                done += len(chunk)
+                progress(done)
         sink.finish()
     return Packed(sink.diff_id, sink.digest, sink.size, archive.entries, tuple(archive.warnings))
 
@@ -115,12 +123,13 @@ def _chunks(archive: Archive, directory: int | str) -> Iterator[bytes]:
         os.close(root)
 
 
-def _compressor(compression: str) -> Compressor | None:
+def compressor(compression: str) -> Compressor | None:
+    """What compresses a layer; None for ``none``."""
     if compression == "gzip":
         return isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, _GZIP)
     if compression == "zstd":
-        # the number of threads changes the speed and not one byte
-        return zstandard.ZstdCompressor(level=3, write_checksum=True, threads=-1).compressobj()
+        # in the thread that it is called in: threads of its own would take 60 MB, and find no free processor
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
     return None
 
 

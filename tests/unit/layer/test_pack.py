@@ -21,7 +21,7 @@ from zstandard import ZstdDecompressor
 
 from minirun.errors import BadInput
 from minirun.kernel import tree
-from minirun.layer import stack
+from minirun.layer import header, stack, tar
 from minirun.layer.pack import COMPRESSIONS, Packed, pack, stream
 from minirun.layer.unpack import unpack
 from tests.trees import Node, describe
@@ -151,11 +151,14 @@ def test_opaque_comes_first_in_its_directory_and_names_are_sorted(tmp_path: Path
 def test_sockets_and_names_like_whiteouts_are_left_out(tmp_path: Path) -> None:
     (tmp_path / ".wh.x").mkdir()
     (tmp_path / ".wh.x/.wh.y").touch()
+    (tmp_path / ".wh.x/deeper").mkdir()
+    (tmp_path / ".wh.x/deeper/name").touch()  # would come back as a name in a directory .wh.x
     (tmp_path / "kept").touch()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
+        os.link(tmp_path / "socket", tmp_path / "socket-too")
         blob, packed = packed_by(tmp_path)
-    assert len(packed.warnings) == 2
+    assert packed.warnings == ("'.wh.x' was left out: its name would be taken for a whiteout",)
     (tmp_path / "target").mkdir()
     unpack([blob], str(tmp_path / "target"))
     assert set(describe(tmp_path / "target")) == {b"", b"kept"}
@@ -187,6 +190,51 @@ def test_a_file_that_changes_keeps_its_announced_size(tmp_path: Path) -> None:
     unpack([b"".join(parts)], str(tmp_path / "target"))
     assert (tmp_path / "target/a").stat().st_size == 3_000_000
     assert (tmp_path / "target/b").stat().st_size in (1_000_000, 3_000_000)
+
+
+def test_nothing_is_younger_than_the_latest_time_and_what_is_older_keeps_its_own(tmp_path: Path) -> None:
+    latest_ns = 1_700_000_000_500_000_000
+    for name in ("first", "second"):
+        furnish(tmp_path / name)
+        (tmp_path / name / "young").write_text("young")
+        os.utime(tmp_path / name, None)
+    os.utime(tmp_path / "second/young", (0, 3_000_000_000))
+    parts: list[list[bytes]] = [[], []]
+    for name, blob in zip(("first", "second"), parts, strict=True):
+        pack(str(tmp_path / name), blob.append, compression="gzip", latest_ns=latest_ns)
+    assert parts[0] == parts[1]
+    (tmp_path / "target").mkdir()
+    unpack(parts[0], str(tmp_path / "target"))
+    times = {
+        name: node.mtime_ns
+        for name, node in whole(describe(tmp_path / "target")).items()
+        if not is_whiteout(node)
+    }  # fmt: skip
+    before = {name: node.mtime_ns for name, node in whole(describe(tmp_path / "first")).items() if name in times}
+    assert times == {name: min(mtime_ns, latest_ns) for name, mtime_ns in before.items()}
+    assert times[b"young"] == times[b""] == latest_ns
+    assert times[b"d/file"] < latest_ns
+
+
+def test_progress_is_told_in_bytes_of_the_tar(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(5_000_000))
+    told: list[int] = []
+    size = len(b"".join(stream(str(tmp_path))))
+    packed = pack(str(tmp_path), lambda _data: None, compression="gzip", progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == size > packed.size
+
+
+# names whose bytes sum up to more than adler32 can tell, just as much, and less
+@pytest.mark.parametrize("count", [1, 50, 99, 100, 101, 155, 199, 200, 256])
+@pytest.mark.parametrize("byte", [b"a", b"\xff"])
+def test_the_checksum_of_a_header_is_the_sum_of_its_bytes(count: int, byte: bytes) -> None:
+    names = [byte * count, byte * (count // 2) + b"/" + byte * (count // 2)]
+    for name in names:
+        block = header.entry(name, tar.SYMLINK, mode=0o7777, uid=2097151, size=0, mtime_ns=10**18, link=byte * 100)
+        own = block[-512:]
+        assert int(own[148:154], 8) == sum(own[:148]) + 8 * 32 + sum(own[156:])
+        assert len(block) % 512 == 0
 
 
 def test_a_writer_that_fails_ends_it(tmp_path: Path) -> None:
