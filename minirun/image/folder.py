@@ -15,20 +15,17 @@ import os
 import stat
 
 from minirun.errors import BadInput, BadLayer, MinirunError
-from minirun.image import jsondocument
-from minirun.image.ocimanifest import MANIFEST_BYTES
+from minirun.image.contents import LINKS, Contents, date
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from minirun.image.manifest import Part
 
-LINKS = 40  # as many as the kernel follows, MAXSYMLINKS
-NAME_LENGTH = 4096  # PATH_MAX
 
-
-class Folder:
+class Folder(Contents):
     """An open directory, and which files of it were read.
 
     Attributes:
@@ -37,7 +34,7 @@ class Folder:
         seen: name of each file that was opened, relative to the directory, to what it was then (see sources.mark).
     """
 
-    __slots__ = ("descriptor", "path", "seen")
+    __slots__ = ("descriptor", "seen")
 
     def __init__(self, path: str) -> None:
         """Open the directory *path*; it may be reached through symlinks, it is the user who named it.
@@ -45,7 +42,7 @@ class Folder:
         Raises:
             BadInput: there is no such directory, or it may not be read.
         """
-        self.path = os.path.abspath(path)
+        super().__init__(os.path.abspath(path))
         self.seen: dict[str, os.stat_result] = {}
         try:
             self.descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -91,9 +88,8 @@ class Folder:
         Raises:
             BadLayer: the path leads out of the directory, or to nothing, or to something else than a regular file.
         """
-        attempt = f"read {name[:200]!r} in {self.path}"
-        if not name or len(name) > NAME_LENGTH or "\0" in name or name.startswith("/") or ".." in name.split("/"):
-            raise BadLayer(attempt, "it is not a path inside the directory", "the image is damaged, or means harm")
+        self._check(name)
+        attempt = self._attempt(name)
         try:
             descriptor = self._walk(attempt, name)
         except UnicodeEncodeError:
@@ -107,46 +103,36 @@ class Folder:
         self.seen[name] = status
         return descriptor
 
-    def blob(self, part: Part) -> int:
-        """The bytes of *part*: see manifest.Holder."""
+    def look(self, part: Part) -> None:
+        """Tell *part* its size, and when it was made: see manifest.Holder."""
+        if part.is_tree:
+            part.created = part.created or date(os.stat(part.name, dir_fd=self.descriptor).st_mtime_ns)
+            return
+        os.close(self.open(part.name))
+        status = self.seen[part.name]
+        part.size = status.st_size
+        part.created = part.created or date(status.st_mtime_ns)
+
+    def blob(self, part: Part) -> int | Iterator[bytes]:
+        """The bytes of *part*: see manifest.Holder. Those of a directory are its tar."""
+        if part.is_tree:
+            from minirun.layer import pack
+
+            return pack.stream(os.path.normpath(f"{self.path}/{part.name}"), literal=True)
         return self.open(part.name)
 
-    def read(self, name: str, limit_bytes: int) -> bytes:
-        """The contents of the regular file *name*.
-
-        Raises:
-            BadLayer: as `open`, or the file is longer than *limit_bytes*.
-        """
+    def _read(self, name: str, limit_bytes: int) -> bytes:
         descriptor = self.open(name)
-        attempt = f"read {name!r} in {self.path}"
         try:
-            parts, left = [], limit_bytes + 1
+            parts, left = [], limit_bytes
             while left and (part := os.read(descriptor, min(left, 1 << 20))):
                 parts.append(part)
                 left -= len(part)
         except OSError as error:
-            raise MinirunError(attempt, error, "look whether the disk is sound") from None
+            raise MinirunError(self._attempt(name), error, "look whether the disk is sound") from None
         finally:
             os.close(descriptor)
-        if not left:
-            raise BadLayer(attempt, f"it is longer than {limit_bytes} bytes", "the image is damaged, or means harm")
         return b"".join(parts)
-
-    def read_json(self, name: str, limit_bytes: int = MANIFEST_BYTES) -> object:
-        """The JSON document in the regular file *name*.
-
-        Raises:
-            BadLayer: as `read`, or it is not JSON.
-        """
-        return self.parse(name, self.read(name, limit_bytes))
-
-    def parse(self, name: str, data: bytes) -> object:
-        """The JSON document *data* that was read from *name*.
-
-        Raises:
-            BadLayer: it is not JSON.
-        """
-        return jsondocument.parse(data, f"{name!r} in {self.path}")
 
     def _walk(self, attempt: str, name: str) -> int:
         open_directories = [os.dup(self.descriptor)]

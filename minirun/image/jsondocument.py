@@ -6,6 +6,7 @@ from minirun.errors import BadLayer
 from minirun.kernel import jsonfile
 
 DEPTH = 100  # of lists and objects; a record that holds it must be read at any depth of calls
+VALUES = 250_000  # in one document, each of which takes some hundred bytes when it is read; thousands are many
 
 
 def parse(data: bytes, where: str) -> object:
@@ -18,6 +19,8 @@ def parse(data: bytes, where: str) -> object:
     Raises:
         BadLayer: it is not JSON, is nested too deeply, or has numbers that JSON has not.
     """
+    if sum(map(data.count, (b",", b"[", b"{"))) > VALUES:  # as many as there are values, or more
+        raise BadLayer(f"read {where}", f"it may hold more than {VALUES} values", "the image is damaged, or means harm")
     try:
         document: object = jsonfile.loads(data.decode())
         _check(document)

@@ -23,7 +23,7 @@ from minirun.image.ocimanifest import CONFIG_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.image.folder import Folder
+    from minirun.image.contents import Contents
 
 ENDINGS = (".tar", ".tar.gz", ".tar.zst", ".tar.xz")
 CONFIG = "image.json"
@@ -40,13 +40,13 @@ def is_layers(names: list[str]) -> bool:
     return any(number(name) >= 0 for name in names)
 
 
-def is_root(folder: Folder) -> bool:
-    """Whether *folder* is a root file system."""
-    return folder.kind("usr") == stat.S_IFDIR or folder.kind("bin") in (stat.S_IFDIR, stat.S_IFLNK)
+def is_root(contents: Contents) -> bool:
+    """Whether *contents* is a root file system."""
+    return contents.kind("usr") == stat.S_IFDIR or contents.kind("bin") in (stat.S_IFDIR, stat.S_IFLNK)
 
 
-def read_layers(folder: Folder) -> Manifest:
-    """Read the directory of layers *folder*.
+def read_layers(contents: Contents) -> Manifest:
+    """Read the directory of layers *contents*.
 
     Raises:
         BadLayer: image.json is damaged, or an entry begins like a layer and is none.
@@ -54,30 +54,32 @@ def read_layers(folder: Folder) -> Manifest:
     parts: list[Part] = []
     stems: dict[str, str] = {}
     last = 0
-    for name in folder.names():
+    for name in contents.names():
         if number(name) < 0:
             continue
-        part, stem = _part(folder, name)
+        part, stem = _part(contents, name)
         if stem in stems:
-            _refuse(folder, f"{stems[stem]!r} and {name!r} are both the layer {stem!r}", "keep one of them there")
+            _refuse(contents, f"{stems[stem]!r} and {name!r} are both the layer {stem!r}", "keep one of them there")
         if number(name) < last:
-            _refuse(folder, f"{name!r} comes after {parts[-1].name!r} in the order of names, which is that of layers",
+            _refuse(contents, f"{name!r} comes after {parts[-1].name!r} in the order of names, which is that of layers",
                     "write all numbers with as many digits: 02-…, 10-…")  # fmt: skip
         stems[stem], last = name, number(name)
         parts.append(part)
     if len(parts) > LAYERS:
-        _refuse(folder, f"it has {len(parts)} layers", f"an overlay takes at most {LAYERS}; put some together")
-    return _manifest(folder, parts)
+        _refuse(contents, f"it has {len(parts)} layers", f"an overlay takes at most {LAYERS}; put some together")
+    return _manifest(contents, parts)
 
 
-def read_root(folder: Folder) -> Manifest:
-    """Take the root file system *folder* as one layer."""
+def read_root(contents: Contents) -> Manifest:
+    """Take the root file system *contents* as one layer."""
     return Manifest(Config(foreign.empty()), [Part(".", is_tree=True)])
 
 
-def _part(folder: Folder, name: str) -> tuple[Part, str]:
-    kind = folder.kind(name)
+def _part(contents: Contents, name: str) -> tuple[Part, str]:
+    kind = contents.kind(name)
     if kind == stat.S_IFDIR:
+        if contents.whole == "archive":
+            _refuse(contents, f"its layer {name!r} is a directory", "unpack it and `minirun import DIR NAME`")
         return Part(name, is_tree=True), name
     for ending in ENDINGS:
         if name.endswith(ending) and number(name[: -len(ending)]) >= 0:
@@ -85,19 +87,19 @@ def _part(folder: Folder, name: str) -> tuple[Part, str]:
     remedy = f"a layer is a directory or ends with {', '.join(ENDINGS)}; rename or remove what is none"
     if kind == stat.S_IFLNK:
         remedy = "put the directory or the file itself there"
-        _refuse(folder, f"{name!r} begins like a layer and is a symbolic link", remedy)
-    _refuse(folder, f"{name!r} begins like a layer and is none that is known here", remedy)
+        _refuse(contents, f"{name!r} begins like a layer and is a symbolic link", remedy)
+    _refuse(contents, f"{name!r} begins like a layer and is none that is known here", remedy)
     raise AssertionError
 
 
-def _manifest(folder: Folder, parts: list[Part]) -> Manifest:
+def _manifest(contents: Contents, parts: list[Part]) -> Manifest:
     config = Config(foreign.empty())
-    if folder.kind(CONFIG):
-        document = folder.read_json(CONFIG, CONFIG_BYTES)
-        config = foreign.read(document, f"{folder.path}/{CONFIG}")
+    if contents.kind(CONFIG):
+        document = contents.read_json(CONFIG, CONFIG_BYTES)
+        config = foreign.read(document, f"{contents.path}/{CONFIG}")
     describe_layers(config, parts)
     return Manifest(config, parts)
 
 
-def _refuse(folder: Folder, reason: str, remedy: str) -> None:
-    raise BadLayer(f"use {folder.path} as an image", reason, remedy)
+def _refuse(contents: Contents, reason: str, remedy: str) -> None:
+    raise BadLayer(f"use {contents.path} as an image", reason, remedy)

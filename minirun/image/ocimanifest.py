@@ -33,37 +33,59 @@ INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.di
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
 _DAMAGED = "it is damaged; copy it again"
 
 
-def manifests(index: object, where: str, fetch: Fetch, depth: int = 0) -> list[Descriptor]:
+def entries(index: object, where: str) -> list[Descriptor]:
+    """The descriptors that an index has, but for those of statements about its images.
+
+    Args:
+        index: the parsed document.
+        where: what it is, for refusals.
+
+    Raises:
+        BadLayer: it is no index, or has too many.
+    """
+    found = mapping(index, where).get("manifests")
+    if not isinstance(found, list) or len(found) > MANIFESTS:
+        raise BadLayer(f"read {where}", f"manifests is no list of at most {MANIFESTS}", _DAMAGED)
+    return [described for entry in found if not _is_attestation(described := descriptor(entry, where))]
+
+
+def is_index(described: Descriptor) -> bool:
+    """Whether a descriptor names another index."""
+    return described.get("mediaType") in INDEXES
+
+
+def manifests(index: object, where: str, fetch: Fetch) -> list[Descriptor]:
     """The descriptors of the images in an index and in those it names, in their order.
 
     Args:
         index: the parsed document.
         where: what it is, for refusals.
         fetch: reads the indexes that it names.
-        depth: how many indexes it lies in.
 
     Raises:
         BadLayer: one of them is damaged, or there are too many.
     """
-    entries = mapping(index, where).get("manifests")
-    if not isinstance(entries, list) or len(entries) > MANIFESTS:
-        raise BadLayer(f"read {where}", f"manifests is no list of at most {MANIFESTS}", _DAMAGED)
     found: list[Descriptor] = []
-    for entry in entries:
-        described = descriptor(entry, where)
-        if described.get("mediaType") in INDEXES:
-            if depth == DEPTH:
-                raise BadLayer(f"read {where}", f"more than {DEPTH} indexes are nested", _DAMAGED)
-            below = f"{described['digest'][:19]} in {where}"
-            data = blob(fetch, described, MANIFEST_BYTES, below)
-            found += manifests(jsondocument.parse(data, below), below, fetch, depth + 1)
-        elif not _is_attestation(described):
+    # what is still to be looked at, the next last: with the depth at which it lies
+    waiting = [(described, 1) for described in reversed(entries(index, where))]
+    seen = len(waiting)
+    while waiting:
+        described, depth = waiting.pop()
+        if not is_index(described):
             found.append(described)
-        if len(found) > MANIFESTS:
+            continue
+        if depth > DEPTH:
+            raise BadLayer(f"read {where}", f"more than {DEPTH} indexes are nested", _DAMAGED)
+        below = f"{described['digest'][:19]} in {where}"
+        inner = entries(jsondocument.parse(blob(fetch, described, MANIFEST_BYTES, below), below), below)
+        seen += len(inner) + 1
+        if seen > MANIFESTS:
             raise BadLayer(f"read {where}", f"it holds more than {MANIFESTS} images", _DAMAGED)
+        waiting += [(inside, depth + 1) for inside in reversed(inner)]
     return found
 
 
@@ -103,13 +125,24 @@ def image(described: Descriptor, where: str, fetch: Fetch, name: Callable[[str],
     parts = [_part(descriptor(layer, where), diff_id, where, name)
              for layer, diff_id in zip(layers, config.diff_ids, strict=True)]  # fmt: skip
     describe_layers(config, parts)
-    called = (described.get("annotations") or {}).get(NAME)
     said = described.get("mediaType") or manifest.get("mediaType")
     return Manifest(
         config, parts, exact=exact, digest=described["digest"], document=document,
-        media_type=said if said in MANIFEST_TYPES else MANIFEST_TYPES[0],
-        names=[called] if isinstance(called, str) else [],
+        media_type=said if said in MANIFEST_TYPES else MANIFEST_TYPES[0], names=names(described),
     )  # fmt: skip
+
+
+def names(described: Descriptor) -> list[str]:
+    """What an index calls the image, or the index, that it describes.
+
+    containerd's annotation is a whole name. OCI's is whatever the user of a tool typed: most often only a tag, which
+    says nothing without a repository; `podman save` puts a whole name there.
+    """
+    annotations = described.get("annotations") or {}
+    whole, typed = annotations.get(CONTAINERD_NAME), annotations.get(NAME)
+    if isinstance(whole, str):
+        return [whole]
+    return [typed] if isinstance(typed, str) and (":" in typed or "/" in typed) else []
 
 
 def _part(described: Descriptor, diff_id: str, where: str, name: Callable[[str], str]) -> Part:

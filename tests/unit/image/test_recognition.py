@@ -195,7 +195,7 @@ def test_several_images_for_this_host_are_refused_by_name(layout: Layout) -> Non
     two = {**layout.image(config={"author": "x"}), "annotations": {"org.opencontainers.image.ref.name": "two"}}
     text = refused(layout.index(one, two))
     assert "2 images: one, two" in text
-    assert "skopeo copy" in text
+    assert "minirun load -i" in text
 
 
 def test_a_layout_without_an_image_for_this_host_is_refused(layout: Layout) -> None:
