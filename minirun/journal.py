@@ -43,6 +43,7 @@ UNDO = {
     "set_tags": "minirun.image.lifecycle:set_tags",
     "discard_image": "minirun.image.lifecycle:discard_image",
     "discard_layer": "minirun.image.lifecycle:discard_layer",
+    "settle_mount": "minirun.engine.mountplace:settle",
 }
 KEEP_WHILE_ALIVE = "keep_while_alive"
 

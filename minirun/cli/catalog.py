@@ -45,7 +45,9 @@ COMMANDS = {name: entry for commands in TOPICS.values() for name, entry in comma
 GROUPED = {
     "container-prune": ("prune", "Remove all containers that do not run"),
     "image-diff": ("imagediff", "Show what differs between two images"),
+    "image-mount": ("imagemount", "Mount images on the host, read-only, or list those"),
     "image-prune": ("prune", "Remove images without a name and without a container"),
+    "image-unmount": ("imagemount", "Unmount images that were mounted"),
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
     "system-prune": ("prune", "Remove containers, images and remains that nobody needs"),
@@ -61,8 +63,8 @@ GROUPS = {
     },
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
-        "list": "images", "ls": "images", "prune": "image-prune", "remove": "rmi", "rm": "rmi", "tag": "tag",
-        "tree": "images --tree",
+        "list": "images", "ls": "images", "mount": "image-mount", "prune": "image-prune", "remove": "rmi", "rm": "rmi",
+        "tag": "tag", "tree": "images --tree", "umount": "image-unmount", "unmount": "image-unmount",
     },
     "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip

@@ -24,6 +24,7 @@ from minirun.cgroup import group
 from minirun.container import record as records
 from minirun.engine import damage, links, remains, system
 from minirun.engine.damage import Damage
+from minirun.engine.mountplace import MountPlace
 from minirun.errors import Attempt, Conflict, MinirunError, Unsupported
 from minirun.home import Home
 from minirun.image.reference import is_id
@@ -146,6 +147,7 @@ def _places(home: Home, word: str) -> Iterator[str]:
     elif is_id(word):
         yield from (home.container(word), home.layer(word), home.image(word), home.diff(word))
         yield from (home.diff(f"{word}-mounts"), f"{home.folder('images')}/{word}.config")
+        yield from (MountPlace(home, word).path, MountPlace(home, word).root)
         # what a commit is about to take away, or to bring back
         yield from (f"{home.container(word)}/{name}" for name in ("upper", "work", "container.json"))
 

@@ -6,7 +6,7 @@ import os
 
 from minirun.container import record as records
 from minirun.container import state
-from minirun.engine import lineage, open_home
+from minirun.engine import imagemounts, lineage, open_home
 from minirun.errors import Attempt, Conflict, MinirunError, NotFound
 from minirun.image.reference import parse
 from minirun.image.store import Images
@@ -224,6 +224,7 @@ def remove_held(home: Home, name: str, *, force: bool) -> list[str]:
             raise Conflict(
                 f"remove image {name}", f"container {box.name} ({status}) uses it", f"`minirun rm {box.name}` first"
             )
+    imagemounts.check_unmounted(home, image.id, f"remove image {name}")
     needs = lineage.needed((other for other, _ in store.list()), records.list_all(home))
     doomed = []
     for layer_id in lineage.freed(image, needs):

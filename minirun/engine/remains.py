@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from minirun import jsonrecord
 from minirun.engine.damage import GC, REMAINS, Damage, Stored
+from minirun.engine.mountplace import places
 from minirun.home import Home
 from minirun.kernel import files, jsonfile
 from minirun.layer.store import Layers
@@ -41,6 +42,7 @@ def find(found: Stored) -> Iterator[Damage]:
         if lost:
             yield Damage("note of a directory whose image is not there", path, "it is read again, if used", GC, REMAINS)
     yield from _half_made(home)
+    yield from _mounts(found)
 
 
 def _half_made(home: Home) -> Iterator[Damage]:
@@ -53,3 +55,21 @@ def _half_made(home: Home) -> Iterator[Damage]:
         elif os.path.exists(home.mark(name)):
             continue  # the operation's, which is told of
         yield Damage("half-made file", path, "its maker was killed", GC, REMAINS)
+
+
+def _mounts(found: Stored) -> Iterator[Damage]:
+    if not (there := places(found.home)):
+        return
+    lock = there[0].lock()  # or one is seen while it is unmounted
+    try:
+        for place in there:
+            if place.is_there and not (place.is_mounted and place.holds):
+                meaning = "it was unmounted by a boot or by hand, or its maker was killed"
+                yield Damage("place of a mount that is none", place.path, meaning, GC, REMAINS)
+            elif place.is_there and place.id not in found.images:
+                remedy = f"`minirun image unmount -f {place.id[:12]}`"
+                yield Damage(
+                    "mount of an image that is not there", place.root, "it shows what is left", remedy, REMAINS
+                )
+    finally:
+        os.close(lock)

@@ -9,7 +9,7 @@ from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
 from minirun.container import state
-from minirun.engine import open_home
+from minirun.engine import imagemounts, open_home
 from minirun.errors import Unsupported
 from minirun.image import lifecycle
 from minirun.image.store import Images
@@ -123,7 +123,7 @@ def gc() -> dict[str, int]:
         for path in filter(os.path.lexists, doomed):
             layers.discard(os.path.basename(path))
             stale += 1
-        stale += _sweep(home)
+        stale += _sweep(home) + imagemounts.settle_all(home)
         return {
             "OperationsUndone": undone,
             "LayersRemoved": len(unneeded),
