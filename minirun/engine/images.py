@@ -149,11 +149,16 @@ def import_(
     Raises:
         MinirunError: nothing was stored.
     """
+    from minirun.image import mistaken
     from minirun.image import source as sources
 
     wanted = sources.Wanted(changes, message, [parse(name)] if name else [])
     home = open_home()
     with Attempt(f"import {source}"):
+        if source == "-":
+            mistaken.refuse(0, "standard input", "… | minirun load")
+        else:
+            mistaken.refuse_file(source)
         lock = files.lock(home.lock, exclusive=False)
         try:
             if source == "-":

@@ -23,6 +23,10 @@ _REMEDY = """\
 `minirun images` lists those that are; `minirun run DIR` takes a directory of layers, `minirun import DIR NAME` names it
 this version does not pull from registries: `skopeo copy docker://NAME oci:DIR` fetches an image into a directory"""
 
+_FILE = """\
+`minirun load -i FILE` stores the images of an archive, as docker save writes them;
+`minirun import FILE NAME` makes an image of the tar of a root file system"""
+
 
 def is_path(text: str) -> bool:
     """Whether *text* can only be a path, whatever is stored."""
@@ -60,7 +64,7 @@ def find(
         return Images(home).get(text)
     except NotFound as error:
         if not os.path.isdir(text):
-            raise NotFound(error.attempt, error.reason, _REMEDY) from None
+            raise NotFound(error.attempt, error.reason, _FILE if os.path.isfile(text) else _REMEDY) from None
     except BadInput:
         if not os.path.isdir(text):
             raise
@@ -78,8 +82,7 @@ def _of_directory(home: Home, path: str, progress: Progress | None, warn: Warn |
             pass  # it was removed; the directory is still there
     if not os.path.isdir(path):
         if os.path.lexists(path):
-            raise BadInput(f"use {path} as an image", "it is not a directory",
-                           "the tar of a root file system becomes an image by `minirun import FILE NAME`")  # fmt: skip
+            raise BadInput(f"use {path} as an image", "it is not a directory", _FILE)
         raise NotFound(f"use {path} as an image", "there is no such directory", _REMEDY)
     from minirun.image import source
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from minirun.errors import BadInput, BadLayer
 from minirun.image import foreign, jsondocument
 from minirun.image.manifest import LAYERS, Manifest, Part, describe_layers
-from minirun.image.reference import is_digest
+from minirun.image.reference import is_digest, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,16 +133,21 @@ def image(described: Descriptor, where: str, fetch: Fetch, name: Callable[[str],
 
 
 def names(described: Descriptor) -> list[str]:
-    """What an index calls the image, or the index, that it describes.
+    """What an index calls the image, or the index, that it describes; none where that is no name of an image.
 
     containerd's annotation is a whole name. OCI's is whatever the user of a tool typed: most often only a tag, which
     says nothing without a repository; `podman save` puts a whole name there.
     """
     annotations = described.get("annotations") or {}
     whole, typed = annotations.get(CONTAINERD_NAME), annotations.get(NAME)
-    if isinstance(whole, str):
-        return [whole]
-    return [typed] if isinstance(typed, str) and (":" in typed or "/" in typed) else []
+    called = whole or (typed if isinstance(typed, str) and (":" in typed or "/" in typed) else None)
+    if not isinstance(called, str):
+        return []
+    try:
+        reference = parse(called)
+    except BadInput:
+        return []
+    return [f"{reference.name}:{reference.tag}"] if reference.tag else []
 
 
 def _part(described: Descriptor, diff_id: str, where: str, name: Callable[[str], str]) -> Part:

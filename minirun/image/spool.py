@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from minirun.home import Home
 
+STANDARD_INPUT = "-"
 READ_BYTES = 1 << 18
 BEYOND_BYTES = 64 << 20  # that may follow an archive's end; tar fills up to 10 KiB
 _REMEDY = "an image archive is a tar, as `docker save` and `skopeo copy … oci-archive:FILE` write it"
@@ -40,13 +41,15 @@ def open_path(home: Home, path: str) -> Folder | TarFolder:
 
     Args:
         home: where what has to be decompressed, or comes through a pipe, is put meanwhile.
-        path: may be reached through symlinks, it is the user who named it.
+        path: may be reached through symlinks, it is the user who named it; ``-`` is standard input.
 
     Raises:
         BadInput: there is no such file.
         BadLayer: it is no archive, or a damaged one.
         MinirunError: it could not be read, or not be put into the store.
     """
+    if path == STANDARD_INPUT:
+        return open_descriptor(home, "standard input", os.dup(0))
     if os.path.isdir(path):
         return Folder(path)
     try:
