@@ -4,6 +4,7 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── diffs/<name>/       layer contents   └── root/   where each container attaches its
 ├── layers/<id>.json    layer records                root file system, in its own mount
 ├── images/<id>.json    image records                namespace; always empty on the host
+├── blobs/<digest>      compressed layers and manifests, as they came
 ├── tags/<name>         symlink → ../images/<id>.json
 ├── sources/<key>.json  what a directory held when it was last unpacked
 ├── containers/<id>/    container.json state.json upper/ work/
@@ -19,7 +20,8 @@ from __future__ import annotations
 import os
 
 SPARE_BYTES = 128 << 10
-FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp")
+# the last is the youngest: where it is, all are
+FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp", "blobs")
 
 
 class Home:

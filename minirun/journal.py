@@ -44,6 +44,7 @@ UNDO = {
     "discard_image": "minirun.image.lifecycle:discard_image",
     "discard_layer": "minirun.image.lifecycle:discard_layer",
     "settle_mount": "minirun.engine.mountplace:settle",
+    "discard_blob": "minirun.image.lifecycle:discard_blob",
 }
 KEEP_WHILE_ALIVE = "keep_while_alive"
 

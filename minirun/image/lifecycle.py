@@ -20,16 +20,19 @@ from __future__ import annotations
 
 import os
 from errno import EEXIST, ENOTEMPTY
+from itertools import zip_longest
 
+from minirun import jsonrecord
 from minirun.errors import LOOK_AT_STORE, MinirunError
 from minirun.home import Home
 from minirun.image import mountpoints, sources
 from minirun.image.config import Config
-from minirun.image.record import LENGTH, read
+from minirun.image.record import read
 from minirun.image.reference import parse
 from minirun.image.store import Images, check_name
 from minirun.journal import Operation, undo_all
 from minirun.kernel import files, jsonfile, tree
+from minirun.layer.blobs import Blobs
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
@@ -57,10 +60,27 @@ def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -
             roots = [images.home.diff(layer.diff) for layer in chain if layer.has_root]
             _write(images, image, tags, exact, roots[-1] if roots else None)
         else:
+            _renew(images, image)
             set_tags(images.home.root, image.id, *(reference.familiar for reference in tags))
     except OSError as error:
         raise MinirunError(attempt, error, LOOK_AT_STORE) from None
     return read(images.home.image(image.id), image.id)
+
+
+def _renew(images: Images, image: Image) -> None:
+    """Let what is said of the blobs of an image that is there be what *image* says of them, as far as it says more.
+
+    An image is the same with other blobs, since its id is that of its config: with those it came with last.
+    """
+    stored = read(images.home.image(image.id), image.id)
+    before = stored.record()
+    if image.digest:
+        stored.digest, stored.media_type, stored.blobs = image.digest, image.media_type, image.blobs
+    elif not stored.digest:
+        stored.blobs = [new or old for new, old in zip_longest(image.blobs, stored.blobs, fillvalue="")]
+    stored.repo_digests = list(dict.fromkeys([*stored.repo_digests, *image.repo_digests]))
+    if stored.record() != before:
+        jsonrecord.write(images.home, images.home.image(image.id), stored.record())
 
 
 def _identify(image: Image, chain: Sequence[Layer], exact: bytes) -> None:
@@ -175,6 +195,25 @@ def discard_layer(root: str, layer_id: str, diff: str) -> None:
         os.close(descriptor)
 
 
+def discard_blob(root: str, digest: str) -> None:
+    """Remove a blob that was kept for an image which never came to be, or which is gone, unless an image needs it.
+
+    Args:
+        root: of the store.
+        digest: of the blob.
+
+    Raises:
+        BlockingIOError: somebody reads the store.
+    """
+    home = Home(root, root)
+    descriptor = files.lock(home.lock, exclusive=True, wait=False)
+    try:
+        if Blobs(home).has(digest) and digest not in Images(home).blobs():
+            Blobs(home).remove(digest)
+    finally:
+        os.close(descriptor)
+
+
 def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
     """The ids of a layer and of all that lie on it, topmost first."""
     children: dict[str | None, list[str]] = {}
@@ -187,7 +226,7 @@ def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
 
 
 def prune(images: Images, kept: Collection[str] = ()) -> int:
-    """Remove what no image needs: mount points and configs without a record, names and directories that lead nowhere.
+    """Remove what no image needs: blobs, mount points and configs without a record, names that lead nowhere.
 
     The caller holds the store's lock exclusively. Layers are not looked at.
 
@@ -205,23 +244,31 @@ def prune(images: Images, kept: Collection[str] = ()) -> int:
     for image_id, tags in images.tags().items():
         if image_id not in ids:
             stale += [f"{home.folder('tags')}/{parse(tag).file_name}" for tag in tags]
+    needed = images.blobs()
+    loose = [digest for digest in Blobs(home).list() if digest not in needed]
     for name in mounts:
         Layers(home).discard(name)
     for path in stale:
         files.remove(path)
-    return len(mounts) + len(stale) + sources.prune(home, ids)
+    for digest in loose:
+        Blobs(home).remove(digest)
+    return len(mounts) + len(stale) + len(loose) + sources.prune(home, ids)
 
 
-def remove(images: Images, image_id: str, layers: Sequence[Layer] = ()) -> None:
+def remove(
+    images: Images, image_id: str, layers: Sequence[Layer] = (), own_blobs: Collection[str] | None = None
+) -> None:
     """Take an image, its names and those of its layers that nothing else needs out of the store; see Images.remove."""
     home = images.home
     folder = home.folder("images")
     undos = [["remove_file", f"{folder}/{image_id}.config"]]
+    blobs: set[str] = set()
     try:
-        record = jsonfile.read(home.image(image_id), LENGTH)
-        if record["mounts"]:
-            undos.append(["remove_tree", home.diff(record["mounts"])])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        image = read(home.image(image_id), image_id)
+        blobs = image.needs() if own_blobs is None else set(own_blobs)
+        if image.mounts:
+            undos.append(["remove_tree", home.diff(image.mounts)])
+    except MinirunError:
         pass  # removed already, or damaged: what is left of it goes all the same
     undos.append(["remove_file", home.image(image_id)])
     undos += [
@@ -229,11 +276,17 @@ def remove(images: Images, image_id: str, layers: Sequence[Layer] = ()) -> None:
     ]
     try:
         operation = Operation(home, frees=True)
-        # in one mark: the layers are looked at again when the image is gone
-        operation.will_all([["discard_layer", home.root, layer.id, layer.diff] for layer in reversed(layers)] + undos)
+        # in one mark: layers and blobs are looked at again when the image is gone
+        operation.will_all(
+            [["discard_blob", home.root, digest] for digest in blobs]
+            + [["discard_layer", home.root, layer.id, layer.diff] for layer in reversed(layers)]
+            + undos
+        )
         undo_all(undos)
         for layer in layers:
             Layers(home).remove(layer.id)
+        for digest in blobs - images.blobs() if blobs and own_blobs is None else blobs:
+            Blobs(home).remove(digest)
         operation.done()
         sources.prune(home, set(images.ids()))
     except OSError as error:

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
         path: str  # for refusals
 
+        def look(self, part: Part) -> None:
+            """Tell *part* its size, and when it was made, as far as its manifest did not; before `blob` is called.
+
+            Raises:
+                BadLayer, MinirunError: as `blob`.
+            """
+
         def blob(self, part: Part) -> int | Iterator[bytes]:
             """The bytes of *part* from their beginning: a descriptor, which the caller closes, or in chunks.
 

@@ -3,7 +3,7 @@
     tags/ubuntu:latest ─▶ ../images/<id>.json            a name is a symlink; "/" in it is "%2F"
     images/<id>.json    {"id", "created", "config": {…}, "layers": [ids of layers, bottom to top],
                          "stack": [names below diffs/, bottom to top, as the overlay takes them], "mounts": the last of
-                         these or "", "size", "source", "digest"}
+                         these or "", "size", "source", "digest", "media_type", "blobs", "repo_digests"}
 
 What is not on the way of every `run` is in store.py.
 """
@@ -34,16 +34,23 @@ class Image:
         created: RFC 3339, or empty.
         size: bytes of data in all its layers, shared or not; None while one of them was not counted (`Images.size`).
         source: the path it was first made from, or empty.
-        digest: of the OCI manifest it came with, or empty.
+        digest: of the OCI or Docker manifest it came with, which is among the blobs; or empty.
+        media_type: of that manifest, or empty.
+        blobs: ``sha256:…`` of the blob that each layer came in, if it is kept, or empty; as many as *layers*, or none.
+        repo_digests: ``localhost:5000/app@sha256:…``, what registries call it.
         stack: names below diffs/ as an overlay takes them, bottom to top; `Images.put` finds them.
         mounts: the one of *stack* that holds mount points which the image lacks, or empty.
     """
 
-    __slots__ = ("config", "created", "digest", "id", "layers", "mounts", "size", "source", "stack")
+    __slots__ = (
+        "blobs", "config", "created", "digest", "id", "layers", "media_type", "mounts", "repo_digests", "size",
+        "source", "stack",
+    )  # fmt: skip
 
     def __init__(
         self, config: Config, layers: Sequence[str], *, id: str = "", created: str = "", size: int | None = 0,  # noqa: A002
-        source: str = "", digest: str = "", stack: Sequence[str] = (), mounts: str = "",
+        source: str = "", digest: str = "", stack: Sequence[str] = (), mounts: str = "", media_type: str = "",
+        blobs: Sequence[str] = (), repo_digests: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.id = id
         self.config = config
@@ -54,11 +61,18 @@ class Image:
         self.digest = digest
         self.stack = stack
         self.mounts = mounts
+        self.media_type = media_type
+        self.blobs = blobs
+        self.repo_digests = repo_digests
 
     @property
     def short_id(self) -> str:
         """The first twelve digits, as Docker shows them."""
         return self.id[:12]
+
+    def needs(self) -> set[str]:
+        """The digests of all blobs that it needs."""
+        return {digest for digest in (self.digest, *self.blobs) if digest}
 
     def paths(self, home: Home) -> list[str]:
         """The directories of *stack*, absolute."""
@@ -69,7 +83,8 @@ class Image:
         return {
             "id": self.id, "created": self.created, "config": self.config.raw, "layers": list(self.layers),
             "stack": list(self.stack), "mounts": self.mounts, "size": self.size, "source": self.source,
-            "digest": self.digest,
+            "digest": self.digest, "media_type": self.media_type, "blobs": list(self.blobs),
+            "repo_digests": list(self.repo_digests),
         }  # fmt: skip
 
 

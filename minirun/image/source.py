@@ -1,8 +1,8 @@
 """From what lies on disk to an image in the store: what `run` and `import` take besides a stored name.
 
-    path ─▶ recognise ─▶ check every path,  ─▶ unpack layer by layer, each stored  ─▶ put the image ─▶ remember
-                         digest and key        once; a bad one takes those that       no name           the directory
-                         of it                 came before it away again
+    path ─▶ recognise ─▶ check every path,  ─▶ make layers ready, ─▶ put them on each  ─▶ put the image ─▶ remember
+                         digest and key        several at once       other, each once     no name          the directory
+                         of it                 in tmp/               ╰── home.lock held shared ──╯
 
 The image has no name; an unchanged directory is not read again (see sources.py).
 """
@@ -14,7 +14,8 @@ import os
 import stat
 
 from minirun.errors import LOOK_AT_STORE, BadInput, MinirunError
-from minirun.image import foreign, history, sources
+from minirun.image import foreign, sources
+from minirun.image.arrival import Arrival
 from minirun.image.config import Config
 from minirun.image.folder import Folder
 from minirun.image.manifest import Manifest, Part
@@ -23,7 +24,6 @@ from minirun.image.store import Image, Images
 from minirun.journal import Operation
 from minirun.kernel import files
 from minirun.layer.record import now
-from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.home import Home
+    from minirun.image.manifest import Holder
     from minirun.image.reference import Reference
     from minirun.layer.record import Layer
-    from minirun.layer.unpack import Unpacked
 
     # takes the name of a layer and the bytes of its blob (0: unknown), and gives what is told how many were read
     Progress = Callable[[str, int], Callable[[int], None]]
@@ -92,13 +92,13 @@ def load(
         with _open_file(path) as folder:
             manifest = Manifest(Config(foreign.empty()), [Part(os.path.basename(folder.path))])
             folder.path = os.path.dirname(folder.path)
-            return _store(home, folder, manifest, wanted, progress, warn, lock)
+            return store(home, folder, manifest, wanted, progress=progress, warn=warn, lock=lock)
     with Folder(path) as folder:
         manifest = recognise(folder)
         _refuse_store(home, folder, manifest)
         sources.settle(max(status.st_ctime_ns for status in folder.seen.values()))
         trees = _trees(folder, manifest)
-        image = _store(home, folder, manifest, wanted, progress, warn, lock)
+        image = store(home, folder, manifest, wanted, progress=progress, warn=warn, lock=lock)
         if wanted.is_plain and None not in trees.values():
             try:
                 sources.remember(home, folder.path, image.id, folder.seen, trees)
@@ -113,7 +113,7 @@ def load_stream(
 ) -> Image:  # fmt: skip
     """Make an image of the tar of a root file system that *descriptor*, a pipe perhaps, gives; else as `load`."""
     manifest = Manifest(Config(foreign.empty()), [Part("-")])
-    return _store(home, descriptor, manifest, wanted or Wanted(), progress, warn, lock)
+    return store(home, Stream(descriptor), manifest, wanted, progress=progress, warn=warn, lock=lock)
 
 
 def _open_file(path: str) -> Folder:
@@ -149,82 +149,83 @@ def _trees(folder: Folder, manifest: Manifest) -> dict[str, Any]:
     return trees
 
 
-def _store(
-    home: Home, folder: Folder | int, manifest: Manifest, wanted: Wanted, progress: Progress | None, warn: Warn | None,
-    lock: int | None,
+class Stream:
+    """The holder of one layer that comes from a descriptor.
+
+    Attributes:
+        path: empty; there is none.
+    """
+
+    __slots__ = ("descriptor", "path")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.path = ""
+
+    def look(self, part: Part) -> None:
+        """It is of now."""
+        part.created = now()
+
+    def blob(self, _part: Part) -> int:
+        """A copy of the descriptor."""
+        return os.dup(self.descriptor)
+
+
+def store(
+    home: Home, holder: Holder, manifest: Manifest, wanted: Wanted | None = None, *, progress: Progress | None = None,
+    warn: Warn | None = None, lock: int | None = None,
 ) -> Image:  # fmt: skip
+    """Make an image of *manifest*, whose blobs *holder* has; the arguments are those of `load`.
+
+    What is stored already is not asked of *holder*. Without a *lock* nobody waits while layers are made ready.
+
+    Returns:
+        The image in the store, which keeps the blobs it came in.
+
+    Raises:
+        BadLayer: a layer is damaged, hostile, or not what the manifest says.
+        MinirunError: it could not be read, or the store could not be written. After each of these the store is as it
+            was, but for layers that another process began to use.
+    """
+    wanted = wanted or Wanted()
     config = manifest.config.with_changes(wanted.changes)
     try:
         operation = Operation(home)
-        held = files.lock(home.lock, exclusive=False) if lock is None else lock
     except OSError as error:
         raise MinirunError("begin to store an image", error, LOOK_AT_STORE) from None
+    held = lock
     try:
-        chain = _add(home, folder, manifest, operation, progress, warn)
-        image = _compose(folder, manifest, config, chain, wanted)
+        arrival = Arrival(home, holder, manifest, operation, progress)
+        arrival.make_ready()
+        if held is None:
+            held = files.lock(home.lock, exclusive=False)
+        chain = arrival.settle(warn)
+        image = _compose(holder, manifest, config, chain, wanted)
         exact = manifest.exact if wanted.is_plain else b""
+        if exact:
+            image.digest, image.media_type = arrival.keep_manifest(), manifest.media_type
+            image.repo_digests = manifest.repo_digests
+        image.blobs = arrival.blobs
         stored = Images(home).put(image, wanted.tags, exact=exact)
+        arrival.tidy()
         operation.done()
-    except BaseException:
+    except BaseException as error:
         # the layers that were added in vain are removed under the exclusive lock, which our own would prevent
-        fcntl.flock(held, fcntl.LOCK_UN)
+        if held is not None:
+            fcntl.flock(held, fcntl.LOCK_UN)
         operation.undo()
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise MinirunError(f"store {holder.path or 'an image'}", error, LOOK_AT_STORE) from None
         raise
     else:
         return stored
     finally:
-        if lock is None:
+        if lock is None and held is not None:
             os.close(held)
 
 
-def _add(
-    home: Home, folder: Folder | int, manifest: Manifest, operation: Operation, progress: Progress | None,
-    warn: Warn | None,
-) -> list[Layer]:  # fmt: skip
-    layers = Layers(home)
-    chain: list[Layer] = []
-    try:
-        for part in manifest.parts:
-            what = part.name if isinstance(folder, int) else os.path.normpath(f"{folder.path}/{part.name}")
-            said: dict[str, Any] = {"created_by": part.created_by, "what": what, "whole": operation}
-            try:
-                layer, unpacked = _add_part(layers, folder, part, chain[-1] if chain else None, said, progress)
-            except OSError as error:
-                raise MinirunError(f"unpack {what}", error, LOOK_AT_STORE) from None
-            chain.append(layer)
-            if warn and unpacked is not None:
-                for warning in unpacked.warnings:
-                    warn(f"{what}: {warning}")
-    finally:
-        if progress:
-            progress("", 0)
-    return chain
-
-
-def _add_part(
-    layers: Layers, folder: Folder | int, part: Part, parent: Layer | None, said: dict[str, Any],
-    progress: Progress | None,
-) -> tuple[Layer, Unpacked | None]:  # fmt: skip
-    if isinstance(folder, int):
-        part.created = now()
-        return layers.add(folder, parent, created=part.created, progress=progress and progress("-", 0), **said)
-    if part.is_tree:
-        path = os.path.normpath(f"{folder.path}/{part.name}")
-        part.created = part.created or history.date(os.lstat(path).st_mtime_ns)
-        told = progress and progress(part.name, 0)
-        return layers.add_directory(path, parent, created=part.created, progress=told, **said)
-    descriptor = folder.open(part.name)
-    try:
-        part.created = part.created or history.date(os.fstat(descriptor).st_mtime_ns)
-        said |= {"expected_digest": part.digest or None, "expected_diff_id": part.diff_id or None}
-        told = progress and progress(part.name, os.fstat(descriptor).st_size)
-        return layers.add(descriptor, parent, created=part.created, progress=told, **said)
-    finally:
-        os.close(descriptor)
-
-
 def _compose(
-    folder: Folder | int, manifest: Manifest, config: Config, chain: Sequence[Layer], wanted: Wanted,
+    holder: Holder, manifest: Manifest, config: Config, chain: Sequence[Layer], wanted: Wanted
 ) -> Image:  # fmt: skip
     raw = dict(config.raw)
     if not manifest.exact:
@@ -238,5 +239,4 @@ def _compose(
         told = [dict(entry) for entry in raw.get("history") or ()] or [{"empty_layer": True}]
         told[-1]["comment"] = wanted.comment
         raw["history"] = told
-    source = "" if isinstance(folder, int) else folder.path
-    return Image(Config(raw), [layer.id for layer in chain], source=source, digest=manifest.digest)
+    return Image(Config(raw), [layer.id for layer in chain], source=holder.path)

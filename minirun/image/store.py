@@ -3,7 +3,7 @@
     tags/ubuntu:latest ─▶ ../images/<id>.json            a name is a symlink; reading an image by name is one open
     images/<id>.json    {"id", "created", "config": {…}, "layers": [ids of layers, bottom to top],
                          "stack": [names below diffs/, bottom to top, as the overlay takes them], "mounts": the last of
-                         these or "", "size", "source", "digest"}
+                         these or "", "size", "source", "digest", "media_type", "blobs", "repo_digests"}
     images/<id>.config  the config byte for byte as it came, where minirun would not write it the same
 
 An image's id is the sha256 of its OCI config, as everywhere, when the digests of all its layers are known. An image
@@ -25,7 +25,7 @@ from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from minirun.home import Home
     from minirun.image.reference import Reference
@@ -167,8 +167,13 @@ class Images:
             found.append((image, tags.get(image_id, [])))
         return sorted(found, key=lambda pair: (-seconds(pair[0].created), pair[0].id))
 
-    def remove(self, image_id: str, layers: Sequence[Layer] = ()) -> None:
-        """Take the image out of the store, its names, and *layers*: its own, topmost first, that nothing else needs.
+    def remove(self, image_id: str, layers: Sequence[Layer] = (), own_blobs: Collection[str] | None = None) -> None:
+        """Take the image out of the store, its names, the blobs that no other image needs, and *layers*.
+
+        Args:
+            image_id: of the image.
+            layers: those of its layers that nothing else needs, topmost first.
+            own_blobs: those of its blobs that no other image needs; found here, from all records, where None.
 
         The caller holds the store's lock exclusively. Idempotent; if it is cut short, the next command ends it.
 
@@ -177,11 +182,15 @@ class Images:
         """
         from minirun.image import lifecycle
 
-        lifecycle.remove(self, image_id, layers)
+        lifecycle.remove(self, image_id, layers, own_blobs)
 
     def layers(self) -> set[str]:
         """The ids of all layers that images of the store consist of."""
         return {layer for image, _ in self.list() for layer in image.layers}
+
+    def blobs(self) -> set[str]:
+        """The digests of all blobs that images of the store need."""
+        return {digest for image, _ in self.list() for digest in image.needs()}
 
     def size(self, image: Image) -> int:
         """Bytes of data in all layers of *image*; those that a commit made are counted the first time.

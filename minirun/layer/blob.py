@@ -1,7 +1,8 @@
 """A layer's blob on its way to whoever unpacks it: read, hashed, decompressed and hashed again in two threads.
 
-    descriptor ──▶ sha256 of the blob ──▶ decompress ──┬──▶ the consumer's thread
-    or chunks      ╰────────── thread 1 ───────────╯   └──▶ sha256 of the tar      thread 2
+                          ┌──▶ kept
+    descriptor ──▶ sha256 ┴ of the blob ──▶ decompress ──┬──▶ the consumer's thread
+    or chunks      ╰─────────── thread 1 ────────────╯   └──▶ sha256 of the tar      thread 2
 
 Both arrows out of thread 1 are bounded, so memory is, whatever the blob says. OpenSSL and the decompressors let go of
 the interpreter's lock, so the three run side by side.
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
+    from minirun.layer.blobs import Keeper
+
 READ_BYTES = 1 << 18
 AHEAD = 32  # pieces of compression.PIECE_BYTES
 _POLL_MS = 200
@@ -39,6 +42,7 @@ class Blob:
     Args:
         source: a descriptor to read from where it stands, or the blob in chunks. It stays the caller's.
         progress: called now and then, in the consumer's thread, with how many bytes of the blob have been read.
+        keeper: is given the blob as it is read; its end is for the caller to see to.
 
     Attributes:
         compression: ``gzip``, ``zstd``, ``xz`` or ``none``; set with the first piece.
@@ -47,10 +51,15 @@ class Blob:
         size: bytes of the blob so far.
     """
 
-    def __init__(self, source: int | Iterable[bytes], progress: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, source: int | Iterable[bytes], progress: Callable[[int], None] | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:  # fmt: skip
         self.compression = self.digest = self.diff_id = ""
         self.size = 0
         self._progress = progress
+        self._keeper: Keeper | None = None
+        self._keeper_waits = keeper
         self._read = iter(_from(source, self._is_closed) if isinstance(source, int) else source)
         self._blob_hash = hashlib.sha256()
         self._tar_hash = hashlib.sha256()
@@ -109,6 +118,10 @@ class Blob:
         try:
             head = self._first()
             self.compression = compression.detect(head)
+            if self._keeper_waits is not None:
+                self._keeper = self._keeper_waits
+                self._keeper.begin(self.compression)
+                self._keeper.write(head)
             parts = iter((head,))
             for piece in compression.pieces(self.compression, lambda: next(parts, b"") or self._next()):
                 self._room.acquire()
@@ -145,6 +158,8 @@ class Blob:
             if chunk:
                 self._blob_hash.update(chunk)
                 self.size += len(chunk)
+                if self._keeper is not None:
+                    self._keeper.write(chunk)
                 return chunk
         return b""
 

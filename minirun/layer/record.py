@@ -9,6 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -67,6 +68,11 @@ class Layer:
         """Every attribute."""
         return f"Layer({self.to_json()})"
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether its contents took something from the layers below it, and so mean nothing on others."""
+        return self.diff.endswith("-bound")
+
     def to_json(self) -> dict[str, Any]:
         """The attributes, as the record keeps them."""
         return {slot: getattr(self, slot) for slot in self.__slots__}
@@ -82,11 +88,25 @@ def chain_id(parent: Layer | None, diff_id: str) -> str:
     It is OCI's ChainID without its prefix, as long as no layer below was made by a commit. See "Layer ChainID" in the
     OCI image specification, config.md.
     """
+    return _chain_id(parent.id if parent else None, diff_id)
+
+
+def chain_ids(diff_ids: Sequence[str]) -> list[str]:
+    """The ids of the layers *diff_ids*, bottom to top; empty from the first on whose digest is not known."""
+    ids: list[str] = []
+    parent = None
+    for diff_id in diff_ids:
+        parent = _chain_id(parent, diff_id) if diff_id and (parent or not ids) else ""
+        ids.append(parent)
+    return ids
+
+
+def _chain_id(parent: str | None, diff_id: str) -> str:
     if parent is None:
         return hexadecimal(diff_id)
     from hashlib import sha256
 
-    return sha256(f"sha256:{parent.id} {diff_id}".encode()).hexdigest()
+    return sha256(f"sha256:{parent} {diff_id}".encode()).hexdigest()
 
 
 def now() -> str:

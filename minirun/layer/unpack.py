@@ -26,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from minirun.layer.blobs import Keeper
+
     Progress = Callable[[int], None]
 
 ENTRIES_MAX = 4_000_000
@@ -82,6 +84,7 @@ def unpack(
     expected_digest: str | None = None,
     expected_diff_id: str | None = None,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
     what: str = "the layer",
 ) -> Unpacked:
     """Unpack a layer.
@@ -92,6 +95,7 @@ def unpack(
         expected_digest: ``sha256:…`` that the blob must have.
         expected_diff_id: ``sha256:…`` that the tar must have.
         progress: called now and then with how many bytes of the blob have been read.
+        keeper: is given the blob as it is read.
         what: the layer in the words of whoever asked, for refusals.
 
     Raises:
@@ -103,12 +107,36 @@ def unpack(
         # an unnamed file of the same file system: nothing is left of it, however this ends
         extraction = Extraction(root, os.path.dirname(os.path.abspath(into)))
         try:
-            with Blob(source, progress) as blob:
+            with Blob(source, progress, keeper) as blob:
                 return _unpack(blob, extraction, (expected_digest, expected_diff_id), what)
         finally:
             extraction.close()
     finally:
         os.close(root)
+
+
+def read(
+    source: int | Iterable[bytes], *, expected_digest: str | None, expected_diff_id: str | None,
+    progress: Progress | None, keeper: Keeper, what: str,
+) -> str:  # fmt: skip
+    """Read a layer for its blob alone; the arguments are those of `unpack`.
+
+    Returns:
+        The digest of the blob.
+
+    Raises:
+        BadLayer: it is damaged, of an unknown form or not the expected one.
+        OSError: it could not be read or kept.
+    """
+    try:
+        with Blob(source, progress, keeper) as blob:
+            for _piece in blob:
+                pass
+            _compare("blob", blob.digest, expected_digest)
+            _compare("tar", blob.diff_id, expected_diff_id)
+            return blob.digest
+    except Malformed as error:
+        raise BadLayer(f"unpack {what}", str(error)) from None
 
 
 def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str = "the layer") -> bool:

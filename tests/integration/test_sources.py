@@ -28,6 +28,7 @@ from minirun.image.store import Image, Images
 from minirun.kernel import files
 from minirun.layer import stack
 from minirun.layer.store import Layers
+from tests import tars
 
 
 @pytest.fixture
@@ -369,9 +370,13 @@ def test_a_layer_that_is_a_fifo_is_refused_and_not_waited_for(home: Home, tmp_pa
     assert Layers(home).list() == []
 
 
+# that a layer lacks what it needs from below is seen when those below are stored
+WITHOUT_TARGET = tars.tar(tars.hardlink(b"link", b"missing"))
+
+
 def test_layers_that_another_reader_may_have_begun_to_use_stay(home: Home, tmp_path: Path) -> None:
     directory = layers(tmp_path / "layers", "one")
-    (directory / "001-bad.tar").write_bytes(b"x" * 600)
+    (directory / "001-bad.tar").write_bytes(WITHOUT_TARGET)
     reader = files.lock(home.lock, exclusive=False)
     with pytest.raises(BadLayer):
         find(home, str(directory))
@@ -381,7 +386,7 @@ def test_layers_that_another_reader_may_have_begun_to_use_stay(home: Home, tmp_p
 
 def test_the_callers_lock_does_not_keep_bad_layers(home: Home, tmp_path: Path) -> None:
     directory = layers(tmp_path / "layers", "one")
-    (directory / "001-bad.tar").write_bytes(b"x" * 600)
+    (directory / "001-bad.tar").write_bytes(WITHOUT_TARGET)
     lock = files.lock(home.lock, exclusive=False)
     with pytest.raises(BadLayer):
         find(home, str(directory), lock=lock)

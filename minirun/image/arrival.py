@@ -1,0 +1,204 @@
+"""The layers of one image on their way into the store.
+
+    manifest ─▶ what of it is missing: contents, blob ─▶ made ready in tmp/, several at once ─▶ settled, bottom to top
+                ╰ what is stored is not read again      see layer/staging.py                   see layer/addition.py
+
+Nobody is kept waiting until the last step, for which the caller holds the store's lock. What was stored when the first
+was taken may be gone by then: it is made ready after all.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property, partial
+
+from minirun.errors import LOOK_AT_STORE, MinirunError
+from minirun.image.store import Images
+from minirun.kernel import tree
+from minirun.layer import addition, staging
+from minirun.layer.blobs import Blobs
+from minirun.layer.record import chain_ids, now
+from minirun.layer.store import Layers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minirun.home import Home
+    from minirun.image.manifest import Holder, Manifest, Part
+    from minirun.image.source import Progress, Warn
+    from minirun.journal import Operation
+    from minirun.layer.record import Layer
+    from minirun.layer.staging import Staged
+
+WORKERS = 3  # at once: two unpack on two processors while the third waits for the network or the disk
+SMALL_BYTES = 1 << 20  # less in all blobs is unpacked sooner than a worker is there
+
+
+class Arrival:
+    """The layers of one image.
+
+    Args:
+        home: where they go.
+        holder: has their blobs.
+        manifest: says what they are. A part that does not say when it was made is told.
+        operation: undoes what was done.
+        progress: see image/source.py.
+
+    Attributes:
+        blobs: the digest of the blob of each layer, bottom to top, or empty; whole when all are settled.
+    """
+
+    def __init__(
+        self, home: Home, holder: Holder, manifest: Manifest, operation: Operation, progress: Progress | None
+    ) -> None:
+        self.home = home
+        self.holder = holder
+        self.manifest = manifest
+        self.operation = operation
+        self.progress = progress
+        self.blobs: list[str] = []
+        self._layers = Layers(home)
+        self._kept = Blobs(home)
+        self._folder = home.temporary(operation.key)
+        self._staged: dict[int, Staged] = {}
+        self._by_id = {layer.id: layer for layer in self._layers.list()}
+        self._alike = {
+            layer.diff_id: layer
+            for layer in self._by_id.values()
+            if layer.diff_id and not layer.is_bound and addition.is_stored(self._layers, layer)
+        }
+        self._ids = chain_ids([part.diff_id for part in manifest.parts])
+
+    def make_ready(self) -> None:
+        """Unpack what is missing.
+
+        Raises:
+            BadLayer: a layer is damaged, hostile, or not what the manifest says.
+            MinirunError, OSError: it could not be read, or the store not be written.
+        """
+        from minirun.kernel import workers
+
+        self.operation.will("remove_tree", self._folder)
+        os.mkdir(self._folder, 0o700)
+        parts = self.manifest.parts
+        missing = [number for number in range(len(parts)) if not self._is_there(number)]
+        for number in missing:
+            self.holder.look(parts[number])
+        size = sum(parts[number].size for number in missing)
+        try:
+            staged = workers.run(
+                len(missing),
+                lambda place, told: self._stage(missing[place], told),
+                width=WORKERS if size >= SMALL_BYTES else 1,
+                begun=lambda place: self._begin(parts[missing[place]]),
+            )
+        finally:
+            if self.progress:
+                self.progress("", 0)
+        self._staged = dict(zip(missing, staged, strict=True))
+        if missing:
+            tree.sync(self._folder)
+
+    def settle(self, warn: Warn | None) -> list[Layer]:
+        """Give every layer its place; the caller holds the store's lock.
+
+        Args:
+            warn: told what was left out of a layer, a sentence each.
+
+        Returns:
+            The layers, bottom to top.
+        """
+        chain: list[Layer] = []
+        for number, part in enumerate(self.manifest.parts):
+            staged = self._staged.get(number)
+            if staged and staged.kept:
+                self._keep(staged.kept.digest, partial(self._kept.adopt, staged.kept))
+            self.blobs.append(staged.kept.digest if staged and staged.kept else self._blob_there(part))
+            chain.append(self._settle(number, chain[-1] if chain else None))
+            if warn and staged and staged.unpacked:
+                for warning in staged.unpacked.warnings:
+                    warn(f"{self._called(part)}: {warning}")
+        return chain
+
+    def keep_manifest(self) -> str:
+        """Keep the manifest; returns its digest, or nothing where there is none."""
+        if self.manifest.document:
+            self._keep(self.manifest.digest, lambda: self._kept.put(self.manifest.document))
+        return self.manifest.digest if self.manifest.document else ""
+
+    def tidy(self) -> None:
+        """Remove what is left in tmp/."""
+        tree.remove(self._folder)
+
+    def _keep(self, digest: str, do: Callable[[], object]) -> None:
+        if not self._kept.has(digest):
+            self.operation.will("discard_blob", self.home.root, digest)
+            do()
+
+    def _is_there(self, number: int) -> bool:
+        """Whether neither contents nor blob of a part are missing."""
+        part = self.manifest.parts[number]
+        return not self._wants_contents(number) and (part.is_tree or bool(self._blob_there(part)))
+
+    def _wants_contents(self, number: int) -> bool:
+        diff_id = self.manifest.parts[number].diff_id
+        found = self._by_id.get(self._ids[number]) or self._alike.get(diff_id)
+        return found is None or not addition.is_stored(self._layers, found)
+
+    def _blob_there(self, part: Part) -> str:
+        """The digest of a kept blob that the part is; where its source promises none, of any that has its tar in it."""
+        candidates = (part.digest,) if part.digest else (part.diff_id, self._compressed.get(part.diff_id, ""))
+        return next((digest for digest in candidates if digest and self._kept.has(digest)), "")
+
+    @cached_property
+    def _compressed(self) -> dict[str, str]:
+        """The kept blobs of the images of the store, by the diff ids of the layers that came in them."""
+        found = {}
+        for image, _ in Images(self.home).list():
+            for layer_id, digest in zip(image.layers, image.blobs, strict=False):
+                layer = self._by_id.get(layer_id)
+                if layer and layer.diff_id and digest:
+                    found[layer.diff_id] = digest
+        return found
+
+    def _called(self, part: Part) -> str:
+        return os.path.normpath(f"{self.holder.path}/{part.name}") if self.holder.path else part.name
+
+    def _begin(self, part: Part) -> Callable[[int], None]:
+        return self.progress(part.name, part.size) if self.progress else lambda _read: None
+
+    def _stage(self, number: int, told: Callable[[int], None] | None = None, *, again: bool = False) -> Staged:
+        """Make a layer ready; in a worker, perhaps."""
+        part = self.manifest.parts[number]
+        digest = self._blob_there(part)
+        try:
+            return staging.stage(
+                (lambda: self._kept.open(digest)) if digest else (lambda: self.holder.blob(part)),
+                f"{self._folder}/{number}" + ("-again" if again else ""),
+                contents=again or self._wants_contents(number),
+                keep=not part.is_tree and not digest,
+                expected_digest=part.digest or None,
+                expected_diff_id=part.diff_id or None,
+                progress=told,
+                what=self._called(part),
+            )
+        except OSError as error:
+            raise MinirunError(f"unpack {self._called(part)}", error, LOOK_AT_STORE) from None
+
+    def _settle(self, number: int, parent: Layer | None) -> Layer:
+        part, staged = self.manifest.parts[number], self._staged.get(number)
+        said: dict[str, Any] = {"created": part.created or now(), "created_by": part.created_by, "comment": ""}
+        if staged is None or not staged.contents:
+            other = self._alike.get(part.diff_id)
+            shared = addition.share(
+                self._layers, part.diff_id, parent, said=said, whole=self.operation, other=other
+            )  # fmt: skip
+            if shared is not None:
+                return shared[0]
+            # it was removed meanwhile, or means something else on this parent
+            staged = self._stage(number, again=True)
+            tree.sync(self._folder)
+        what = self._called(part)
+        return addition.settle(self._layers, staged, parent, said=said, what=what, whole=self.operation)[0]
