@@ -16,7 +16,6 @@ import struct
 
 from minirun.errors import MinirunError, NotFound
 from minirun.kernel import files
-from minirun.layer.compression import PIECE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     Names = Sequence[str]  # within Blobs, list is its method
 
 ZSTD = ".zst"
+_PIECE_BYTES = 1 << 18
 _LEVEL = 1  # tar compresses well by any, and this one keeps up with unpacking
 _SIZE = struct.Struct("<IIQ")  # of the last frame: magic, bytes of contents, contents
 _SKIPPABLE = 0x184D2A50
@@ -215,7 +215,7 @@ if TYPE_CHECKING:
 
 def _chunks(descriptor: int) -> Iterator[bytes]:
     try:
-        while chunk := os.read(descriptor, PIECE_BYTES):
+        while chunk := os.read(descriptor, _PIECE_BYTES):
             yield chunk
     finally:
         os.close(descriptor)
@@ -229,7 +229,7 @@ def _original(descriptor: int) -> Iterator[bytes]:
         zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
     ):
         try:
-            while chunk := reader.read(PIECE_BYTES):
+            while chunk := reader.read(_PIECE_BYTES):
                 yield chunk
         except zstandard.ZstdError as error:
             raise MinirunError(f"read {file.name}", f"it is damaged: {error}", "load or pull its image again") from None
