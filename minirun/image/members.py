@@ -75,6 +75,11 @@ class Stream(tar.Reader):
         """Where the data begin of the entry that was read last."""
         return self._given - (self._end - self._position)
 
+    @property
+    def length(self) -> int:
+        """How much there is of the tar, once nothing more comes."""
+        return self._given
+
 
 class File(Stream):
     """The same of a tar that is a regular file: data are passed over, not read.
@@ -90,6 +95,11 @@ class File(Stream):
         self._length = os.fstat(descriptor).st_size
         super().__init__(self._blocks(descriptor))
         self._given = start
+
+    @property
+    def length(self) -> int:
+        """How much there is of the file."""
+        return self._length
 
     def _blocks(self, descriptor: int) -> Iterator[bytes]:
         while block := os.pread(descriptor, _READ_BYTES, self._given):
@@ -115,12 +125,13 @@ def index(stream: Stream) -> dict[str, Member]:
         OSError: it could not be read.
     """
     members: dict[str, Member] = {}
-    count = names_bytes = 0
+    count = names_bytes = end = 0
     while (entry := stream.next()) is not None:
         count += 1
         names_bytes += len(entry.name) + len(entry.link)
         if count > MEMBERS or names_bytes > NAMES_BYTES:
             raise Malformed(f"more than {MEMBERS} members, or than {NAMES_BYTES >> 20} MiB of names")
+        end = stream.offset + entry.size if entry.regions is None else 0
         name = inside(os.fsdecode(entry.name))
         if name:
             linked = entry.kind in (tar.HARDLINK, tar.SYMLINK)
@@ -128,6 +139,9 @@ def index(stream: Stream) -> dict[str, Member]:
                 _KINDS[entry.kind], stream.offset if entry.regions is None else -1, entry.size, entry.mtime_ns,
                 (os.fsdecode(entry.link) or "/") if linked else "",  # an empty one leads nowhere inside
             )  # fmt: skip
+    if end > stream.length:
+        # that padding is missing at the very end is forgiven, and what is shorter than padding looks the same
+        raise Malformed("it ends in the middle of an entry's data")
     return members
 
 

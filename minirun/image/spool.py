@@ -76,7 +76,8 @@ def open_descriptor(home: Home, path: str, descriptor: int) -> TarFolder:
         form = compression.detect(head)
         if form == "none" and stat.S_ISREG(os.fstat(descriptor).st_mode):
             start = os.lseek(descriptor, 0, os.SEEK_CUR) - len(head)
-            return TarFolder(path, taken.pop(), members.index(members.File(descriptor, start)))
+            found = members.index(members.File(descriptor, start))
+            return TarFolder(path, taken.pop(), found)
         taken.append(_unnamed(home))
         parts = iter((head,))
         pieces = compression.pieces(form, lambda: next(parts, b"") or os.read(descriptor, READ_BYTES))
