@@ -66,7 +66,7 @@ def images(contents: Contents, wanted: Platform | None) -> list[tuple[Descriptor
         # of those in an index the first is the one that suits best
         for described in suited[:1] if isinstance(key, int) else suited:
             _described, names = found.setdefault(described["digest"], (described, []))
-            names += [name for entry in entries for name in ocimanifest.names(entry) if name not in names]
+            names += [name for name in ocimanifest.names(entries[0]) if name not in names]
     if not found:
         raise BadInput(f"use {contents.path} as an image", "its index.json names no image", _SAVE)
     return list(found.values())

@@ -1,17 +1,23 @@
-"""What a directory holds is found out, and checked, before anything is unpacked."""
+"""What a directory or an archive holds is found out, and checked, before anything is unpacked."""
 
 import hashlib
+import io
 import json
+import shutil
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minirun.errors import BadInput, Unsupported
+from minirun.errors import BadInput, BadLayer, MinirunError, Unsupported
+from minirun.home import Home
+from minirun.image import jsondocument, spool
 from minirun.image.folder import Folder
 from minirun.image.manifest import Manifest
-from minirun.image.platform import architecture
-from minirun.image.recognition import recognise
+from minirun.image.platform import Platform, architecture
+from minirun.image.recognition import recognise, recognise_all
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 DIFF_ID = "sha256:" + "d" * 64
@@ -27,6 +33,44 @@ def refused(directory: Path) -> str:
         read(directory)
     assert refusal.value.remedy
     return str(refusal.value)
+
+
+def read_all(directory: Path, platform: str = "") -> list[Manifest]:
+    """Every image of *directory*, and of the same in an archive, which must be the same."""
+    wanted = Platform.parse(platform) if platform else None
+    home = Home(str(directory) + "-home", str(directory) + "-run")
+    home.create()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.add(directory, ".")
+    path = Path(f"{directory}.tar")
+    path.write_bytes(packed.getvalue())
+    outcomes: list[object] = []
+    for source in (directory, path):
+        try:
+            with spool.open_path(home, str(source)) as contents:
+                outcomes.append([shown(manifest) for manifest in recognise_all(contents, wanted)])
+        except MinirunError as error:
+            outcomes.append(type(error))
+    assert outcomes[0] == outcomes[1]
+    with Folder(str(directory)) as folder:
+        return list(recognise_all(folder, wanted))
+
+
+def shown(manifest: Manifest) -> object:
+    parts = [(part.name, part.digest, part.diff_id, part.created, part.created_by) for part in manifest.parts]
+    return manifest.exact, manifest.digest, manifest.document, manifest.media_type, manifest.names, parts
+
+
+def refused_all(directory: Path, platform: str = "") -> str:
+    with pytest.raises(BadInput) as refusal:
+        read_all(directory, platform)
+    assert refusal.value.remedy
+    return str(refusal.value)
+
+
+def names(manifests: Sequence[Manifest]) -> list[list[str]]:
+    return [list(manifest.names) for manifest in manifests]
 
 
 def fill(directory: Path, *names: str) -> Path:
@@ -62,6 +106,9 @@ class Layout:
         layers = layers or (self.layer,)
         whole = {"rootfs": {"type": "layers", "diff_ids": [DIFF_ID] * len(layers)}, "config": {}, **(config or {})}
         return self.blob({"schemaVersion": 2, "config": self.blob(whole), "layers": layers}, **more)
+
+    def remove(self, descriptor: dict[str, Any]) -> None:
+        (self.directory / "blobs" / "sha256" / descriptor["digest"][7:]).unlink()
 
     def index(self, *manifests: object) -> Path:
         self.write("index.json", {"schemaVersion": 2, "manifests": manifests})
@@ -348,6 +395,283 @@ def test_an_old_id_that_is_none_is_refused(tmp_path: Path, top: object) -> None:
 def test_old_layers_that_name_each_other_are_refused(tmp_path: Path) -> None:
     layers = [{"id": "a" * 64, "parent": "b" * 64}, {"id": "b" * 64, "parent": "a" * 64}]
     assert "name each other" in refused(legacy(tmp_path, *layers))
+
+
+# all images, for load
+
+
+def called(name: str, key: str = "org.opencontainers.image.ref.name") -> dict[str, Any]:
+    return {"annotations": {key: name}}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """An empty directory, beside which there is room."""
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def several(place: Path) -> Layout:
+    return Layout(place)
+
+
+def test_every_image_of_a_layout_is_taken_with_its_names(several: Layout) -> None:
+    one, two, three = (several.image(config={"author": author}) for author in "abc")
+    directory = several.index(
+        {**one, **called("docker.io/library/one:1")},
+        {**one, **called("quay.io/team/one:2", "io.containerd.image.name")},
+        {**two, **called("latest")},
+        {**three, "annotations": {**called("x")["annotations"], "io.containerd.image.name": "three:3"}},
+    )
+    found = read_all(directory)
+    assert [manifest.digest for manifest in found] == [one["digest"], two["digest"], three["digest"]]
+    assert names(found) == [["one:1", "quay.io/team/one:2"], [], ["three:3"]]
+    assert [manifest.document for manifest in found] == [
+        (directory / "blobs" / "sha256" / image["digest"][7:]).read_bytes() for image in (one, two, three)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        ("x:1", ["x:1"]), ("docker.io/library/x:1", ["x:1"]), ("localhost:5000/x", ["localhost:5000/x:latest"]),
+        ("x", []), ("v1.0", []), ("X:1", []), ("../../x:1", []), ("x:1@sha256:" + "a" * 64, ["x:1"]),
+        ("x/y@sha256:" + "a" * 64, []), ("ocidir://oci/x@sha256:" + "a" * 64, []),
+        ("", []), (5, []), (None, []), ([], []),
+    ],
+)  # fmt: skip
+def test_an_annotation_is_a_name_or_none(several: Layout, annotation: object, name: list[str]) -> None:
+    for key in ("org.opencontainers.image.ref.name", "io.containerd.image.name"):
+        expected = ["x:latest"] if (annotation, key) == ("x", "io.containerd.image.name") else name
+        if (annotation, key) == ("v1.0", "io.containerd.image.name"):
+            expected = ["v1.0:latest"]
+        image = {**several.image(), "annotations": {key: annotation}}
+        assert names(read_all(several.index(image))) == [expected]
+
+
+def test_an_image_for_several_platforms_is_the_one_that_is_wanted(several: Layout) -> None:
+    ours = architecture()
+    images = {
+        name: several.image(config={"author": name, "os": "linux", "architecture": name}) for name in (ours, "s390x")
+    }
+    nested = several.blob(
+        {"manifests": [{**image, **platform(name)} for name, image in images.items()]}, mediaType=INDEX, **called("x:1")
+    )
+    flat = [{**image, **platform(name), **called("y:1")} for name, image in images.items()]
+    directory = several.index(nested, *flat)
+    [found] = read_all(directory)
+    assert (found.digest, found.names) == (images[ours]["digest"], ["x:1", "y:1"])
+    [found] = read_all(directory, "linux/s390x")
+    assert (found.digest, found.names) == (images["s390x"]["digest"], ["x:1", "y:1"])
+    text = refused_all(directory, "linux/riscv64")
+    assert "not there for linux/riscv64" in text
+    assert "s390x" in text
+
+
+def test_images_of_a_layout_that_were_never_pulled_are_not_missed(several: Layout) -> None:
+    ours, other = several.image(config={"author": "x"}), several.image()
+    nested = several.blob(
+        {"manifests": [{**other, **platform("s390x")}, {**ours, **platform(architecture())}]}, mediaType=INDEX
+    )
+    several.remove(other)
+    [found] = read_all(several.index(nested))
+    assert found.digest == ours["digest"]
+    # what is there is taken, whatever it is for
+    alone = several.blob(
+        {"manifests": [{**other, **platform(architecture())}, {**ours, **platform("s390x")}]}, mediaType=INDEX
+    )
+    [found] = read_all(several.index(alone))
+    assert found.digest == ours["digest"]
+    several.remove(ours)
+    refused_all(several.index(nested))
+
+
+def test_a_config_that_is_for_another_platform_is_refused_where_one_is_wanted(several: Layout) -> None:
+    directory = several.index(several.image(config={"os": "linux", "architecture": "s390x"}))
+    assert len(read_all(directory)) == len(read_all(directory, "linux/s390x")) == 1
+    assert "it is there for linux/s390x" in refused_all(directory, "linux/amd64")
+
+
+def test_an_index_without_an_image_is_refused(several: Layout) -> None:
+    assert "no image" in refused_all(several.index())
+    assert "no image" in refused_all(several.index(several.blob({"manifests": []}, mediaType=INDEX)))
+
+
+def test_indexes_that_multiply_are_refused_before_they_are_read(several: Layout) -> None:
+    # 300 ^ 4 documents without one image
+    inner = several.blob({"manifests": []}, mediaType=INDEX)
+    for _ in range(4):
+        inner = several.blob({"manifests": [inner] * 300}, mediaType=INDEX)
+    refused_all(several.index(inner))
+
+
+def test_every_saved_image_is_taken_with_its_names(place: Path) -> None:
+    saved(place, ["a"])
+    [image] = json.loads((place / "manifest.json").read_text())
+    fill(place, "a")
+    other = json.dumps({"rootfs": {"diff_ids": []}, "author": "x"})
+    (place / "other.json").write_text(other)
+    images = [{**image, "RepoTags": ["x:1", "y/z:2"]}, {"Config": "other.json", "RepoTags": None, "Layers": None}]
+    (place / "manifest.json").write_text(json.dumps(images))
+    found = read_all(place)
+    assert names(found) == [["x:1", "y/z:2"], []]
+    assert [len(manifest.parts) for manifest in found] == [1, 0]
+    assert found[1].exact == other.encode()
+
+
+def both(layout: Layout, *more: dict[str, Any], tags: object = None) -> tuple[dict[str, Any], Path]:
+    """What `docker save` writes today: the descriptor of the image in it, and where it is."""
+    described = layout.image(config={"author": "both"})
+    document = json.loads((layout.directory / "blobs" / "sha256" / described["digest"][7:]).read_text())
+    entry = {
+        "Config": "blobs/sha256/" + document["config"]["digest"][7:],
+        "RepoTags": tags,
+        "Layers": ["blobs/sha256/" + layer["digest"][7:] for layer in document["layers"]],
+    }
+    (layout.directory / "manifest.json").write_text(json.dumps([entry, *more]))
+    return described, layout.directory
+
+
+def test_what_docker_saves_today_has_the_digests_of_its_layout_and_the_names_of_both(several: Layout) -> None:
+    described, _ = both(several, tags=["x:1", "x:2"])
+    [found] = read_all(several.index({**described, **called("docker.io/library/x:1", "io.containerd.image.name")}))
+    assert found.digest == described["digest"]
+    assert set(found.names) == {"x:1", "x:2"}
+
+
+def test_what_docker_saves_today_is_read_as_before_where_its_layout_is_not_whole(several: Layout) -> None:
+    described, directory = both(several, tags=["x:1"])
+    index = several.index({**described, **called("x:1")})
+    several.remove(described)
+    [found] = read_all(index)
+    assert (found.digest, found.names, found.config.raw["author"]) == ("", ["x:1"], "both")
+    # a name that only the layout has would be lost
+    several.index({**described, **called("z:1")})
+    refused_all(directory)
+    (directory / "index.json").write_text("{")
+    assert read_all(directory)[0].names == ["x:1"]
+
+
+def test_images_that_only_one_side_has_are_taken_too(several: Layout) -> None:
+    config = json.dumps({"rootfs": {"diff_ids": []}, "author": "old"})
+    (several.directory / "old.json").write_text(config)
+    described, _ = both(several, {"Config": "old.json", "RepoTags": ["old:1"], "Layers": []}, tags=["x:1"])
+    new = several.image(config={"author": "new"})
+    found = read_all(several.index({**described, **called("x:1")}, {**new, **called("new:1")}))
+    assert names(found) == [["x:1", "x:1"], ["new:1"], ["old:1"]]
+    assert [bool(manifest.digest) for manifest in found] == [True, True, False]
+
+
+def test_of_an_image_for_several_platforms_manifest_json_says_nothing_more(several: Layout) -> None:
+    ours = several.image(config={"author": "ours", "os": "linux", "architecture": architecture()})
+    described, _ = both(several, tags=["x:1"])
+    nested = several.blob(
+        {"manifests": [{**described, **platform("s390x")}, {**ours, **platform(architecture())}]},
+        mediaType=INDEX, **called("x:1"),
+    )  # fmt: skip
+    [found] = read_all(several.index(nested))
+    assert (found.digest, found.names) == (ours["digest"], ["x:1"])
+
+
+def test_every_image_of_the_first_dockers_is_taken(place: Path) -> None:
+    base = {"id": "a" * 64, "created": "2014-01-01T00:00:00Z", "author": "Ada", "comment": "first"}
+    legacy(place, base, {"id": "b" * 64, "parent": "a" * 64}, {"id": "c" * 64, "parent": "a" * 64})
+    for letter in "abc":
+        fill(place, letter * 64 + "/layer.tar")
+    tags = {"x": {"1": "b" * 64, "2": "b" * 64}, "y/z": {"latest": "c" * 64}}
+    (place / "repositories").write_text(json.dumps(tags))
+    found = read_all(place)
+    assert names(found) == [["x:1", "x:2"], ["y/z:latest"]]
+    assert [[part.name[0] for part in manifest.parts] for manifest in found] == [["a", "b"], ["a", "c"]]
+    assert found[0].config.raw["history"][0] == {
+        "created": "2014-01-01T00:00:00Z", "author": "Ada", "comment": "first"
+    }  # fmt: skip
+    # saved by their ids, they have no names: what no other lies on is an image
+    (place / "repositories").unlink()
+    found = read_all(place)
+    assert names(found) == [[], []]
+    assert [[part.name[0] for part in manifest.parts] for manifest in found] == [["a", "b"], ["a", "c"]]
+
+
+@pytest.mark.parametrize(
+    "repositories", ["[]", "5", "{", '{"x": 5}', '{"x": []}', '{"x": {"1": "../../x"}}', '{"x": {"1": null}}', "{}"]
+)
+def test_repositories_that_are_none_are_refused(place: Path, repositories: str) -> None:
+    legacy(place, {"id": "a" * 64})
+    (place / "repositories").write_text(repositories)
+    refused_all(place)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"parent": "../../x"}, {"parent": "A" * 64}, {"parent": 5}, {"created": 5}, {"comment": "\0"}, {"config": 5},
+        {"container_config": {"Cmd": ["\ud800"]}},
+    ],
+)  # fmt: skip
+def test_an_old_layer_that_says_nonsense_is_refused(place: Path, told: dict[str, Any]) -> None:
+    refused_all(legacy(place, {"id": "a" * 64, **told}))
+
+
+def test_old_layers_without_an_end_are_refused(place: Path) -> None:
+    legacy(place, {"id": "a" * 64, "parent": "b" * 64}, {"id": "b" * 64, "parent": "a" * 64})
+    assert "name each other" in refused_all(place)
+    (place / "repositories").unlink()
+    assert "name each other" in refused_all(place)
+    (place / ("b" * 64) / "json").write_text(json.dumps({"comment": "x" * (9 << 20)}))
+    refused_all(place)
+
+
+def test_an_endless_history_is_refused(place: Path) -> None:
+    ids = [f"{number:064x}" for number in range(1, 12)]
+    layers = [
+        {"id": one, "parent": below, "comment": "x" * (1 << 19)} for one, below in zip(ids, [None, *ids], strict=False)
+    ]
+    read_all(legacy(place, *layers[:8]))
+    shutil.rmtree(place)
+    place.mkdir()
+    legacy(place, *({**layer, "comment": "x" * ((1 << 20) - 200)} for layer in layers))
+    assert "endless history" in refused_all(place)
+
+
+def test_layers_in_an_archive_are_taken_and_directories_among_them_refused(tmp_path: Path, place: Path) -> None:
+    fill(place, "01-a.tar", "02-b.tar.gz")
+    [found] = read_all(place)
+    assert [part.name for part in found.parts] == ["01-a.tar", "02-b.tar.gz"]
+    fill(place, "03-c/")
+    assert [part.is_tree for part in read_one(place).parts] == [False, False, True]
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(place, ".")
+    home = Home(str(tmp_path / "home"), str(tmp_path / "run"))
+    with (
+        spool.open_path(home, str(tmp_path / "x.tar")) as contents,
+        pytest.raises(BadLayer, match="'03-c' is a directory"),
+    ):
+        list(recognise_all(contents, None))
+
+
+def read_one(directory: Path) -> Manifest:
+    with Folder(str(directory)) as folder:
+        [found] = recognise_all(folder, None)
+    return found
+
+
+@pytest.mark.parametrize("files", [["bin/"], ["usr/bin/"], ["bin/", "etc/", "manifest.json"]])
+def test_a_root_file_system_is_not_loaded_and_told_what_takes_it(place: Path, files: list[str]) -> None:
+    assert "minirun import" in refused_all(fill(place, *files))
+
+
+def test_what_holds_no_image_is_refused_with_what_was_looked_for(place: Path) -> None:
+    assert "is empty" in refused_all(place)
+    assert "oci-layout" in refused_all(fill(place, "README"))
+
+
+def test_a_document_of_too_many_values_is_refused_before_it_is_read() -> None:
+    assert jsondocument.parse(b"[" + b"1," * 100_000 + b"1]", "x")
+    for data in (b"[" * 300_000, b"[" + b"{}," * 200_000 + b"1]", b'{"a":' * 300_000):
+        with pytest.raises(BadLayer, match="values"):
+            jsondocument.parse(data, "x")
 
 
 @pytest.mark.parametrize("nonsense", [None, 5, 1.5, True, "", "x", [], {}, [5], {"x": {}}, "\ud800", "../x"])
