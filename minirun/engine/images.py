@@ -7,7 +7,7 @@ import os
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import imagemounts, lineage, open_home
-from minirun.errors import Attempt, Conflict, MinirunError, NotFound
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
 from minirun.image.reference import parse
 from minirun.image.store import Images
 from minirun.kernel import files
@@ -159,13 +159,9 @@ def import_(
             mistaken.refuse(0, "standard input", "… | minirun load")
         else:
             mistaken.refuse_file(source)
-        lock = files.lock(home.lock, exclusive=False)
-        try:
-            if source == "-":
-                return sources.load_stream(home, 0, wanted, progress=progress, warn=warn, lock=lock)
-            return sources.load(home, source, wanted, progress=progress, warn=warn, lock=lock)
-        finally:
-            os.close(lock)
+        if source == "-":
+            return sources.load_stream(home, 0, wanted, progress=progress, warn=warn)
+        return sources.load(home, source, wanted, progress=progress, warn=warn)
 
 
 def tag(name: str, new_name: str) -> None:
@@ -209,12 +205,19 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
             yield error
 
 
+def _is_one_of(name: str, tags: Sequence[str]) -> bool:
+    try:
+        return parse(name).familiar in tags
+    except BadInput:
+        return False  # an id
+
+
 def remove_held(home: Home, name: str, *, force: bool) -> list[str]:
     """What `remove` does with one name, for who holds the store's lock exclusively."""
     store, layers = Images(home), Layers(home)
     image = store.get(name)
     tags = store.tags().get(image.id, [])
-    by_id = image.id.startswith(name.removeprefix("sha256:"))
+    by_id = not _is_one_of(name, tags)
     if not by_id and len(tags) > 1:
         reference = parse(name)
         store.untag(reference)
