@@ -20,6 +20,7 @@ ORDER = (
     ("journal",),
     ("layer",),
     ("image",),
+    ("registry",),
     ("rootfs",),
     ("cgroup",),
     ("network",),

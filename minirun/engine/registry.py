@@ -1,0 +1,258 @@
+"""Images come from registries and go to them, and we tell registries who we are."""
+
+from __future__ import annotations
+
+import os
+
+from minirun.engine import open_home
+from minirun.errors import Attempt, BadInput, NotFound
+from minirun.image import departure, platform
+from minirun.image.reference import Reference, parse
+from minirun.image.store import Images
+from minirun.journal import Operation
+from minirun.kernel import files
+from minirun.registry import accounts, login, trust
+from minirun.registry import pull as pulling
+from minirun.registry import push as pushing
+from minirun.registry.accounts import Account
+from minirun.registry.address import DOCKER, DOCKER_KEY, Address, of_image, of_server
+from minirun.registry.client import Client
+from minirun.registry.listener import Listener
+from minirun.registry.repository import Repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.home import Home
+    from minirun.image.source import Progress, Warn
+    from minirun.registry.patience import Patience
+
+# what `push` takes besides the names that the store has
+_PACKED = ("gzip", "zstd")  # nobody waits for a tar that could be smaller
+
+
+class Way:
+    """How registries are reached, other than by what the host has configured.
+
+    Attributes:
+        tls_verify: False: no certificate is verified.
+        cert_dir: with certificates for the registry; empty: Docker's folder.
+        patience: how long they are waited for.
+    """
+
+    __slots__ = ("cert_dir", "patience", "tls_verify")
+
+    def __init__(self, *, tls_verify: bool = True, cert_dir: str = "", patience: Patience | None = None) -> None:
+        self.tls_verify = tls_verify
+        self.cert_dir = cert_dir
+        self.patience = patience
+
+    def client(self, address: Address, attempt: str, account: Account | None) -> Client:
+        """What speaks to a registry, to do *attempt*."""
+        rules = trust.Trust(tls_verify=self.tls_verify, cert_dir=self.cert_dir, insecure=trust.listed())
+        return Client(address, attempt, rules, account, self.patience)
+
+
+def has_tag(name: str) -> bool:
+    """Whether the user said which image of a repository is meant."""
+    return "@" in name or name.rfind(":") > name.rfind("/")
+
+
+def whole(reference: Reference) -> str:
+    """The name with its registry, as Docker prints it at the end: ``docker.io/library/ubuntu:latest``."""
+    address, name = of_image(reference)
+    return Reference(f"{address.name}/{name}", reference.tag, reference.digest).familiar
+
+
+def pull(
+    name: str, *, all_tags: bool = False, wanted: str = "", way: Way | None = None, told: Listener | None = None,
+    warn: Warn | None = None,
+) -> str:  # fmt: skip
+    """Bring an image here, or all that a repository has a tag for.
+
+    Args:
+        name: of the image, or of the repository.
+        all_tags: whether all are wanted.
+        wanted: for which platform, as typed; empty: this host's.
+        way: how the registry is reached.
+        told: of what happens.
+        warn: told what was left out of a layer.
+
+    Returns:
+        The whole name of what was pulled.
+
+    Raises:
+        MinirunError: it is not here; what the store has is as before, but for tags that were pulled already.
+    """
+    reference, told = parse(name), told or Listener()
+    if all_tags and has_tag(name):
+        raise BadInput(f"pull {name}", "-a brings all tags, and one was named", f"`minirun pull -a {reference.name}`")
+    attempt = f"pull {reference.name if all_tags else reference.familiar}"
+    taken = platform.Platform.parse(wanted) if wanted else None
+    home = open_home()
+    repository = _repository(reference, attempt, way)
+    tags = repository.tags() if all_tags else [""]
+    if not tags:
+        raise NotFound(attempt, "the repository has no tags", "look at its name")
+    newer = False
+    with Attempt(attempt):
+        for tag in tags:
+            one = Reference(reference.name, tag) if tag else reference
+            newer |= pulling.pull(home, repository, one, taken, told, warn)[1]
+    shown = reference.name if all_tags else reference.familiar
+    told.say(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {shown}")
+    return whole(Reference(reference.name, "") if all_tags else reference)
+
+
+def push(
+    name: str, *, all_tags: bool = False, way: Way | None = None, told: Listener | None = None,
+    progress: Progress | None = None, warn: Warn | None = None,
+) -> str:  # fmt: skip
+    """Have a registry get an image, or all that have a name of one repository.
+
+    Args:
+        name: of the image, or of the repository.
+        all_tags: whether all are to go.
+        way: how the registry is reached.
+        told: of what happens.
+        progress: of layers that are packed first: see image/source.py.
+        warn: told what was left out of a layer.
+
+    Returns:
+        The whole name of what was pushed.
+
+    Raises:
+        NotFound: there is no such image.
+        MinirunError: the registry does not have it.
+    """
+    reference, told = parse(name), told or Listener()
+    if reference.digest:
+        raise BadInput(f"push {name}", "what goes gets its digest from its contents", "name it by a tag")
+    if all_tags and has_tag(name):
+        raise BadInput(f"push {name}", "-a sends all tags, and one was named", f"`minirun push -a {reference.name}`")
+    attempt = f"push {reference.name if all_tags else reference.familiar}"
+    home = open_home()
+    references = _tagged(home, reference.name, attempt) if all_tags else [reference]
+    if not all_tags:
+        Images(home).get(reference)
+    repository = _repository(reference, attempt, way)
+    told.say(f"The push refers to repository [{whole(Reference(reference.name, ''))}]")
+    with Attempt(attempt):
+        for one in references:
+            _push(home, repository, one, told, progress, warn)
+    return whole(Reference(reference.name, "") if all_tags else reference)
+
+
+def _push(
+    home: Home, repository: Repository, reference: Reference, told: Listener, progress: Progress | None,
+    warn: Warn | None,
+) -> None:  # fmt: skip
+    with Operation(home) as operation:
+        lock = files.lock(home.lock, exclusive=False)
+        try:
+            image = Images(home).get(reference)
+            leaving = departure.make_ready(
+                home, operation, image, [reference], accepted=_PACKED, progress=progress, warn=warn
+            )
+            others = pushing.known(home, repository.client.address)
+        finally:
+            os.close(lock)
+        digest = pushing.push(repository, reference.tag, leaving, others, told)
+        departure.tidy(home, operation)
+    _remember(home, leaving.id, f"{reference.name}@{digest}")
+
+
+def _remember(home: Home, image_id: str, repo_digest: str) -> None:
+    """Note on an image what a registry calls it, if it is still there."""
+    lock = files.lock(home.lock, exclusive=False)
+    try:
+        images = Images(home)
+        image = images.get(f"sha256:{image_id}")
+        image.digest, image.repo_digests = "", [repo_digest]
+        images.put(image)
+    except NotFound:
+        pass  # it left with another id than it has, or was removed meanwhile
+    finally:
+        os.close(lock)
+
+
+def _tagged(home: Home, name: str, attempt: str) -> list[Reference]:
+    found = [parse(tag) for tags in Images(home).tags().values() for tag in tags]
+    own = sorted((one for one in found if one.name == name), key=lambda one: one.tag)
+    if not own:
+        raise NotFound(attempt, "no image has a name of that repository", f"`minirun tag IMAGE {name}:TAG` gives one")
+    return own
+
+
+def _repository(reference: Reference, attempt: str, way: Way | None) -> Repository:
+    address, name = of_image(reference)
+    account = accounts.find(address, name, os.environ)
+    return Repository((way or Way()).client(address, attempt, account), name)
+
+
+class Filed:
+    """What became of a login.
+
+    Attributes:
+        server: the registry, as it is filed.
+        path: of the file that has the account.
+        is_open: whether the secret is in it as it is, and not with a helper.
+    """
+
+    __slots__ = ("is_open", "path", "server")
+
+    def __init__(self, server: str, path: str, *, is_open: bool) -> None:
+        self.server = server
+        self.path = path
+        self.is_open = is_open
+
+
+def known_account(server: str) -> Account | None:
+    """Who we are to a registry so far; None: nobody."""
+    account = accounts.find(of_server(server or DOCKER), "", os.environ)
+    return account if account and (account.username or account.identity_token) else None
+
+
+def check(server: str, account: Account, way: Way | None = None) -> None:
+    """Raise MinirunError if a registry does not take *account*."""
+    address = of_server(server or DOCKER)
+    login.verify((way or Way()).client(address, f"log in to {address.name}", account))
+
+
+def log_in(server: str, account: Account, way: Way | None = None) -> Filed:
+    """Try an account on a registry, and file it.
+
+    Args:
+        server: as typed; empty: Docker's.
+        account: with a user's name and a password, or an identity token.
+        way: how the registry is reached.
+
+    Raises:
+        MinirunError: the registry does not take it, or it cannot be filed.
+    """
+    address = of_server(server or DOCKER)
+    attempt = f"log in to {address.name}"
+    if ":" in account.username or any(sign < " " for sign in account.username):
+        raise BadInput(attempt, "a user's name has no colon and no control character", "look at --username")
+    verified = login.verify((way or Way()).client(address, attempt, account))
+    path = accounts.docker_path(os.environ)
+    helper = login.file(path, address, verified)
+    return Filed(_filed_as(address), path, is_open=not helper)
+
+
+def log_out(server: str) -> tuple[str, bool, Sequence[str]]:
+    """Forget who we are to a registry.
+
+    Returns:
+        What it is filed as, whether it was, and the paths of other tools' files that still have something for it.
+    """
+    address = of_server(server or DOCKER)
+    path = accounts.docker_path(os.environ)
+    was = login.forget(path, address)
+    left = [other for other in accounts.paths(os.environ) if other != path and accounts.holds(other, address)]
+    return _filed_as(address), was, left
+
+
+def _filed_as(address: Address) -> str:
+    return DOCKER_KEY if address.name == DOCKER else address.name
