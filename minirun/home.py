@@ -4,6 +4,7 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── diffs/<name>/       layer contents   └── root/   where each container attaches its
 ├── layers/<id>.json    layer records                root file system, in its own mount
 ├── images/<id>.json    image records                namespace; always empty on the host
+├── images/<id>.alias   symlink → <id>.json
 ├── blobs/<digest>      compressed layers and manifests, as they came
 ├── tags/<name>         symlink → ../images/<id>.json
 ├── sources/<key>.json  what a directory held when it was last unpacked
@@ -113,6 +114,10 @@ class Home:
     def image(self, image_id: str) -> str:
         """The record of one image."""
         return f"{self.root}/images/{image_id}.json"
+
+    def alias(self, image_id: str) -> str:
+        """The symlink to the record of an image that everybody else calls *image_id*: see image/seal.py."""
+        return f"{self.root}/images/{image_id}.alias"
 
     def container(self, container_id: str) -> str:
         """The directory of one container."""

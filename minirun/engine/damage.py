@@ -104,7 +104,7 @@ def _read_all(found: Stored, kind: str, folder: str, get: Callable[[str], T]) ->
     for name in sorted(os.listdir(found.home.folder(folder))):
         path = f"{found.home.folder(folder)}/{name}"
         identity, dot, suffix = name.partition(".")
-        if dot and suffix == "config" and kind == "image":
+        if dot and suffix in ("config", "alias") and kind == "image":
             continue  # `remains` looks at them
         if suffix != "json" or not is_id(identity):
             found.damage.append(stray(path))

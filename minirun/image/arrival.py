@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from functools import cached_property, partial
 
-from minirun.errors import LOOK_AT_STORE, MinirunError
+from minirun.errors import LOOK_AT_STORE, MinirunError, NotFound
 from minirun.image.store import Images
 from minirun.kernel import tree
 from minirun.layer import addition, staging
@@ -187,10 +187,25 @@ class Arrival:
         except OSError as error:
             raise MinirunError(f"unpack {self._called(part)}", error, LOOK_AT_STORE) from None
 
+    def _committed(self, diff_id: str, parent: Layer | None) -> Layer | None:
+        """The layer that a commit made on *parent*, if it is what was saved and comes back; its id is by chance."""
+        for layer in self._by_id.values():
+            if parent is not None and (layer.parent, layer.diff_id) == (parent.id, diff_id):
+                try:
+                    found = self._layers.get(layer.id)  # again: it may have been removed meanwhile
+                except NotFound:
+                    continue
+                if addition.is_stored(self._layers, found):
+                    return found
+        return None
+
     def _settle(self, number: int, parent: Layer | None) -> Layer:
         part, staged = self.manifest.parts[number], self._staged.get(number)
         said: dict[str, Any] = {"created": part.created or now(), "created_by": part.created_by, "comment": ""}
         if staged is None or not staged.contents:
+            committed = self._committed(part.diff_id, parent)
+            if committed is not None:
+                return committed
             other = self._alike.get(part.diff_id)
             shared = addition.share(
                 self._layers, part.diff_id, parent, said=said, whole=self.operation, other=other

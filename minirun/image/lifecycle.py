@@ -51,6 +51,7 @@ def put(images: Images, image: Image, tags: Sequence[Reference], exact: bytes) -
     layers = Layers(images.home)
     chain = [layers.get(layer_id) for layer_id in image.layers]
     _identify(image, chain, exact)
+    image.id = images.stored_as(image.id)
     attempt = f"store image {image.id[:12]}"
     try:
         if not os.path.exists(images.home.image(image.id)):
@@ -241,6 +242,9 @@ def prune(images: Images, kept: Collection[str] = ()) -> int:
     diffs, configs = os.listdir(home.folder("diffs")), os.listdir(home.folder("images"))
     mounts = [name for name in diffs if name.endswith("-mounts") and name[:-7] not in ids and name not in kept]
     stale = [f"{home.folder('images')}/{name}" for name in configs if name.endswith(".config") and name[:-7] not in ids]
+    for image_id, aliases in images.aliases().items():
+        if image_id not in ids:
+            stale += [home.alias(alias) for alias in aliases]
     for image_id, tags in images.tags().items():
         if image_id not in ids:
             stale += [f"{home.folder('tags')}/{parse(tag).file_name}" for tag in tags]
@@ -270,6 +274,7 @@ def remove(
             undos.append(["remove_tree", home.diff(image.mounts)])
     except MinirunError:
         pass  # removed already, or damaged: what is left of it goes all the same
+    undos += [["remove_file", home.alias(alias)] for alias in images.aliases().get(image_id, [])]
     undos.append(["remove_file", home.image(image_id)])
     undos += [
         ["remove_file", f"{home.folder('tags')}/{parse(tag).file_name}"] for tag in images.tags().get(image_id, [])

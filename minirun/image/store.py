@@ -5,6 +5,7 @@
                          "stack": [names below diffs/, bottom to top, as the overlay takes them], "mounts": the last of
                          these or "", "size", "source", "digest", "media_type", "blobs", "repo_digests"}
     images/<id>.config  the config byte for byte as it came, where minirun would not write it the same
+    images/<id>.alias ─▶ <id>.json     the id by which everybody else knows an image that was committed: see seal.py
 
 An image's id is the sha256 of its OCI config, as everywhere, when the digests of all its layers are known. An image
 that was committed has an id by chance: the digest of its top layer is taken when somebody needs it, long after.
@@ -66,7 +67,7 @@ class Images:
         if isinstance(text, str):
             digits = text.removeprefix("sha256:")
             if is_id(digits):
-                return read(self.home.image(digits), text)
+                return read(self.home.image(self.stored_as(digits)), text)
             if digits is not text and is_hex(digits):
                 return read(self.home.image(self._complete(digits, text)), text)
             reference = parse(text)
@@ -80,6 +81,26 @@ class Images:
             if not is_hex(digits):
                 raise
         return read(self.home.image(self._complete(digits, text)), text)
+
+    def stored_as(self, image_id: str) -> str:
+        """The id under which the store has the image *image_id*, which may be one by chance; else *image_id*."""
+        alias = self.home.alias(image_id)
+        if os.path.exists(self.home.image(image_id)) or not os.path.exists(alias):
+            return image_id
+        return os.path.basename(os.readlink(alias)).removesuffix(".json")
+
+    def aliases(self) -> dict[str, Ids]:
+        """The ids by which everybody else knows images that were committed, by those that the store has for them."""
+        folder = self.home.folder("images")
+        found: dict[str, Ids] = {}
+        for name in os.listdir(folder):
+            if name.endswith(".alias"):
+                try:
+                    target = os.readlink(f"{folder}/{name}")
+                except OSError:
+                    continue  # removed meanwhile, or no link: `system check` tells
+                found.setdefault(os.path.basename(target).removesuffix(".json"), []).append(name.removesuffix(".alias"))
+        return found
 
     def put(self, image: Image, tags: Iterable[Reference] = (), *, exact: bytes = b"") -> Image:
         """Store *image*, whose layers are stored, and let *tags* point to it.
@@ -213,7 +234,9 @@ class Images:
             return jsonfile.dumps(image.config.raw).encode()
 
     def _complete(self, digits: str, text: str) -> str:
-        found = [image_id for image_id in self.ids() if image_id.startswith(digits)]
+        names = os.listdir(self.home.folder("images"))
+        ids = {name.partition(".")[0] for name in names if name.startswith(digits) and not name.endswith(".config")}
+        found = list({self.stored_as(image_id) for image_id in ids})
         if not found:
             raise not_found(text)
         if len(found) > 1:

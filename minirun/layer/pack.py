@@ -27,11 +27,12 @@ from isal import isal_zlib
 from minirun.errors import BadInput
 from minirun.kernel import files
 from minirun.kernel.descent import DIRECTORY
-from minirun.layer.archive import Archive
+from minirun.layer.archive import CHUNK_BYTES, Archive
+from minirun.layer.blob import Blob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Protocol
 
@@ -100,7 +101,7 @@ def pack(
     write_all = (lambda data: files.write_all(write, data)) if isinstance(write, int) else write
     archive = Archive(literal=literal, latest_ns=latest_ns)
     done = 0
-    with _Sink(write_all, compressor(compression)) as sink:
+    with _Sink(write_all, _compressor(compression)) as sink:
         for chunk in _chunks(archive, directory):
             sink.put(chunk)
             if progress:
@@ -108,6 +109,47 @@ def pack(
                 progress(done)
         sink.finish()
     return Packed(sink.diff_id, sink.digest, sink.size, archive.entries, tuple(archive.warnings))
+
+
+def recompress(
+    source: int | Iterable[bytes],
+    write: Callable[[bytes], object],
+    *,
+    compression: str,
+    progress: Callable[[int], None] | None = None,
+) -> Packed:
+    """Compress a layer in another way; the tar in it stays the same, byte for byte.
+
+    Args:
+        source: the blob: see blob.Blob.
+        write: what takes the new blob in pieces; called in another thread.
+        compression: one of COMPRESSIONS.
+        progress: called now and then with how many bytes of the old blob have been read.
+
+    Returns:
+        What was packed; nobody counts the entries.
+
+    Raises:
+        Malformed: the blob is damaged.
+        OSError: it could not be read, or not be written.
+    """
+    with Blob(source, progress) as blob, _Sink(write, _compressor(compression)) as sink:
+        for chunk in _cut(blob):
+            sink.put(chunk)
+        sink.finish()
+    return Packed(sink.diff_id, sink.digest, sink.size, 0, ())
+
+
+def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in chunks of CHUNK_BYTES, as an archive comes: what a compressor makes depends on it."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= CHUNK_BYTES:
+            yield bytes(waiting[:CHUNK_BYTES])
+            del waiting[:CHUNK_BYTES]
+    if waiting:
+        yield bytes(waiting)
 
 
 def stream(directory: int | str, *, literal: bool = False) -> Iterator[bytes]:
@@ -123,8 +165,7 @@ def _chunks(archive: Archive, directory: int | str) -> Iterator[bytes]:
         os.close(root)
 
 
-def compressor(compression: str) -> Compressor | None:
-    """What compresses a layer; None for ``none``."""
+def _compressor(compression: str) -> Compressor | None:
     if compression == "gzip":
         return isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, _GZIP)
     if compression == "zstd":
