@@ -58,10 +58,8 @@ class Blobs:
             return os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             pass
-        try:
-            return _original(os.open(self.path(digest) + ZSTD, os.O_RDONLY | os.O_CLOEXEC))
-        except FileNotFoundError:
-            raise NotFound(f"find blob {digest[:19]}", "it is not kept", "load or pull its image again") from None
+        self._check(digest)
+        return _original(self.path(digest) + ZSTD)
 
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The blob in chunks, however it is kept; raises as `open`."""
@@ -89,12 +87,11 @@ class Blobs:
         Raises:
             NotFound: it is not kept.
         """
-        source = self.open(digest)
-        if isinstance(source, int):
-            try:
-                return os.fstat(source).st_size
-            finally:
-                os.close(source)
+        try:
+            return os.stat(self.path(digest)).st_size
+        except FileNotFoundError:
+            pass
+        self._check(digest)
         with open(self.path(digest) + ZSTD, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _SIZE.size))
             last = file.read(_SIZE.size)
@@ -135,6 +132,10 @@ class Blobs:
         """Forget a blob; idempotent. The caller holds ``home.lock`` exclusively, and knows that no image names it."""
         for path in self._paths(digest):
             files.remove(path)
+
+    def _check(self, digest: str) -> None:
+        if not self.has(digest):
+            raise NotFound(f"find blob {digest[:19]}", "it is not kept", "load or pull its image again")
 
     def _paths(self, digest: str) -> tuple[str, str]:
         return self.path(digest), self.path(digest) + ZSTD
@@ -221,15 +222,13 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
         os.close(descriptor)
 
 
-def _original(descriptor: int) -> Iterator[bytes]:
+def _original(path: str) -> Iterator[bytes]:
     import zstandard
 
-    with (
-        os.fdopen(descriptor, "rb") as file,
-        zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
-    ):
+    # opened when somebody begins to read: an iterator that nobody began is not closed either
+    with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader:
         try:
             while chunk := reader.read(_PIECE_BYTES):
                 yield chunk
         except zstandard.ZstdError as error:
-            raise MinirunError(f"read {file.name}", f"it is damaged: {error}", "load or pull its image again") from None
+            raise MinirunError(f"read {path}", f"it is damaged: {error}", "load or pull its image again") from None
