@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 
 import click
 
 from minirun.cli import complete, fast, screen
 from minirun.cli.command import INSTRUCTIONS, Command
-from minirun.errors import BadInput, MinirunError, Unsupported
+from minirun.errors import BadInput, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,38 +59,21 @@ minirun export web | tar -t
 @click.option("-o", "--output", metavar="FILE", type=click.Path(), help="Write it there, not to standard output.")
 def export(*, container: str, output: str | None) -> None:
     """Write a container's root file system, image and all, as a tar."""
-    from minirun.engine import containers
+    from minirun.engine import containers, open_home
+    from minirun.engine.output import archive
 
     if output is None:
-        if screen.is_terminal():
-            raise BadInput(f"export container {container}", "standard output is a terminal, and a tar is no text",
-                           "use -o FILE, or a pipe")  # fmt: skip
-        containers.export(container, sys.stdout.fileno())
-        return
-    descriptor, temporary = _open(output)
-    try:
+        refuse_terminal(f"export container {container}", "a tar")
+    with archive(open_home(), output) as descriptor:
         containers.export(container, descriptor)
-        if temporary:
-            os.rename(temporary, output)
-    except BaseException:
-        if temporary:
-            os.unlink(temporary)
-        raise
-    finally:
-        os.close(descriptor)
 
 
-def _open(output: str) -> tuple[int, str]:
-    """Open what will be *output*.
+def refuse_terminal(attempt: str, what: str) -> None:
+    """Refuse *attempt* if *what* would go to a terminal.
 
-    Returns:
-        A descriptor, and the path of a file beside it that is renamed when it is whole; empty for a device or a pipe.
+    Raises:
+        BadInput: standard output is one.
     """
-    try:
-        if os.path.exists(output) and not stat.S_ISREG(os.stat(output).st_mode):
-            return os.open(output, os.O_WRONLY | os.O_CLOEXEC), ""
-        output = os.path.realpath(output)
-        temporary = f"{output}.{os.getpid()}.tmp"
-        return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), temporary
-    except OSError as error:
-        raise MinirunError(f"write {output}", error, "name a file in a directory that can be written") from None
+    if screen.is_terminal():
+        reason = f"standard output is a terminal, and {what} is no text"
+        raise BadInput(attempt, reason, "use -o FILE, or a pipe")

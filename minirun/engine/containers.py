@@ -197,6 +197,8 @@ def export(name: str, output: int) -> None:
             pack(root, output, compression="none", literal=True)
         finally:
             os.close(root)
+    except BrokenPipeError:
+        raise  # who read it has gone, and knows
     except OSError as error:
         raise MinirunError(f"export container {box.name}", error, "is there space where it is written to?") from None
     finally:
