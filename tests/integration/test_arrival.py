@@ -7,6 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from minirun.kernel import files
 from minirun.layer.blobs import Blobs
 from minirun.layer.store import Layers
 from tests import tars
+from tests.command import Minirun
 
 SIZE = 400_000  # of the one file of a layer; three are more than SMALL_BYTES
 
@@ -241,6 +245,68 @@ def test_layers_removed_while_others_are_unpacked_are_made_after_all(home: Home,
     assert all(Path(path).is_dir() for path in stored.paths(home))
     with pytest.raises(NotFound):
         Images(home).get(first.id)
+
+
+@pytest.fixture
+def large_layers(tmp_path: Path) -> Path:
+    """A directory of layers that are unpacked side by side."""
+    directory = tmp_path / "large-layers"
+    directory.mkdir()
+    for number in range(4):
+        entries = [tars.file(f"etc/{number}-{name}".encode(), os.urandom(2000)) for name in range(300)]
+        (directory / f"{number:02}-layer.tar").write_bytes(tars.tar(tars.directory(b"etc"), *entries))
+    return directory
+
+
+@pytest.mark.parametrize("part", [0.2, 0.4, 0.6, 0.8, 0.95])
+def test_an_import_that_is_killed_leaves_nothing_that_works_on(
+    minirun: Minirun, large_layers: Path, part: float
+) -> None:
+    began = time.monotonic()
+    minirun("import", large_layers, check=True)
+    took_s = time.monotonic() - began
+    minirun("rmi", "-f", minirun("images", "-q").stdout.strip(), check=True)
+    minirun("gc", check=True)
+    before = contents(Home(str(minirun.root), str(minirun.runtime)))
+    with minirun.start("import", large_layers) as importing:
+        time.sleep(part * took_s)
+        importing.kill()
+    minirun("ps", check=True)
+    if minirun("images", "-q").stdout:
+        return  # it had come to its end
+    assert {
+        path for path in contents(Home(str(minirun.root), str(minirun.runtime))) if "/sources/" not in path
+    } == before
+
+
+def test_ctrl_c_ends_an_import_and_all_who_work_on_it(minirun: Minirun, large_layers: Path) -> None:
+    for number in range(4, 30):
+        shutil.copy(large_layers / "00-layer.tar", large_layers / f"{number:02}-layer.tar")
+    with minirun.start("import", large_layers) as importing:
+        while not list((minirun.root / "tmp").glob("*/*")):
+            time.sleep(0.005)
+        importing.send_signal(signal.SIGINT)
+        _, errors = importing.communicate()
+    assert importing.returncode == 130
+    assert b"Traceback" not in errors
+    assert os.listdir(minirun.root / "tmp") == os.listdir(minirun.root / "blobs") == []
+
+
+def test_a_full_disk_is_told_and_all_room_is_given_back(tmp_path: Path, large_layers: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", disk], check=True)
+    try:
+        full = Minirun(disk / "root", tmp_path / "runtime")
+        full("images", check=True)
+        before = contents(Home(str(full.root), str(full.runtime)))
+        result = full("import", large_layers)
+        assert result.returncode == 125
+        assert "ENOSPC" in result.stderr
+        assert "minirun gc" in result.stderr
+        assert contents(Home(str(full.root), str(full.runtime))) == before
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_name_is_given_with_the_image(home: Home, shelf: Shelf) -> None:
