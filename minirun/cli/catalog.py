@@ -47,6 +47,7 @@ GROUPED = {
     "image-diff": ("imagediff", "Show what differs between two images"),
     "image-mount": ("imagemount", "Mount images on the host, read-only, or list those"),
     "image-prune": ("prune", "Remove images without a name and without a container"),
+    "image-squash": ("squash", "Make one layer of several of an image"),
     "image-unmount": ("imagemount", "Unmount images that were mounted"),
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
@@ -64,7 +65,8 @@ GROUPS = {
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
         "list": "images", "ls": "images", "mount": "image-mount", "prune": "image-prune", "remove": "rmi", "rm": "rmi",
-        "tag": "tag", "tree": "images --tree", "umount": "image-unmount", "unmount": "image-unmount",
+        "squash": "image-squash", "tag": "tag", "tree": "images --tree", "umount": "image-unmount",
+        "unmount": "image-unmount",
     },
     "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip

@@ -25,6 +25,7 @@ CASES = [
     Case("rm", ["rm", "ended"], 4),
     Case("rmi", ["rmi", "unused:1"], 4),
     Case("tag", ["tag", "small", "unused:1"], 3),
+    Case("squash", ["image", "squash", "small", "fresh:1"], 6),
 ]
 # What may fail in each way; see the ERRORS of the man pages. EINTR is always tried again.
 ERRORS = {

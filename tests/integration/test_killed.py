@@ -34,6 +34,7 @@ CASES = [
     Case("untag", ["rmi", "small:other"], 2),
     Case("tag", ["tag", "small", "fresh:1"], 4),
     Case("retag", ["tag", "small", "unused:1"], 3),
+    Case("squash", ["image", "squash", "--from", "2", "small", "fresh:1"], 8),
     Case("update", ["update", *DEPTH, "ended"], 4),
     Case("update-running", ["update", *DEPTH, BUSY], 6, busy=True),
     Case("gc", ["gc"], 5, ground="littered"),
