@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from errno import ENODATA, ENOENT, ENOTSUP
 
-from minirun.cgroup import hierarchy
+from minirun.cgroup import control, hierarchy
 from minirun.errors import Unsupported
 
 BOOTED = "/run/systemd/system"  # there where systemd is PID 1: see sd_booted(3)
@@ -38,7 +38,7 @@ def delegated() -> str | None:
         directory = mount + own
         given = marked(directory)
         if given or (os.geteuid() and not managed and _writable(directory)):
-            if not _processes(directory):
+            if not control.read(directory, "cgroup.procs"):
                 return directory
             crowded = crowded or directory
         if given:
@@ -102,8 +102,3 @@ def marked(directory: str) -> bool:
 
 def _writable(directory: str) -> bool:
     return all(os.access(f"{directory}/{name}", os.W_OK) for name in ("", "cgroup.procs", "cgroup.subtree_control"))
-
-
-def _processes(directory: str) -> str:
-    with open(f"{directory}/cgroup.procs") as file:
-        return file.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from minirun.container import create, start
@@ -44,10 +45,16 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
     lines += [_line(step.text, step.why) for step in steps]
     lines += [f"# clone3({plans.namespaces(spec)!r}|CLONE_INTO_CGROUP|CLONE_PIDFD), and in the new process"]
     before = ""
-    for call in plans.plan(spec):
+    for call in plans.plan(spec, by_options=_before_lowerdir_plus()):
         lines.append(_line(repr(call), "" if call.why == before else call.why))
         before = call.why
     return lines
+
+
+def _before_lowerdir_plus() -> bool:
+    """Whether a start would find out that this kernel mounts overlays the older way: told by its version, untried."""
+    series = os.uname().release.split(".")[:2]
+    return [int(number) for number in series if number.isdigit()] < [6, 8]
 
 
 def _told(record: Record) -> User:

@@ -184,7 +184,7 @@ def test_a_kernel_that_takes_layers_only_all_at_once_is_told(minirun: Minirun, t
     refused = [line for line in (tmp_path / "log").read_text().splitlines() if "INJECTED" in line]
     assert len(refused) == 1
     assert code == 0
-    assert found["overlay"]["State"] == "degraded"
+    assert found["overlay"]["State"] == "ok"
     assert "by mount(2)" in found["overlay"]["Meaning"]
 
 
