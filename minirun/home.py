@@ -1,10 +1,10 @@
 """Where things live on disk: typed paths only, nothing is opened or made here except the two roots.
 
 MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
-├── diffs/<name>/       layer contents   └── root/   where each container attaches its
-├── layers/<id>.json    layer records                root file system, in its own mount
-├── images/<id>.json    image records                namespace; always empty on the host
-├── images/<id>.alias   symlink → <id>.json
+├── diffs/<name>/       layer contents   ├── root/   where each container attaches its
+├── layers/<id>.json    layer records    │           root file system, in its own mount
+├── images/<id>.json    image records    │           namespace; always empty on the host
+├── images/<id>.alias   symlink → …      └── images/<id>/   an image that is mounted
 ├── blobs/<digest>      compressed layers and manifests, as they came
 ├── tags/<name>         symlink → ../images/<id>.json
 ├── sources/<key>.json  what a directory held when it was last unpacked

@@ -93,8 +93,9 @@ def _squash(home: Home, operation: Operation, image: Image, first: int, tags: Se
             has_root=any(one.has_root for one in upper),
         )
     )
-    raw = _config(image, chain, first, entry)
-    return Images(home).put(Image(Config(raw), [*(one.id for one in rest), layer_id]), tags)
+    config = Config(_config(image, chain, first, entry))
+    blobs = [*image.blobs[: len(rest)], ""] if image.blobs else []
+    return Images(home).put(Image(config, [*(one.id for one in rest), layer_id], blobs=blobs), tags)
 
 
 def _config(image: Image, chain: Sequence[Layer], first: int, entry: dict[str, str]) -> dict[str, Any]:

@@ -138,3 +138,15 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(stocked: Minirun, words: 
     assert (refused.returncode, refused.stdout) == (125, "")
     assert reason in refused.stderr
     assert stocked("images", "-aq", check=True).stdout == before
+
+
+def test_layers_that_stay_leave_in_the_blobs_that_they_came_in(minirun: Minirun, busybox_oci: Path) -> None:
+    minirun("import", busybox_oci, "busybox", check=True)
+    home = Home(str(minirun.root), str(minirun.runtime))
+    blobs = Images(home).get("busybox").blobs
+    assert all(blobs)
+    minirun("image", "squash", "--from", "3", "busybox", "flat", check=True)
+    assert Images(home).get("flat").blobs == [*blobs[:2], ""]
+    minirun("rmi", "busybox", check=True)
+    minirun("system", "check", check=True)
+    minirun("run", "--rm", "flat", "true", check=True)
