@@ -37,6 +37,7 @@ UNDO = {
     "settle_limits": "minirun.container.place:settle_limits",
     "remove_name": "minirun.container.record:release_name",
     "remove_cidfile": "minirun.container.record:remove_cidfile",
+    "clamp_times": "minirun.container.reproducible:clamp",
     "finish_taking": "minirun.container.taking:undo",
     "thaw": "minirun.cgroup.group:thaw",
     "settle": "minirun.container.state:settle",

@@ -2,18 +2,21 @@
 
 stopped   upper/ ──rename──▶ a layer of the store, and an empty upper/ on top of it: the same time for any size
 running   upper/ ──copy────▶ a layer of the store; frozen meanwhile, so that the copy is of one moment
+
+Its id is one by chance, for the digest of the new layer is not known: see image/seal.py. With SOURCE_DATE_EPOCH the
+layer is packed first, and the id is that of the contents: see reproducible.py.
 """
 
 from __future__ import annotations
 
-import time
+import os
 
 from minirun.cgroup import group
 from minirun.container import record as records
-from minirun.container import state, taking
+from minirun.container import reproducible, state, taking
 from minirun.home import Home
+from minirun.image import history
 from minirun.image.config import Config
-from minirun.image.history import date, extend
 from minirun.image.store import Image, Images
 from minirun.kernel import tree
 from minirun.layer.store import Layers
@@ -56,37 +59,68 @@ def commit(
         BadInput: a change that is none; nothing was done.
         MinirunError: the store could not be written; the container is as it was.
     """
+    epoch = history.epoch()
     images = Images(home)
     base = images.get(box.image)
-    layers = Layers(home)
-    raw = _config(base.config.raw, box.options)
-    for earlier in map(layers.get, box.committed):
-        raw = extend(raw, created=earlier.created, created_by=earlier.created_by, comment=earlier.comment)
-    raw = extend(raw, created=date(time.time_ns()), created_by=_created_by(box), author=author, comment=message)
-    config = Config(raw).with_changes(changes)
-    image_id, layer_id = records.new_id(), records.new_id()
-    image = Image(config, [*base.layers, *box.committed, layer_id], id=image_id)
-    parent = _parent(home, box, base)
+    below = [*base.layers, *box.committed]
+    raw = Config(_config(home, box, base, author=author, message=message)).with_changes(changes).raw
+    folder = home.temporary(operation.key)
+    contents, diff_id = f"{home.container(box.id)}/upper", None
     now = state.read(home, box)
+    if now.alive or epoch is not None:
+        operation.will("remove_tree", folder)
+        os.mkdir(folder, 0o700)
     if now.alive:
-        _copy(home, box, now.cgroup, operation, parent, layer_id, message, pause=pause)
-        return images.put(image, tags)
-    operation.will("finish_taking", home.root, box.id, layer_id, image_id)
-    try:
-        taking.begin(home, box, parent, layer_id, created_by=_created_by(box), comment=message)
-        return images.put(image, tags)
-    finally:
-        taking.finish(home, box.id, layer_id, image_id)
+        contents = f"{folder}/contents"
+        _copy(home, box, now.cgroup, operation, contents, pause=pause)
+    blobs = [*base.blobs, *[""] * len(below)][: len(base.layers)] + [""] * (len(box.committed) + 1)
+    image = Image(Config(raw), below, id=records.new_id(), blobs=blobs)
+    if epoch is not None:
+        image, diff_id = reproducible.foresee(home, operation, contents, image, epoch)
+        if os.path.exists(home.image(images.stored_as(image.id))):
+            tree.remove(folder)
+            return images.put(image, tags)  # which only gives it its names
+    layer_id = records.new_id()
+    image.layers = [*below, layer_id]
+    said = {"created": raw["created"], "created_by": _created_by(box), "comment": message}
+    parent = Layers(home).get(below[-1])  # an image has a layer at least: a container of none could not be made
+    if now.alive:
+        if epoch is not None:
+            reproducible.clamp(contents, str(epoch))
+        tree.sync(contents)
+        operation.will("discard_layer", home.root, layer_id, layer_id)
+        _know(home, Layers(home).adopt(contents, parent, layer_id, **said), diff_id)
+        made = images.put(image, tags)
+    else:
+        if epoch is not None:
+            operation.will("clamp_times", home.diff(layer_id), str(epoch))
+        operation.will("finish_taking", home.root, box.id, layer_id, image.id)
+        try:
+            _know(home, taking.begin(home, box, parent, layer_id, **said), diff_id)
+            made = images.put(image, tags)
+        finally:
+            taking.finish(home, box.id, layer_id, image.id)
+        if epoch is not None:
+            reproducible.clamp(home.diff(layer_id), str(epoch))
+    tree.remove(folder)
+    return made
+
+
+def _know(home: Home, layer: Layer, diff_id: str | None) -> None:
+    """Write down what the tar of a new layer is, if that is known already."""
+    if diff_id is not None:
+        Layers(home).write(layer.but(diff_id=diff_id))
 
 
 def _created_by(box: Record) -> str:
     return " ".join(box.options["argv"])
 
 
-def _config(raw: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The image's config with what the container was run with, as Docker commits it."""
+def _config(home: Home, box: Record, base: Image, *, author: str, message: str) -> dict[str, Any]:
+    """The image's config with what the container was run with, as Docker commits it, and the history of its layers."""
+    options = box.options
     inner = {
-        **(raw.get("config") or {}),
+        **(base.config.raw.get("config") or {}),
         "Env": options["env"],
         "Cmd": options["cmd"],
         "Entrypoint": options["entrypoint"],
@@ -95,19 +129,15 @@ def _config(raw: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         "Labels": options["labels"],
         "StopSignal": options["stop_signal"],
     }
-    return {**raw, "config": {key: value for key, value in inner.items() if value}}
+    raw = {**base.config.raw, "config": {key: value for key, value in inner.items() if value}}
+    for earlier in map(Layers(home).get, box.committed):
+        said = {"created_by": earlier.created_by, "comment": earlier.comment}
+        raw = history.extend(raw, created=history.clamped(earlier.created), **said)
+    return history.extend(raw, created=history.now(), created_by=_created_by(box), author=author, comment=message)
 
 
-def _parent(home: Home, box: Record, base: Image) -> Layer:
-    # an image has a layer at least: a container of none could not be made
-    return Layers(home).get([*base.layers, *box.committed][-1])
-
-
-def _copy(
-    home: Home, box: Record, path: str, operation: Operation, parent: Layer, layer_id: str, message: str, *, pause: bool
-) -> None:
-    temporary = home.temporary(operation.key)
-    operation.will_all([["discard_layer", home.root, layer_id, layer_id], ["remove_tree", temporary]])
+def _copy(home: Home, box: Record, path: str, operation: Operation, target: str, *, pause: bool) -> None:
+    """Copy what the container wrote to *target*, below what *operation* removes."""
     pausing = pause and not group.frozen(path)
     if pausing:
         operation.will("thaw", path)
@@ -116,9 +146,7 @@ def _copy(
         except FileNotFoundError:
             pass  # it ended, which is as still as can be
     try:
-        tree.copy(f"{home.container(box.id)}/upper", temporary)
+        tree.copy(f"{home.container(box.id)}/upper", target)
     finally:
         if pausing:
             group.thaw(path)
-    tree.sync(temporary)
-    Layers(home).adopt(temporary, parent, layer_id, created_by=_created_by(box), comment=message)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from minirun.layer.record import Layer
 
 
-def begin(home: Home, box: Record, parent: Layer, layer_id: str, *, created_by: str, comment: str) -> Layer:
+def begin(
+    home: Home, box: Record, parent: Layer, layer_id: str, *, created: str, created_by: str, comment: str
+) -> Layer:
     """Make the writable layer of *box* the layer *layer_id*; `finish` must follow, and be announced before.
 
     Raises:
@@ -43,7 +45,7 @@ def begin(home: Home, box: Record, parent: Layer, layer_id: str, *, created_by: 
     os.mkdir(f"{directory}/next/work", 0o700)
     then = box.to_json() | {"stack": [*box.stack, layer_id], "committed": [*box.committed, layer_id]}
     jsonrecord.write(home, f"{directory}/next/container.json", then)
-    return Layers(home).adopt(upper, parent, layer_id, created_by=created_by, comment=comment)
+    return Layers(home).adopt(upper, parent, layer_id, created=created, created_by=created_by, comment=comment)
 
 
 def finish(home: Home, container_id: str, layer_id: str, image_id: str) -> None:

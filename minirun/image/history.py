@@ -12,7 +12,11 @@ one entry for each layer instead.
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime
+
+from minirun.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
     from minirun.image.store import Image
     from minirun.layer.record import Layer
+
+EPOCH = "SOURCE_DATE_EPOCH"
+_YEAR_10000 = 253_402_300_800
 
 
 class Entry:
@@ -94,6 +101,35 @@ def extend(
         changed["author"] = author
     changed["history"] = [*(raw.get("history") or ()), {key: value for key, value in entry.items() if value}]
     return changed
+
+
+def epoch() -> int | None:
+    """What SOURCE_DATE_EPOCH says is now, in seconds since 1970; None where it says nothing.
+
+    See https://reproducible-builds.org/specs/source-date-epoch/.
+
+    Raises:
+        BadInput: it is no such number.
+    """
+    text = os.environ.get(EPOCH, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 12 and int(text) < _YEAR_10000):
+        raise BadInput(f"take {EPOCH}={text[:40]} for a time", "it is no number of seconds since 1970",
+                       f"`{EPOCH}=$(git log -1 --format=%ct) minirun …`; or leave it unset")  # fmt: skip
+    return int(text)
+
+
+def now() -> str:
+    """The time as RFC 3339: SOURCE_DATE_EPOCH, where that is set."""
+    said = epoch()
+    return date(time.time_ns() if said is None else said * 10**9)
+
+
+def clamped(created: str) -> str:
+    """RFC 3339 in UTC, to the second, but no later than SOURCE_DATE_EPOCH."""
+    said = epoch()
+    return created if said is None else min(created, date(said * 10**9))
 
 
 def seconds(created: str) -> float:

@@ -14,7 +14,7 @@ import os
 import stat
 
 from minirun.errors import LOOK_AT_STORE, BadInput, MinirunError
-from minirun.image import foreign, sources
+from minirun.image import foreign, history, sources
 from minirun.image.arrival import Arrival
 from minirun.image.config import Config
 from minirun.image.folder import Folder
@@ -23,7 +23,6 @@ from minirun.image.recognition import recognise
 from minirun.image.store import Image, Images
 from minirun.journal import Operation
 from minirun.kernel import files
-from minirun.layer.record import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ class Stream:
 
     def look(self, part: Part) -> None:
         """It is of now."""
-        part.created = now()
+        part.created = history.now()
 
     def blob(self, _part: Part) -> int:
         """A copy of the descriptor."""
