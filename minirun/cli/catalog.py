@@ -27,6 +27,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "commit": ("commit", "Make an image of what a container wrote"),
         "images": ("images", "List images"),
         "import": ("archive", "Make an image of a directory or a tar"),
+        "load": ("load", "Store every image of an archive, with its names"),
         "tag": ("commit", "Give an image another name"),
         "rmi": ("rm", "Take names from images, and remove those that have none left"),
         "history": ("images", "Show how an image came to be"),
@@ -64,9 +65,9 @@ GROUPS = {
     },
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
-        "list": "images", "ls": "images", "mount": "image-mount", "prune": "image-prune", "remove": "rmi", "rm": "rmi",
-        "squash": "image-squash", "tag": "tag", "tree": "images --tree", "umount": "image-unmount",
-        "unmount": "image-unmount",
+        "list": "images", "load": "load", "ls": "images", "mount": "image-mount", "prune": "image-prune",
+        "remove": "rmi", "rm": "rmi", "squash": "image-squash", "tag": "tag", "tree": "images --tree",
+        "umount": "image-unmount", "unmount": "image-unmount",
     },
     "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip
@@ -85,7 +86,6 @@ NOT_BUILT = {
     "events": "",
     "exec": "`nsenter --all -t $(minirun inspect -f '{{.State.Pid}}' NAME) COMMAND` runs one beside it",
     "kill": _KILL,
-    "load": "unpack the archive and `minirun import DIR NAME`",
     "login": _FETCH,
     "logout": _FETCH,
     "logs": _TERMINAL,

@@ -50,6 +50,9 @@ class Contents(ABC):
     def kind(self, name: str) -> int:
         """The type bits of the entry *name* (stat.S_IFMT), no symlink followed; 0 where there is none."""
 
+    def check_end(self) -> None:  # noqa: B027 - most have none
+        """Raise BadLayer where it can be seen that something may be missing which nothing else names."""
+
     @abstractmethod
     def look(self, part: Part) -> None:
         """Tell *part* its size, and when it was made: see manifest.Holder."""
@@ -107,4 +110,4 @@ class Contents(ABC):
 
 def date(time_ns: int) -> str:
     """When a file was written, in RFC 3339; empty where no clock said that."""
-    return history.date(time_ns) if 0 <= time_ns < YEAR_10000_NS else ""
+    return history.clamped(history.date(time_ns)) if 0 <= time_ns < YEAR_10000_NS else ""

@@ -58,6 +58,7 @@ def images(contents: Contents) -> dict[str, list[str]]:
         BadLayer: `repositories` is damaged, or names something else than layers.
     """
     if not contents.kind(REPOSITORIES):
+        contents.check_end()
         return {top: [] for top in _tops(contents)}
     found: dict[str, list[str]] = {}
     for name, top in _named(contents):

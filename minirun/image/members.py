@@ -117,8 +117,11 @@ class File(Stream):
         return missing <= 0  # else only padding is missing
 
 
-def index(stream: Stream) -> dict[str, Member]:
+def index(stream: Stream) -> tuple[dict[str, Member], bool]:
     """The members of an archive by their names: relative, without ``./`` and the slash behind a directory's.
+
+    Returns:
+        The members, and whether the archive's end is marked as such; of one that is cut off between two it is not.
 
     Raises:
         Malformed: the archive is damaged or cut off, or has more in it than an image archive.
@@ -142,7 +145,7 @@ def index(stream: Stream) -> dict[str, Member]:
     if end > stream.length:
         # that padding is missing at the very end is forgiven, and what is shorter than padding looks the same
         raise Malformed("it ends in the middle of an entry's data")
-    return members
+    return members, stream.offset >= end + (-end & 511) + BLOCK_BYTES
 
 
 def inside(name: str) -> str:

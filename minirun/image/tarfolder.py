@@ -38,18 +38,19 @@ class TarFolder(Contents):
         path: of the archive, as the user called it.
         descriptor: of the file; `close` ends it.
         members: by name.
+        is_ended: whether the archive's end is marked.
     """
 
-    __slots__ = ("_top", "descriptor", "members")
+    __slots__ = ("_top", "descriptor", "is_ended", "members")
 
     whole = "archive"
 
-    def __init__(self, path: str, descriptor: int, index: dict[str, Member]) -> None:
-        """Take over *descriptor*, of the file that holds what *index* has, see members.py."""
+    def __init__(self, path: str, descriptor: int, index: tuple[dict[str, Member], bool]) -> None:
+        """Take over *descriptor*, of the file that holds what *index* has, see members.index."""
         super().__init__(path)
         self.descriptor = descriptor
-        self.members = index
-        self._top = {name.partition("/")[0] for name in index}
+        self.members, self.is_ended = index
+        self._top = {name.partition("/")[0] for name in self.members}
 
     def close(self) -> None:
         """Close it. Idempotent."""
@@ -76,6 +77,11 @@ class TarFolder(Contents):
         if member is not None:
             return member.kind
         return stat.S_IFDIR if name in self._top else 0
+
+    def check_end(self) -> None:
+        """Refuse an archive that may have had more, nothing in it saying what it should have."""
+        if not self.is_ended:
+            raise BadLayer(f"read {self.path}", "its end is missing", _INCOMPLETE)
 
     def look(self, part: Part) -> None:
         """Tell *part* its size, and when it was made: see manifest.Holder."""

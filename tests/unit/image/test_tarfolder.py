@@ -320,6 +320,25 @@ def test_an_archive_that_is_cut_anywhere_is_refused_or_lacks_what_came_last(open
                 assert contents.read(name, 1000) == data
 
 
+def test_the_end_of_an_archive_is_known_from_its_mark(opened: Opened, home: Home) -> None:
+    entries = tars.file(b"a", b"x" * 700) + tars.directory(b"b") + tars.file(b"c", b"x" * 512)
+    for data, ended in (
+        (entries, False),
+        (entries + bytes(512), True),
+        (entries + bytes(1024), True),
+        (bytes(1024), True),
+    ):
+        assert opened(data).is_ended == ended
+        reading, writing = os.pipe()
+        os.write(writing, data)
+        os.close(writing)
+        with spool.open_descriptor(home, "x", reading) as contents:
+            assert contents.is_ended == ended
+    with pytest.raises(BadLayer, match="end is missing"):
+        opened(entries).check_end()
+    opened(entries + bytes(1024)).check_end()
+
+
 # bounds
 
 
@@ -357,7 +376,7 @@ def test_the_data_of_members_are_passed_over_and_not_read(tmp_path: Path) -> Non
         file.write(tars.file(b"last", b"x") + tars.END)
     descriptor = os.open(tmp_path / "huge.tar", os.O_RDONLY)
     try:
-        found = members.index(members.File(descriptor))
+        found, _ = members.index(members.File(descriptor))
     finally:
         os.close(descriptor)
     assert found["last"].offset == (8 << 30) + 512
@@ -411,21 +430,17 @@ def test_any_bytes_are_an_index_or_malformed(noise: bytes, place: int) -> None:
     data = data[:place] + noise + data[place + len(noise) :]
     descriptor = os.memfd_create("archive")
     os.write(descriptor, data)
+    chunks = [data[start : start + 100] for start in range(0, len(data), 100)]
     try:
-        found = members.index(members.File(descriptor))
-    except Malformed:
-        found = None
+        # passed over or read: both say the same
+        assert described(members.File(descriptor)) == described(members.Stream(chunks))
     finally:
         os.close(descriptor)
-    # both ways of reading say the same
+
+
+def described(stream: members.Stream) -> object:
     try:
-        streamed = members.index(
-            members.Stream(iter([data[start : start + 100] for start in range(0, len(data), 100)]))
-        )
+        found, ended = members.index(stream)
     except Malformed:
-        streamed = None
-    assert (found is None) == (streamed is None)
-    if found is not None and streamed is not None:
-        assert {name: (one.kind, one.offset, one.size, one.link) for name, one in found.items()} == {
-            name: (one.kind, one.offset, one.size, one.link) for name, one in streamed.items()
-        }
+        return None
+    return ended, {name: (one.kind, one.offset, one.size, one.link) for name, one in found.items()}
