@@ -17,12 +17,13 @@ DOCUMENTS = [
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_a_document_shows_what_happens(
-    document: Path, minirun: Minirun, busybox_layers: Path, ubuntu_layers: Path, tmp_path: Path
-) -> None:
+    document: Path, minirun: Minirun, busybox_layers: Path, busybox_oci: Path, busybox_docker_tar: Path,
+    ubuntu_layers: Path, tmp_path: Path,
+) -> None:  # fmt: skip
     directory = tmp_path / "out"
     directory.mkdir()
-    for layers in (busybox_layers, ubuntu_layers):
-        (directory / layers.name).symlink_to(layers)
+    for built in (busybox_layers, busybox_oci, busybox_docker_tar, ubuntu_layers):
+        (directory / built.name).symlink_to(built)
     reader = Reader(minirun, directory)
     wrong = [answer for example in examples(document.read_text()) if (answer := reader.check(example))]
     assert not wrong, "\n\n".join(wrong)
