@@ -66,7 +66,7 @@ def _sha256(path: Path) -> str:
 
 
 def halve(tar: Path, first: Path, second: Path) -> None:
-    """Write the entries of *tar* to two tars of about the same size: directories to both, each hardlink beside its target."""
+    """Write *tar* as two tars of about the same size: directories to both, each hardlink beside its target."""
     half, written = tar.stat().st_size // 2, 0
     with tarfile.open(tar) as entries, tarfile.open(first, "w") as one, tarfile.open(second, "w") as two:
         places: dict[str, tarfile.TarFile] = {}

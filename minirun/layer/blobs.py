@@ -6,7 +6,8 @@
 
 A blob is needed while the record of an image names it, see image/record.py; how often is counted nowhere. One is put
 in its place by whoever holds ``home.lock`` shared until its image is there, and removed by who holds it exclusively.
-Nobody believes a blob that was read here: whoever gives it away hashes it again.
+A blob that is unpacked again is compared with its digest again. One that leaves is copied: whoever gets it compares it,
+and so does `system check`.
 """
 
 from __future__ import annotations
