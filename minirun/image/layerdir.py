@@ -4,7 +4,8 @@
     ├── 01-base.tar.zst      bottom           ├── bin/ …    has bin/ or usr/: the whole is one layer
     ├── 02-python.tar.gz                      └── usr/ …
     ├── 03-site/             a tree
-    ├── image.json           optional: an OCI image config, or its inner "config" object alone
+    ├── image.json           optional: an OCI image config, or its inner "config" object alone. With the diff ids
+    │                        of these layers it is the image's own, and its sha256 the id
     └── README               anything that does not begin like a layer is left alone
 
 The base comes first in the order of the names' bytes. Where that is not also the order of the numbers (2-x, 10-x), or
@@ -93,12 +94,13 @@ def _part(contents: Contents, name: str) -> tuple[Part, str]:
 
 
 def _manifest(contents: Contents, parts: list[Part]) -> Manifest:
-    config = Config(foreign.empty())
+    config, exact = Config(foreign.empty()), b""
     if contents.kind(CONFIG):
-        document = contents.read_json(CONFIG, CONFIG_BYTES)
-        config = foreign.read(document, f"{contents.path}/{CONFIG}")
+        exact = contents.read(CONFIG, CONFIG_BYTES)
+        config = foreign.read(contents.parse(CONFIG, exact), f"{contents.path}/{CONFIG}")
     describe_layers(config, parts)
-    return Manifest(config, parts)
+    # one that `save` wrote says which layers these are; whether they still are, shows when they are unpacked
+    return Manifest(config, parts, exact=exact if len(config.diff_ids) == len(parts) else b"")
 
 
 def _refuse(contents: Contents, reason: str, remedy: str) -> None:

@@ -199,6 +199,8 @@ def store(
         if held is None:
             held = files.lock(home.lock, exclusive=False)
         chain = arrival.settle(warn)
+        if config.diff_ids != [layer.diff_id for layer in chain]:
+            manifest.exact = b""  # an image.json that tells of other layers than those beside it
         image = _compose(holder, manifest, config, chain, wanted)
         exact = manifest.exact if wanted.is_plain else b""
         if exact:
