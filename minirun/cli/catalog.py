@@ -49,6 +49,7 @@ GROUPED = {
     "image-mount": ("imagemount", "Mount images on the host, read-only, or list those"),
     "image-prune": ("prune", "Remove images without a name and without a container"),
     "image-squash": ("squash", "Make one layer of several of an image"),
+    "image-tree": ("imagetree", "Draw layers as they lie on each other"),
     "image-unmount": ("imagemount", "Unmount images that were mounted"),
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
@@ -66,7 +67,7 @@ GROUPS = {
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
         "list": "images", "load": "load", "ls": "images", "mount": "image-mount", "prune": "image-prune",
-        "remove": "rmi", "rm": "rmi", "squash": "image-squash", "tag": "tag", "tree": "images --tree",
+        "remove": "rmi", "rm": "rmi", "squash": "image-squash", "tag": "tag", "tree": "image-tree",
         "umount": "image-unmount", "unmount": "image-unmount",
     },
     "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},

@@ -47,9 +47,13 @@ minirun images --tree my-image other             what these consist of, and what
 @click.option("-q", "--quiet", is_flag=True, help="Ids only.")
 @click.option("--no-trunc", is_flag=True, help="Whole ids; with --tree whole lines, too.")
 @click.option("--tree", is_flag=True, help="Layers as they lie on each other, with the images that end in them.")
-@click.option("--digests", is_flag=True, help="Show the digests of the manifests that images came with.")
+@click.option(
+    "--digests",
+    is_flag=True,
+    help="Show the digests of their manifests: by which a registry knows them, or with which they came.",
+)
 @click.option("-f", "--filter", "filters", metavar="NAME=VALUE", multiple=True,
-              help="Only those with this reference, dangling, label, before or since.")  # fmt: skip
+              help="Only those with this reference, dangling, label, before, since or until.")  # fmt: skip
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
 def images(
     *, references: Sequence[str], quiet: bool, no_trunc: bool, tree: bool, digests: bool, filters: Sequence[str],
@@ -59,7 +63,12 @@ def images(
     from minirun.engine import images as verbs
 
     if tree:
-        _tree(references, filters, form, "-q" if quiet else "--digests" if digests else "", whole=no_trunc)
+        from minirun.cli import imagetree
+
+        if quiet or digests:
+            reason = f"{'-q' if quiet else '--digests'} is for the list"
+            raise BadInput("show the tree of images", reason, "`minirun images --tree --format json` has every field")
+        imagetree.draw(references, filters, form, whole=no_trunc)
         return
     if len(references) > 1:
         reason = "more than one name was given"
@@ -74,30 +83,18 @@ def images(
     table.show(rows, _TITLES, columns, form)
 
 
-def _tree(names: Sequence[str], filters: Sequence[str], form: str, flag: str, *, whole: bool) -> None:
-    from minirun.cli import imagetree
-    from minirun.engine import lineage
-
-    if flag or form not in ("", "table", "json"):
-        reason = f"{flag} is for the list" if flag else "a tree has no columns for a format"
-        raise BadInput("show the tree of images", reason, "`minirun images --tree --format json` has every field")
-    roots = lineage.tree(names, filters)
-    if form == "json":
-        imagetree.show_json(roots)
-    else:
-        imagetree.show(roots, whole=whole)
-
-
 def _rows(image: Image, tags: Sequence[str], *, whole: bool) -> Iterator[dict[str, Any]]:
     from minirun.image.history import seconds
 
     created = seconds(image.created)
-    for tag in tags or [f"{_NONE}:{_NONE}"]:
-        repository, _, name = tag.rpartition(":")
+    digests = dict(text.partition("@")[::2] for text in image.repo_digests)
+    # as in Docker: what was pulled and has lost its name is known by the repository that it is of
+    names = tags or [f"{repository}:{_NONE}" for repository in digests] or [f"{_NONE}:{_NONE}"]
+    for repository, _, name in (tag.rpartition(":") for tag in names):
         yield {
             "Repository": repository,
             "Tag": name,
-            "Digest": image.digest or _NONE,
+            "Digest": digests.get(repository) or image.digest or _NONE,
             "ID": f"sha256:{image.id}" if whole else image.short_id,
             "CreatedSince": quantity.ago(created),
             "CreatedAt": quantity.date(created),

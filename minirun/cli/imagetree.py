@@ -15,9 +15,13 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from minirun.cli import quantity, screen
+import click
+
+from minirun.cli import complete, quantity, screen
+from minirun.cli.command import Command
 from minirun.cli.functions import to_json
 from minirun.engine.lineage import Node, Tip
+from minirun.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +33,43 @@ _BOLD = "1"
 _LEAST_WIDTH = 12  # of what made a layer, however narrow the terminal
 _GAP = "  "
 _CONTINUED = {"├─ ": "│  ", "└─ ": "   ", "": ""}
+
+
+@click.command(
+    "image-tree",
+    cls=Command,
+    examples="""
+minirun image tree                               layers as they lie on each other, and what rmi would free
+minirun image tree my-image other                what these consist of, and what was made of them
+minirun image tree --filter dangling=true
+""",
+)
+@click.argument("images", metavar="[IMAGE...]", nargs=-1, shell_complete=complete.images)
+@click.option("--no-trunc", is_flag=True, help="Whole ids, and lines longer than the terminal is wide.")
+@click.option("-f", "--filter", "filters", metavar="NAME=VALUE", multiple=True,
+              help="Only images that `images` lists with it, and what they consist of.")  # fmt: skip
+@click.option("--format", "form", metavar="FORMAT", default="", help="json: each of the lowest layers on a line.")
+def image_tree(*, images: Sequence[str], no_trunc: bool, filters: Sequence[str], form: str) -> None:
+    """Draw the layers of images as they lie on each other, each once, with the images that end in them."""
+    draw(images, filters, form, whole=no_trunc)
+
+
+def draw(names: Sequence[str], filters: Sequence[str], form: str, *, whole: bool) -> None:
+    """Print the layers of the images *names*, or of all, as text or as JSON.
+
+    Raises:
+        BadInput: another form was asked for.
+    """
+    from minirun.engine import lineage
+
+    if form not in ("", "table", "json"):
+        reason = "a tree has no columns for a format"
+        raise BadInput("show the tree of images", reason, "`minirun image tree --format json` has every field")
+    roots = lineage.tree(names, filters)
+    if form == "json":
+        show_json(roots)
+    else:
+        show(roots, whole=whole)
 
 
 def show(roots: Sequence[Node], *, whole: bool) -> None:

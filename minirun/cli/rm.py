@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from minirun.cli import complete
+from minirun.cli import complete, screen
 from minirun.cli.command import Command, each
+from minirun.errors import MinirunError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @click.command(
@@ -22,12 +23,14 @@ minirun rm $(minirun ps -aq --filter status=exited)
 """,
 )
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True, shell_complete=complete.containers)
-@click.option("-f", "--force", is_flag=True, help="End those that run, by SIGKILL.")
+@click.option(
+    "-f", "--force", is_flag=True, help="End those that run, by SIGKILL; that there is none of a name is no failure."
+)
 def rm(*, containers: Sequence[str], force: bool) -> int:
     """Remove containers, with all that they wrote."""
     from minirun.engine import containers as verbs
 
-    return each(verbs.remove(containers, force=force), several=len(containers) > 1)
+    return each(_found(verbs.remove(containers, force=force), force), several=len(containers) > 1)
 
 
 @click.command(
@@ -40,9 +43,23 @@ minirun rmi $(minirun images -q --filter dangling=true)
 """,
 )
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete.images)
-@click.option("-f", "--force", is_flag=True, help="An image named by id goes though it has several names.")
+@click.option(
+    "-f",
+    "--force",
+    is_flag=True,
+    help="An image named by id goes though it has several names; that there is none is no failure.",
+)
 def rmi(*, images: Sequence[str], force: bool) -> int:
     """Take names from images; those that have none left go, with the layers that nothing else needs."""
     from minirun.engine import images as verbs
 
-    return each(verbs.remove(images, force=force), several=len(images) > 1)
+    return each(_found(verbs.remove(images, force=force), force), several=len(images) > 1)
+
+
+def _found(outcomes: Iterable[str | MinirunError], force: bool) -> Iterator[str | MinirunError]:
+    """*outcomes*, but for what by -f is told and no failure: that there was nothing of that name."""
+    for outcome in outcomes:
+        if force and isinstance(outcome, NotFound):
+            screen.refuse(outcome)
+        else:
+            yield outcome

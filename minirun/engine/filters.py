@@ -1,7 +1,7 @@
 """What `ps --filter` and `images --filter` let through; the words are Docker's.
 
     ps       id=BEGINNING  name=REGEX  status=STATUS  exited=CODE  label=KEY[=VALUE]  ancestor=IMAGE  before=C  since=C
-    images   reference=GLOB  dangling=true|false  label=KEY[=VALUE]  before=IMAGE  since=IMAGE
+    images   reference=GLOB  dangling=true|false  label=KEY[=VALUE]  before=IMAGE  since=IMAGE  until=TIME
 
 Several values of one word: any of them will do; of `label`, all are wanted. Several words: all are wanted.
 """
@@ -9,7 +9,9 @@ Several values of one word: any of them will do; of `label`, all are wanted. Sev
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -29,6 +31,9 @@ Listed = tuple[Image, list[str]]
 T = TypeVar("T", Container, Listed)
 Test = Callable[[Any], bool]
 
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
 
 def read(given: Iterable[str], known: Iterable[str]) -> dict[str, list[str]]:
     """Take filters, ``WORD=VALUE`` each, apart: word → its values.
@@ -45,6 +50,25 @@ def read(given: Iterable[str], known: Iterable[str]) -> dict[str, list[str]]:
             raise BadInput(f"filter by {text!r}", reason, f"these are: {', '.join(known)}")
         values.setdefault(word, []).append(value.strip())
     return values
+
+
+def moment(text: str) -> float:
+    """Seconds since 1970, of a date in this host's time zone unless it names another, or of a length of time ago.
+
+    Raises:
+        BadInput: *text* is neither.
+    """
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    length = _DURATION.fullmatch(text)
+    if text and length:
+        hours, minutes, rest = (float(part or 0) for part in length.groups())
+        return time.time() - hours * 3600 - minutes * 60 - rest
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        remedy = "write 24h, 1h30m, 2026-01-31, 2026-01-31T12:00:00Z, or seconds since 1970"
+        raise BadInput(f"filter by until={text}", "it is neither a length of time nor a date", remedy) from None
 
 
 def containers(home: Home, found: Sequence[Container], given: Iterable[str]) -> list[Container]:
@@ -140,6 +164,11 @@ def _images_since(home: Home, value: str) -> Test:
     return lambda item: seconds(item[0].created) > created
 
 
+def _images_until(_home: Home, value: str) -> Test:
+    before = moment(value)
+    return lambda item: seconds(item[0].created) < before
+
+
 def _by_dangling(_home: Home, value: str) -> Test:
     if value.lower() not in ("true", "1", "false", "0"):
         raise BadInput(f"filter by dangling={value}", "it is true or false")
@@ -177,4 +206,5 @@ _IMAGES: dict[str, Callable[[Home, str], Test]] = {
     "label": lambda _home, value: lambda item: _has_label(item[0].config.labels, value),
     "before": _images_before,
     "since": _images_since,
+    "until": _images_until,
 }

@@ -11,11 +11,8 @@ is no error. Removing itself is what `rm` and `rmi` do.
 from __future__ import annotations
 
 import os
-import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeVar
 
 from minirun.container import record as records
@@ -35,9 +32,6 @@ from minirun.kernel import files, jsonfile, tree
 from minirun.layer.store import Layers
 
 T = TypeVar("T", tuple[Record, State], tuple[Image, list[str]])
-
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +82,8 @@ def choose(filters: Sequence[str]) -> Chosen:
     times = values.get("until", [])
     if len(times) > 1:
         raise BadInput("filter by until", "it was given several times", "give one: the longest ago")
-    before = _time(times[0]) if times else float("inf")
+    before = filtering.moment(times[0]) if times else float("inf")
     return Chosen(before, values.get("label", []), values.get("label!", []))
-
-
-def _time(text: str) -> float:
-    """Seconds since 1970, of a date in this host's time zone unless it names another, or of a length of time ago."""
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    length = _DURATION.fullmatch(text)
-    if text and length:
-        hours, minutes, rest = (float(part or 0) for part in length.groups())
-        return time.time() - hours * 3600 - minutes * 60 - rest
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        remedy = "write 24h, 1h30m, 2026-01-31, 2026-01-31T12:00:00Z, or seconds since 1970"
-        raise BadInput(f"filter by until={text}", "it is neither a length of time nor a date", remedy) from None
 
 
 def everything(chosen: Chosen, *, named: bool) -> Pruned:

@@ -45,6 +45,18 @@ def full(tmp_path_factory: pytest.TempPathFactory, busybox_layers: Path) -> Mini
     return store
 
 
+def test_it_is_a_command_of_its_own(full: Minirun) -> None:
+    assert full("image", "tree", check=True).stdout == full("images", "--tree", check=True).stdout
+    words = ["--no-trunc", "-f", "dangling=false", "two"]
+    assert full("image", "tree", *words, check=True).stdout == full("images", "--tree", *words, check=True).stdout
+    helped = full("image", "--help", check=True).stdout.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in helped if line.split()[:1] == ["tree"]] == [
+        "Draw layers as they lie on each other"
+    ]
+    refused = full("image", "tree", "--format", "{{.Id}}")
+    assert (refused.returncode, "a tree has no columns for a format" in refused.stderr) == (125, True)
+
+
 def roots(minirun: Minirun, *names: str) -> list[dict[str, Any]]:
     text = minirun("images", "--tree", "--format", "json", *names, check=True).stdout
     return [json.loads(line) for line in text.splitlines()]
