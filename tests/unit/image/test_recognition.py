@@ -635,6 +635,27 @@ def test_an_endless_history_is_refused(place: Path) -> None:
     assert "endless history" in refused_all(place)
 
 
+def test_what_skopeo_calls_dir_may_be_for_several_platforms(several: Layout, place: Path) -> None:
+    ours = architecture()
+    images = {
+        name: several.image(config={"author": name, "os": "linux", "architecture": name}) for name in (ours, "s390x")
+    }
+    whole = several.blob({"manifests": [{**image, **platform(name)} for name, image in images.items()]})
+    for blob in (place / "blobs/sha256").iterdir():
+        manifest = {f"sha256:{blob.name}"} <= {image["digest"] for image in images.values()}
+        blob.rename(place / (f"{blob.name}.manifest.json" if manifest else blob.name))
+    (place / whole["digest"][7:]).rename(place / "manifest.json")
+    fill(place, "version")
+    (place / "oci-layout").unlink()
+    assert "no list of" in refused_all(place)
+    (place / "version").write_text("Directory Transport Version: 1.1\n")
+    for wanted, name in (("", ours), ("linux/s390x", "s390x")):
+        [found] = read_all(place, wanted)
+        assert (found.digest, found.names, found.config.raw["author"]) == (images[name]["digest"], [], name)
+        assert [part.name for part in found.parts] == [several.layer["digest"][7:]]
+    assert "not there for linux/riscv64" in refused_all(place, "linux/riscv64")
+
+
 def test_layers_in_an_archive_are_taken_and_directories_among_them_refused(tmp_path: Path, place: Path) -> None:
     fill(place, "01-a.tar", "02-b.tar.gz")
     [found] = read_all(place)
