@@ -3,14 +3,16 @@
     record, state   ─▶ {"Id", "Created", "Path", "Args", "State", "Image", "Name", "GraphDriver", "Mounts", "Config", …}
     image, its tags ─▶ {"Id", "RepoTags", "Created", "Config", "Os", "Size", "GraphDriver", "RootFS", "Layers", …}
 
-"Layers" is minirun's own: each layer with the pointer to the one below it. What minirun does not know is left out:
-a key that is there is true. See docs.docker.com/reference/api/engine, ContainerInspect and ImageInspect.
+"Layers" is minirun's own: each layer with the pointer to the one below it. So is "ConfigDigest", the id by which
+everybody else knows an image. What minirun does not know is left out: a key that is there is true. See
+docs.docker.com/reference/api/engine, ContainerInspect and ImageInspect.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from minirun.image import seal
 from minirun.image.store import Images
 from minirun.kernel import tree
 from minirun.security import masks
@@ -126,6 +128,7 @@ def image(home: Home, found: Image, tags: Sequence[str], layers: Sequence[Layer]
     told = raw.get("history") or [{}]
     return {
         "Id": f"sha256:{found.id}",
+        **({"ConfigDigest": digest} if (digest := seal.digest(found, layers)) else {}),
         "RepoTags": list(tags),
         "RepoDigests": [f"{tag.rpartition(':')[0]}@{found.digest}" for tag in tags] if found.digest else [],
         "Parent": "",

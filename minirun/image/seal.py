@@ -124,7 +124,22 @@ class Seal:
             files.sync_folder(self.home.folder("images"))
 
 
-def config(raw: dict[str, Any], diff_ids: Sequence[str]) -> bytes:
+def digest(image: Image, layers: Sequence[Layer]) -> str | None:
+    """``sha256:…`` of an image's config with the digests of its layers; None while one of them is not known.
+
+    Args:
+        image: from the store.
+        layers: its layers, bottom to top.
+    """
+    if image.config.diff_ids or not layers:
+        return f"sha256:{image.id}"
+    diff_ids = [layer.diff_id for layer in layers]
+    if None in diff_ids:
+        return None
+    return f"sha256:{sha256(config(image.config.raw, diff_ids)).hexdigest()}"
+
+
+def config(raw: dict[str, Any], diff_ids: Sequence[str | None]) -> bytes:
     """An OCI image config with the digests of its layers, the same bytes for the same contents."""
     return jsonfile.dumps(ordered({**raw, "rootfs": {"type": "layers", "diff_ids": list(diff_ids)}})).encode()
 
