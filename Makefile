@@ -2,7 +2,8 @@
 
 SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev make
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
-TEST_PACKAGES := attr bubblewrap e2fsprogs iproute2 libcap2-bin nftables podman runc strace
+TEST_PACKAGES := apache2-utils attr bubblewrap docker-registry e2fsprogs iproute2 libcap2-bin nftables openssl podman \
+                 runc strace
 BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs podman runc umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt
@@ -51,7 +52,9 @@ setup-packages:
 	$(call install,$(SETUP_PACKAGES))
 fixture-packages:
 	$(call install,$(FIXTURE_PACKAGES))
+# Tests run registries of their own. Masked before it is there, the package's service does not start.
 test-packages:
+	@$(if $(strip $(call missing,docker-registry)),systemctl mask docker-registry.service >/dev/null 2>&1 || true)
 	$(call install,$(TEST_PACKAGES))
 bench-packages:
 	$(call install,$(BENCH_PACKAGES))

@@ -28,9 +28,15 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "images": ("images", "List images"),
         "import": ("archive", "Make an image of a directory or a tar"),
         "load": ("load", "Store every image of an archive, with its names"),
+        "pull": ("pull", "Bring an image here from a registry"),
+        "push": ("push", "Have a registry get an image"),
         "tag": ("commit", "Give an image another name"),
         "rmi": ("rm", "Take names from images, and remove those that have none left"),
         "history": ("images", "Show how an image came to be"),
+    },
+    "Registries": {
+        "login": ("login", "Tell a registry who you are, and remember it"),
+        "logout": ("logout", "Forget who you are to a registry"),
     },
     "All of it": {
         "inspect": ("inspect", "Show everything about containers and images as JSON"),
@@ -67,14 +73,13 @@ GROUPS = {
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
         "list": "images", "load": "load", "ls": "images", "mount": "image-mount", "prune": "image-prune",
-        "remove": "rmi", "rm": "rmi", "squash": "image-squash", "tag": "tag", "tree": "image-tree",
-        "umount": "image-unmount", "unmount": "image-unmount",
+        "pull": "pull", "push": "push", "remove": "rmi", "rm": "rmi", "squash": "image-squash", "tag": "tag",
+        "tree": "image-tree", "umount": "image-unmount", "unmount": "image-unmount",
     },
     "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip
 
 _KILL = "to end one: `minirun rm -f NAME`, or `kill $(minirun inspect -f '{{.State.Pid}}' NAME)`"
-_FETCH = "`skopeo copy docker://NAME oci:DIR` fetches an image into a directory that `minirun run DIR` takes"
 _TERMINAL = "a container's output goes to the terminal it was started from"
 _BUILD = "run the steps in a container and `minirun commit` it"
 # commands of Docker's that this version has not → what to do instead
@@ -87,14 +92,10 @@ NOT_BUILT = {
     "events": "",
     "exec": "`nsenter --all -t $(minirun inspect -f '{{.State.Pid}}' NAME) COMMAND` runs one beside it",
     "kill": _KILL,
-    "login": _FETCH,
-    "logout": _FETCH,
     "logs": _TERMINAL,
     "network": "`run --network none` and `--network host` are there",
     "pause": "",
     "port": "`run --network host` shares the host's ports",
-    "pull": _FETCH,
-    "push": "`minirun export` writes a container's root file system as a tar",
     "rename": "",
     "restart": "`minirun start -a NAME` runs a container again that has ended",
     "save": "`minirun export` writes a container's root file system as a tar",

@@ -196,7 +196,7 @@ class Client:
                         raise before or lost from None
                     before = lost
                     continue
-                if before is not None and answer.status == 400:
+                if before is not None and before.again and answer.status == 400:
                     raise before  # it is one that speaks TLS after all
                 self._ways = []
                 return answer

@@ -65,7 +65,7 @@ class Answer:
         """
         while True:
             try:
-                # not stream(): that reads the lengths of chunks without a bound
+                # what is there as soon as it is; stream() of older versions reads the length of a chunk without a bound
                 chunk = self._response.read1(PIECE_BYTES, decode_content=False)
             except (exceptions.HTTPError, OSError, ValueError) as error:
                 raise lost(error, self.url, self._patience) from None

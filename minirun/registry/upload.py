@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from minirun.registry.transport import Answer
 
 CHUNK_BYTES = 64 << 20  # what is larger goes in pieces, so that a broken connection costs one of them
-SMALL_CHUNK_BYTES = 8 << 20  # where even that is too large for somebody in between
+SMALL_CHUNK_BYTES = 8 << 20  # where the registry wants pieces, or somebody in between small ones
 _CHUNK_MAX_BYTES = 1 << 30  # of what a registry may ask for
 _MOUNTS = 4  # repositories that are asked for it
 _BINARY = {"Content-Type": "application/octet-stream"}
@@ -112,8 +112,10 @@ class Upload:
             return ""
         asked = answer.headers.get("OCI-Chunk-Min-Length", "")
         least = int(asked) if asked.isdecimal() and len(asked) < 12 else 0
-        if 0 < least <= _CHUNK_MAX_BYTES or self._size > CHUNK_BYTES:
-            self._chunk_bytes = max(self._chunk_bytes or CHUNK_BYTES, least)
+        if 0 < least <= _CHUNK_MAX_BYTES:
+            self._chunk_bytes = max(self._chunk_bytes or SMALL_CHUNK_BYTES, least)
+        elif self._size > CHUNK_BYTES:
+            self._chunk_bytes = self._chunk_bytes or CHUNK_BYTES
         return self._location(answer)
 
     def _location(self, answer: Answer) -> str:
