@@ -155,7 +155,7 @@ def test_the_config_beside_layers_is_used(tmp_path: Path) -> None:
     assert "config.Cmd" in refused(tmp_path)
     (tmp_path / "image.json").write_text('{"Cmd": ["sh"]')
     assert "not JSON" in refused(tmp_path)
-    (tmp_path / "image.json").write_text(" " * (8 << 20) + "{}")
+    (tmp_path / "image.json").write_text(" " * (4 << 20) + "{}")
     assert "longer" in refused(tmp_path)
 
 
