@@ -17,6 +17,7 @@ See POSIX pax(1), "ustar Interchange Format" and "pax Extended Header".
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from zlib import adler32
 
 TYPE_CHECKING = False
@@ -89,29 +90,47 @@ def entry(
         seconds = min(max(seconds, 0), _SECONDS_MAX)
     if xattrs:
         records.extend((b"SCHILY.xattr." + os.fsencode(key), value) for key, value in xattrs)
-    block = _block(name, mode, uid, gid, size, seconds, kind, link[:100], device, prefix)
+    block = _block(name, _owner(mode, uid, gid), size, seconds, kind, link[:100], device, prefix)
     return _extension(path, records) + block if records else block
 
 
 def _extension(path: bytes, records: Records) -> bytes:
     data = b"".join([_record(key, value) for key, value in records])
     name = b"PaxHeaders/" + path.rstrip(b"/").rpartition(b"/")[2][:80]
-    return _block(name, 0o644, 0, 0, len(data), 0, b"x", b"", 0, b"") + data + PAD[-len(data) & 511]
+    return _block(name, _owner(0o644, 0, 0), len(data), 0, b"x", b"", 0, b"") + data + PAD[-len(data) & 511]
 
 
 def _block(
-    name: bytes, mode: int, uid: int, gid: int, size: int, seconds: int, kind: bytes, link: bytes, device: int,
-    prefix: bytes,
-) -> bytes:  # fmt: skip
-    devices = b"%07o\0%07o\0" % (os.major(device), os.minor(device)) if device else _NO_DEVICE
-    first = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(100, b"\0"), mode, uid, gid, size, seconds)
-    last = b"%b%bustar\00000%b%b%b" % (kind, link.ljust(100, b"\0"), PAD[64], devices, prefix.ljust(167, b"\0"))
+    name: bytes, owner: bytes, size: int, seconds: int, kind: bytes, link: bytes, device: int, prefix: bytes
+) -> bytes:
+    first = b"%b%b%011o\0%b" % (name.ljust(100, b"\0"), owner, size, _octal(seconds))
+    if link or device or prefix:
+        devices = b"%07o\0%07o\0" % (os.major(device), os.minor(device)) if device else _NO_DEVICE
+        last = b"%b%bustar\00000%b%b%b" % (kind, link.ljust(100, b"\0"), PAD[64], devices, prefix.ljust(167, b"\0"))
+    else:
+        last = _plain(kind)
     if len(name) + len(link) + len(prefix) < _SHORT:
         # one more than the sum of the bytes, for which Python's sum takes twenty times as long
         checksum = (adler32(first) & 0xFFFF) + (adler32(last) & 0xFFFF) - 2 + _BLANKS
     else:
         checksum = sum(first) + sum(last) + _BLANKS
     return b"%b%06o\0 %b" % (first, checksum, last)
+
+
+# of these a tree has few different ones
+@lru_cache(64)
+def _owner(mode: int, uid: int, gid: int) -> bytes:
+    return b"%07o\0%07o\0%07o\0" % (mode, uid, gid)
+
+
+@lru_cache(64)
+def _octal(seconds: int) -> bytes:
+    return b"%011o\0" % seconds
+
+
+@lru_cache(16)
+def _plain(kind: bytes) -> bytes:
+    return b"%b%bustar\00000%b%b%b" % (kind, PAD[100], PAD[64], _NO_DEVICE, PAD[167])
 
 
 def _split(path: bytes) -> tuple[bytes, bytes]:
@@ -122,6 +141,8 @@ def _split(path: bytes) -> tuple[bytes, bytes]:
 
 def _record(key: bytes, value: bytes) -> bytes:
     rest = len(key) + len(value) + 3
+    if rest < 98:
+        return b"%d %b=%b\n" % (rest + (1 if rest < 9 else 2), key, value)
     length = rest + len(b"%d" % rest)
     length = rest + len(b"%d" % length)  # its own digits may have made it a digit longer
     return b"%d %b=%b\n" % (length, key, value)
