@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, NotFound
@@ -91,12 +92,11 @@ def pull(
     attempt = f"pull {reference.name if all_tags else reference.familiar}"
     taken = platform.Platform.parse(wanted) if wanted else None
     home = open_home()
-    repository = _repository(reference, attempt, way)
-    tags = repository.tags() if all_tags else [""]
-    if not tags:
-        raise NotFound(attempt, "the repository has no tags", "look at its name")
     newer = False
-    with Attempt(attempt):
+    with Attempt(attempt), closing(_repository(reference, attempt, way)) as repository:
+        tags = repository.tags() if all_tags else [""]
+        if not tags:
+            raise NotFound(attempt, "the repository has no tags", "look at its name")
         for tag in tags:
             one = Reference(reference.name, tag) if tag else reference
             newer |= pulling.pull(home, repository, one, taken, told, warn)[1]
@@ -136,9 +136,8 @@ def push(
     references = _tagged(home, reference.name, attempt) if all_tags else [reference]
     if not all_tags:
         Images(home).get(reference)
-    repository = _repository(reference, attempt, way)
     told.say(f"The push refers to repository [{whole(Reference(reference.name, ''))}]")
-    with Attempt(attempt):
+    with Attempt(attempt), closing(_repository(reference, attempt, way)) as repository:
         for one in references:
             _push(home, repository, one, told, progress, warn)
     return whole(Reference(reference.name, "") if all_tags else reference)

@@ -71,6 +71,10 @@ class Client:
         """The URL that paths come after."""
         return f"{self._transport.way.scheme}://{self.address.place}"
 
+    def close(self) -> None:
+        """Close all connections. Idempotent."""
+        self._transport.close()
+
     def send(
         self, method: str, target: str, *, scopes: Sequence[str] = (), headers: Mapping[str, str] | None = None,
         body: Body = None,

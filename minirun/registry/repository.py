@@ -76,6 +76,10 @@ class Repository:
         self.name = name
         self.pull = (f"repository:{name}:pull",)
 
+    def close(self) -> None:
+        """Close all connections to its registry. Idempotent."""
+        self.client.close()
+
     def manifest(self, reference: str) -> Document:
         """A manifest or an index, by its tag or its digest.
 

@@ -187,6 +187,13 @@ class Transport:
             raise lost(error, url, self.patience) from None
         return Answer(response, url, self.patience)
 
+    def close(self) -> None:
+        """Close what is open. Idempotent; what is asked afterwards opens anew."""
+        for manager in self._pools.values():
+            for key in manager.pools.keys():  # noqa: SIM118 - it is no dict, and does not iterate
+                manager.pools[key].close()
+        self._pools = {}
+
     def _pool(self, origin: Origin) -> urllib3.PoolManager:
         if self._process != os.getpid():
             self._pools, self._process = {}, os.getpid()

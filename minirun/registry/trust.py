@@ -98,6 +98,7 @@ class Trust:
             BadInput: certificates that are there cannot be used.
         """
         context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # Python leaves it to the system; see RFC 8996
         if not verified:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
