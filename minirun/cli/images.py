@@ -74,7 +74,7 @@ def images(
         reason = "more than one name was given"
         raise BadInput("list images", reason, "give one, perhaps with stars, 'team/*'; --tree takes several")
     wanted = [*filters, *(f"reference={reference}" for reference in references)]
-    found = verbs.images(wanted)
+    found = verbs.images(wanted, screen.refuse)
     rows = [row for image, tags in found for row in _rows(image, tags, whole=no_trunc)]
     if quiet and not form:
         screen.write("".join(f"{row_id}\n" for row_id in dict.fromkeys(row["ID"] for row in rows)))

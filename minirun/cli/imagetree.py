@@ -65,7 +65,7 @@ def draw(names: Sequence[str], filters: Sequence[str], form: str, *, whole: bool
     if form not in ("", "table", "json"):
         reason = "a tree has no columns for a format"
         raise BadInput("show the tree of images", reason, "`minirun image tree --format json` has every field")
-    roots = lineage.tree(names, filters)
+    roots = lineage.tree(names, filters, screen.refuse)
     if form == "json":
         show_json(roots)
     else:

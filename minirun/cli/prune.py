@@ -128,6 +128,6 @@ def _tell(pruned: Pruned) -> int:
     )
     screen.write(f"{text}Total reclaimed space: {quantity.size(pruned.freed_bytes)}\n")
     code = 0
-    for refusal in pruned.refusals:
+    for refusal in (*pruned.unread, *pruned.refusals):
         code = screen.refuse(refusal)
     return code

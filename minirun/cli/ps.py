@@ -61,7 +61,7 @@ def ps(
     from minirun.engine import containers
 
     last = 1 if latest else last
-    found = containers.ps(everything=everything or last > 0, filters=filters, last=last)
+    found = containers.ps(everything=everything or last > 0, filters=filters, last=last, warn=screen.refuse)
     if quiet and not form:
         screen.write("".join(f"{box.id if no_trunc else box.id[:12]}\n" for box, _ in found))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from minirun.cli import complete, screen
+from minirun.cli import complete, fast, screen
 from minirun.cli.command import Command, each
 from minirun.errors import MinirunError, NotFound
 
@@ -43,17 +43,15 @@ minirun rmi $(minirun images -q --filter dangling=true)
 """,
 )
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete.images)
-@click.option(
-    "-f",
-    "--force",
-    is_flag=True,
-    help="An image named by id goes though it has several names; that there is none is no failure.",
-)
-def rmi(*, images: Sequence[str], force: bool) -> int:
+@click.option("-f", "--force", is_flag=True,
+              help="An image named by id goes with several names; that there is none is no failure.")  # fmt: skip
+@click.option("--no-prune", is_flag=True, help="Leave layers that nothing needs any more to `gc`.")
+def rmi(*, images: Sequence[str], force: bool, no_prune: bool) -> int:
     """Take names from images; those that have none left go, with the layers that nothing else needs."""
-    from minirun.engine import images as verbs
+    from minirun.engine import imageremoval
 
-    return each(_found(verbs.remove(images, force=force), force), several=len(images) > 1)
+    outcomes = imageremoval.remove(images, force=force, leave_layers=no_prune, warn=fast.warn)
+    return each(_found(outcomes, force), several=len(images) > 1)
 
 
 def _found(outcomes: Iterable[str | MinirunError], force: bool) -> Iterator[str | MinirunError]:

@@ -52,7 +52,7 @@ def system_df(*, verbose: bool, form: str) -> None:
     """Show how much room images, containers and layers take."""
     from minirun.engine import diskusage
 
-    usage = diskusage.measure()
+    usage = diskusage.measure(screen.refuse)
     if not verbose:
         rows = [_total("Images", usage.images_total), _total("Containers", usage.containers_total)]
         table.show(rows, _TITLES, list(_TITLES), form)

@@ -19,6 +19,7 @@ from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minirun.home import Home
@@ -199,14 +200,23 @@ def find(home: Home, text: str) -> Record:
     return read(home, ids[0])
 
 
-def list_all(home: Home) -> list[Record]:
-    """Every container, the newest first; one that is being made or removed at this moment is passed over."""
+def list_all(home: Home, warn: Callable[[MinirunError], object] | None = None) -> list[Record]:
+    """Every container, the newest first; one that is being made or removed at this moment is passed over.
+
+    Args:
+        home: whose containers.
+        warn: told of each record that cannot be read, which is left out; without it that is raised.
+    """
     records = []
     for container_id in os.listdir(home.folder("containers")):
         try:
             records.append(read(home, container_id))
         except NotFound:
             continue
+        except MinirunError as error:
+            if warn is None:
+                raise
+            warn(error)
     return sorted(records, key=lambda record: record.created, reverse=True)
 
 

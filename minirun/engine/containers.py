@@ -13,7 +13,7 @@ from minirun.kernel import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from minirun.container.record import Record
@@ -22,20 +22,24 @@ if TYPE_CHECKING:
     from minirun.image.store import Image
 
 
-def ps(*, everything: bool = False, filters: Sequence[str] = (), last: int = -1) -> list[tuple[Record, State]]:
+def ps(
+    *, everything: bool = False, filters: Sequence[str] = (), last: int = -1,
+    warn: Callable[[MinirunError], object] | None = None,
+) -> list[tuple[Record, State]]:  # fmt: skip
     """Containers and what is true of them now, the newest first.
 
     Args:
         everything: also those that do not run; a filter by status or exit code wants them too.
         filters: Docker's, ``status=exited``; see engine/filters.py.
         last: how many, if it is not negative.
+        warn: told of each record that cannot be read, which is left out.
 
     Raises:
         BadInput: a filter that is none.
         NotFound, Conflict: a filter names no container or image, or several.
     """
     home = open_home()
-    found = [(box, state.read(home, box)) for box in records.list_all(home)]
+    found = [(box, state.read(home, box)) for box in records.list_all(home, warn)]
     if filters:
         from minirun.engine import filters as filtering
 

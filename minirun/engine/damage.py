@@ -5,7 +5,7 @@
     containers/<id>/ ─▶ Record ┘      └ damage: what could not be read
 
 Records are read one by one: `Layers.list` and its like refuse a store in which one is damaged, as everybody should who
-does not look for damage.
+adds or frees something.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _read(found: Stored, kind: str, path: str, identity: str, get: Callable[[str
         one = get(identity)
     except (MinirunError, OSError) as error:
         reason = error.reason if isinstance(error, MinirunError) else describe(error)
-        meaning = f"it cannot be read, and no command that lists {kind}s works: {reason}"
+        meaning = f"it cannot be read, and what has to know all {kind}s, such as `gc`, refuses to work: {reason}"
     else:
         if _typed(one) and one.id == identity:  # type: ignore[attr-defined]  # layers, images and containers have one
             return one

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from minirun.container import record as records
@@ -21,8 +21,9 @@ from minirun.container import state
 from minirun.container.record import Record
 from minirun.container.state import State
 from minirun.engine import open_home
-from minirun.errors import Attempt, NotFound
+from minirun.errors import Attempt, MinirunError, NotFound
 from minirun.home import Home
+from minirun.image.stock import readable_layers
 from minirun.image.store import Image, Images
 from minirun.kernel import files, tree
 from minirun.layer.record import Layer
@@ -120,19 +121,15 @@ class Usage:
         return Total(count, count - len(idle), sum(use.size for use in self.containers), sum(idle))
 
 
-def measure() -> Usage:
-    """Measure the store.
-
-    Raises:
-        MinirunError: a record is damaged; `system check` says which and what to do.
-    """
+def measure(warn: Callable[[MinirunError], object]) -> Usage:
+    """Measure the store; *warn* is told of each record that cannot be read, which is left out."""
     home = open_home()
     with Attempt(f"measure the store {home.root}"):
         lock = files.lock(home.lock, exclusive=False)
         try:
-            boxes = records.list_all(home)
-            layers = {layer.id: layer for layer in counted(Layers(home))}
-            found = Images(home).list()
+            boxes = records.list_all(home, warn)
+            layers = {layer.id: layer for layer in counted(Layers(home), readable_layers(home, warn))}
+            found = Images(home).list(warn)
         finally:
             os.close(lock)
         containers = [use for use in (_container(home, box) for box in boxes) if use]
@@ -154,12 +151,12 @@ def measure() -> Usage:
     )
 
 
-def counted(store: Layers, layers: Iterable[Layer] | None = None) -> Iterator[Layer]:
-    """Each of *layers*, by default of all, with its size: none where it has lost its contents.
+def counted(store: Layers, layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Each of *layers* with its size: none where it has lost its contents.
 
     The caller holds the store's lock.
     """
-    for layer in store.list() if layers is None else layers:
+    for layer in layers:
         try:
             yield layer if layer.size is not None else store.measure(layer.id)
         except FileNotFoundError:

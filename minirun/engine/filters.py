@@ -139,7 +139,8 @@ def _has_label(labels: Mapping[str, str], value: str) -> bool:
 
 def _by_ancestor(home: Home, value: str) -> Test:
     ancestor = Images(home).get(value)
-    known = {image.id: list(image.layers) for image, _ in Images(home).list()}
+    # of an image that cannot be read nothing is known
+    known = {image.id: list(image.layers) for image, _ in Images(home).list(lambda _error: None)}
     below = list(ancestor.layers)
     return lambda item: item[0].image == ancestor.id or known.get(item[0].image, [])[: len(below)] == below
 

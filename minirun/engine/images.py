@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-from minirun.container import record as records
-from minirun.container import state
-from minirun.engine import imagemounts, lineage, open_home
-from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
+from minirun.engine import open_home
+from minirun.errors import Attempt, MinirunError
 from minirun.image.reference import parse
 from minirun.image.store import Images
 from minirun.kernel import files
@@ -15,7 +13,7 @@ from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from minirun.home import Home
@@ -26,18 +24,21 @@ if TYPE_CHECKING:
     from minirun.layer.record import Layer
 
 
-def images(filters: Sequence[str] = ()) -> list[tuple[Image, list[str]]]:
+def images(
+    filters: Sequence[str] = (), warn: Callable[[MinirunError], object] | None = None
+) -> list[tuple[Image, list[str]]]:
     """Every image with its names, the youngest first.
 
     Args:
         filters: Docker's, ``dangling=true``; see engine/filters.py.
+        warn: told of each record that cannot be read, which is left out.
 
     Raises:
         BadInput: a filter that is none.
         NotFound, Conflict: a filter names no image, or several.
     """
     home = open_home()
-    found = Images(home).list()
+    found = Images(home).list(warn)
     if filters:
         from minirun.engine import filters as filtering
 
@@ -55,8 +56,8 @@ def _count(home: Home, images: Sequence[Image]) -> None:
         for image in images:
             try:
                 image.size = store.size(image)
-            except NotFound:
-                image.size = 0  # removed meanwhile
+            except MinirunError:
+                image.size = 0  # removed meanwhile, or damaged
     finally:
         os.close(lock)
 
@@ -179,70 +180,3 @@ def tag(name: str, new_name: str) -> None:
             store.tag(store.get(name).id, reference)
         finally:
             os.close(lock)
-
-
-def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
-    """Take names from images; an image that has none left goes, with the layers that nothing else needs.
-
-    Args:
-        names: as `docker rmi` takes them: a name is untagged, an id means the image with its names.
-        force: remove an image by id though it has several names.
-
-    Yields:
-        Docker's lines, ``Untagged: …`` and ``Deleted: …``, or why a name was not removed.
-    """
-    home = open_home()
-    for name in names:
-        try:
-            with Attempt(f"remove image {name}"):
-                lock = files.lock(home.lock, exclusive=True)
-                try:
-                    lines = remove_held(home, name, force=force)
-                finally:
-                    os.close(lock)
-            yield from lines
-        except MinirunError as error:
-            yield error
-
-
-def _is_one_of(name: str, tags: Sequence[str]) -> bool:
-    try:
-        return parse(name).familiar in tags
-    except BadInput:
-        return False  # an id
-
-
-def remove_held(home: Home, name: str, *, force: bool) -> list[str]:
-    """What `remove` does with one name, for who holds the store's lock exclusively."""
-    store, layers = Images(home), Layers(home)
-    image = store.get(name)
-    tags = store.tags().get(image.id, [])
-    by_id = not _is_one_of(name, tags)
-    if not by_id and len(tags) > 1:
-        reference = parse(name)
-        store.untag(reference)
-        return [f"Untagged: {reference.familiar}"]
-    if by_id and len(tags) > 1 and not force:
-        raise Conflict(
-            f"remove image {name}", f"it has {len(tags)} names: {', '.join(tags)}", "name one of them, or use -f"
-        )
-    for box in records.list_all(home):
-        if box.image == image.id:
-            status = state.read(home, box).status
-            raise Conflict(
-                f"remove image {name}", f"container {box.name} ({status}) uses it", f"`minirun rm {box.name}` first"
-            )
-    imagemounts.check_unmounted(home, image.id, f"remove image {name}")
-    needs = lineage.needed((other for other, _ in store.list()), records.list_all(home))
-    doomed = []
-    for layer_id in lineage.freed(image, needs):
-        try:
-            doomed.append(layers.get(layer_id))
-        except NotFound:
-            continue
-    store.remove(image.id, doomed)
-    return [
-        *(f"Untagged: {text}" for text in tags),
-        f"Deleted: sha256:{image.id}",
-        *(f"Deleted: layer {layer.id}" for layer in doomed),
-    ]

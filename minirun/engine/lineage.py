@@ -18,15 +18,17 @@ from collections import Counter
 from minirun.container import record as records
 from minirun.engine import open_home
 from minirun.image.history import entries, seconds
+from minirun.image.stock import freed, readable_layers
 from minirun.image.store import Images
 from minirun.kernel import files
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from minirun.container.record import Record
+    from minirun.errors import MinirunError
     from minirun.image.store import Image
     from minirun.layer.record import Layer
 
@@ -77,7 +79,9 @@ class Node:
         self.containers = 0
 
 
-def tree(names: Sequence[str] = (), filters: Sequence[str] = ()) -> list[Node]:
+def tree(
+    names: Sequence[str] = (), filters: Sequence[str] = (), warn: Callable[[MinirunError], object] | None = None
+) -> list[Node]:
     """The layers of the store as they lie on each other, with the images that end in them: see `forest`.
 
     Layers that a commit took by renaming are measured, once.
@@ -85,6 +89,7 @@ def tree(names: Sequence[str] = (), filters: Sequence[str] = ()) -> list[Node]:
     Args:
         names: of images, as `images` or `rmi` take them; only what they consist of and what lies on them is wanted.
         filters: Docker's; see engine/filters.py. They restrict it in the same way.
+        warn: told of each record that cannot be read, which is left out.
 
     Returns:
         The roots, the oldest first.
@@ -99,8 +104,9 @@ def tree(names: Sequence[str] = (), filters: Sequence[str] = ()) -> list[Node]:
     # held, or a layer is removed between the reading of its image and of its record
     lock = files.lock(home.lock, exclusive=False)
     try:
-        found, boxes = Images(home).list(), records.list_all(home)
-        layers = list(counted(Layers(home), Layers(home).list()))
+        found, boxes = Images(home).list(warn), records.list_all(home, warn)
+        readable = Layers(home).list() if warn is None else readable_layers(home, warn)
+        layers = list(counted(Layers(home), readable))
     finally:
         os.close(lock)
     roots, nodes = forest(layers, found, boxes)
@@ -123,14 +129,6 @@ def needed(images: Iterable[Image], boxes: Iterable[Record]) -> Counter[str]:
     for box in boxes:
         counts.update(box.committed)
     return counts
-
-
-def freed(image: Image, needs: Mapping[str, int]) -> Iterator[str]:
-    """The layers that go with *image*, topmost first: those that it alone needs, as `needed` counts them."""
-    for layer_id in reversed(image.layers):
-        if needs[layer_id] > 1:
-            return  # and so are all below it, if it is one of an image's
-        yield layer_id
 
 
 def forest(

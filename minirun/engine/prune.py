@@ -21,15 +21,13 @@ from minirun.container.record import Record
 from minirun.container.state import State
 from minirun.engine import containers as container_verbs
 from minirun.engine import filters as filtering
-from minirun.engine import images as image_verbs
 from minirun.engine import open_home, system
-from minirun.engine.diskusage import counted
+from minirun.engine.imageremoval import Turn
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
 from minirun.home import Home
 from minirun.image.history import seconds
 from minirun.image.store import Image, Images
-from minirun.kernel import files, jsonfile, tree
-from minirun.layer.store import Layers
+from minirun.kernel import jsonfile, tree
 
 T = TypeVar("T", tuple[Record, State], tuple[Image, list[str]])
 
@@ -62,6 +60,7 @@ class Pruned:
         images: `rmi`'s lines.
         remains: how many layers, operations and others `gc` took, by its words.
         freed_bytes: how much that freed.
+        unread: why a record could not be read: of something that may be among what should have gone, or need it.
         refusals: what should have gone, and could not be removed.
     """
 
@@ -69,6 +68,7 @@ class Pruned:
     images: list[str] = field(default_factory=list)
     remains: dict[str, int] = field(default_factory=dict)
     freed_bytes: int = 0
+    unread: list[MinirunError] = field(default_factory=list)
     refusals: list[MinirunError] = field(default_factory=list)
 
 
@@ -90,9 +90,16 @@ def everything(chosen: Chosen, *, named: bool) -> Pruned:
     """Remove containers that do not run, images as `images` does, and what `gc` frees, which no filter keeps."""
     pruned = containers(chosen)
     more = images(chosen, named=named)
+    pruned.images = more.images
+    pruned.refusals += more.refusals
+    pruned.freed_bytes += more.freed_bytes
+    pruned.unread = list({str(error): error for error in (*pruned.unread, *more.unread)}.values())
+    if pruned.unread:
+        reason, remedy = "nobody knows what these records need", "`minirun system check` tells what to do with them"
+        pruned.refusals.append(MinirunError("free what nothing needs", reason, remedy))
+        return pruned
     freed = system.gc()
-    pruned.images, pruned.refusals = more.images, pruned.refusals + more.refusals
-    pruned.freed_bytes += more.freed_bytes + freed.pop("BytesFreed")
+    pruned.freed_bytes += freed.pop("BytesFreed")
     pruned.remains = {word: count for word, count in freed.items() if count}
     return pruned
 
@@ -100,7 +107,7 @@ def everything(chosen: Chosen, *, named: bool) -> Pruned:
 def containers(chosen: Chosen) -> Pruned:
     """Remove containers that do not run."""
     home, pruned = open_home(), Pruned()
-    found = [(box, state.read(home, box)) for box in records.list_all(home)]
+    found = [(box, state.read(home, box)) for box in records.list_all(home, pruned.unread.append)]
     idle = [pair for pair in found if not pair[1].alive and chosen.made(pair[0].created)]
     idle = _by_label(idle, chosen, lambda pairs, filters: filtering.containers(home, pairs, filters))
     # looked up after the containers: what is not among these now has been started, or is done
@@ -135,9 +142,12 @@ def _being_made(home: Home) -> set[str]:
         except FileNotFoundError:
             continue
         for line in lines:
-            undo = jsonfile.loads(line.decode()) if b"\0" not in line else [""]
-            if undo[0] == "remove_tree" and os.path.dirname(undo[1]) == folder:
-                found.add(os.path.basename(undo[1]))
+            try:
+                undo = jsonfile.loads(line.decode()) if b"\0" not in line else [""]
+                if undo[0] == "remove_tree" and os.path.dirname(undo[1]) == folder:
+                    found.add(os.path.basename(undo[1]))
+            except (ValueError, TypeError, LookupError):
+                continue  # a damaged one: `system check` tells
     return found
 
 
@@ -149,35 +159,43 @@ def images(chosen: Chosen, *, named: bool) -> Pruned:
         named: also those that have a name.
     """
     home, pruned = open_home(), Pruned()
-    used = {box.image for box in records.list_all(home)}
+    used = {box.image for box in records.list_all(home, pruned.unread.append)}
+    if pruned.unread:
+        return pruned  # any image may be the one that such a container needs
     loose = [
         (image, tags)
-        for image, tags in Images(home).list()
+        for image, tags in Images(home).list(pruned.unread.append)
         if image.id not in used and (named or not tags) and chosen.made(seconds(image.created))
     ]
-    for image, _ in _by_label(loose, chosen, lambda pairs, filters: filtering.images(home, pairs, filters)):
+    loose = _by_label(loose, chosen, lambda pairs, filters: filtering.images(home, pairs, filters))
+    pending = [image.id for image, _ in reversed(loose)]
+    while pending:
         try:
-            with Attempt(f"remove image {image.short_id}"):
-                _remove_image(home, image, pruned, named=named)
-        except (Conflict, NotFound):
-            continue  # somebody made a container of it, or removed it
+            with Attempt("prune images"), Turn(home) as turn:
+                while pending and not turn.is_over:
+                    _remove_image(turn, pending.pop(), pruned, named=named)
         except MinirunError as error:
             pruned.refusals.append(error)
+            break
     return pruned
 
 
-def _remove_image(home: Home, image: Image, pruned: Pruned, *, named: bool) -> None:
-    lock = files.lock(home.lock, exclusive=True)
+def _remove_image(turn: Turn, image_id: str, pruned: Pruned, *, named: bool) -> None:
+    stock = turn.stock
+    image = stock.found.get(image_id)
+    if image is None or (not named and stock.tags.get(image_id)):
+        return  # it went, or got a name
+    attempt = f"remove image {image.short_id}"
     try:
-        if not named and Images(home).tags().get(image.id):
-            return  # it got a name
-        store = Layers(home)
-        own = list(counted(store, [layer for layer in store.list() if layer.id in image.layers]))
-        pruned.images += image_verbs.remove_held(home, image.id, force=True)
-        gone = {layer.diff: layer.size or 0 for layer in own if not os.path.lexists(home.diff(layer.diff))}
-        pruned.freed_bytes += sum(gone.values())
-    finally:
-        os.close(lock)
+        with Attempt(attempt):
+            turn.check_unused(image, attempt)
+            size = turn.size(stock.own(image_id))
+            pruned.images += turn.remove(image)
+            pruned.freed_bytes += size
+    except Conflict:
+        return  # somebody made a container of it, or mounted it
+    except MinirunError as error:
+        pruned.refusals.append(error)
 
 
 def _by_label(found: list[T], chosen: Chosen, let: Callable[[list[T], list[str]], list[T]]) -> list[T]:

@@ -11,10 +11,11 @@ from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import imagemounts, open_home
 from minirun.errors import Unsupported
-from minirun.image import lifecycle
+from minirun.image import lifecycle, removal
 from minirun.image.store import Images
 from minirun.kernel import files, tree
 from minirun.launch import machine
+from minirun.layer.blobs import Blobs
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
@@ -113,16 +114,15 @@ def gc() -> dict[str, int]:
         lost = {name for box in boxes if box.image not in ids for name in box.stack}
         standing |= {layer.id for layer in layers.list() if layer.diff in lost} if lost else set()
         unneeded = set(layers.unreferenced(images.layers() | standing))
+        freed = _unneeded_blobs(images)
         stale = lifecycle.prune(images, kept)
         named = kept | {name for image, _ in images.list() for name in image.stack}
-        named.update(layer.diff for layer in layers.list() if layer.id not in unneeded)
-        doomed = [home.diff(name) for name in os.listdir(home.folder("diffs")) if name not in named]
-        freed = sum(tree.usage(path)[0] for path in doomed)
-        for layer_id in unneeded:
-            layers.remove(layer_id)
-        for path in filter(os.path.lexists, doomed):
-            layers.discard(os.path.basename(path))
-            stale += 1
+        every = layers.list()
+        named.update(layer.diff for layer in every if layer.id not in unneeded)
+        doomed = [name for name in os.listdir(home.folder("diffs")) if name not in named]
+        freed += sum(tree.usage(home.diff(name))[0] for name in doomed)
+        removal.remove_layers(home, unneeded, doomed)
+        stale += len(set(doomed) - {layer.diff for layer in every})
         stale += _sweep(home) + imagemounts.settle_all(home)
         return {
             "OperationsUndone": undone,
@@ -132,6 +132,12 @@ def gc() -> dict[str, int]:
         }
     finally:
         os.close(lock)
+
+
+def _unneeded_blobs(images: Images) -> int:
+    """Bytes of the blobs that no image needs."""
+    needed, blobs = images.blobs(), Blobs(images.home)
+    return sum(blobs.usage(digest) for digest in blobs.list() if digest not in needed)
 
 
 def _sweep(home: Home) -> int:

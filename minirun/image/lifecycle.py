@@ -1,13 +1,11 @@
-"""An image's way into the store and out of it, each whole or not at all.
+"""An image's way into the store, whole or not at all; how it goes out again see removal.py.
 
-    put                                               remove: written down as undos of one operation, then undone
-    ------------------------------------------------  ------------------------------------------------------------
-    mark                                              mark
-    tmp/<key>/{mounts,config,record,tag0…}            tags/…          no name finds it any more
-    mounts → diffs/<id>-mounts                        images/<id>.json
-    config → images/<id>.config                       images/<id>.config, diffs/<id>-mounts
-    record → link → images/<id>.json                  layers that nothing else needs
-    tags/…                                            mark gone
+    mark
+    tmp/<key>/{mounts,config,record,tag0…}
+    mounts → diffs/<id>-mounts
+    config → images/<id>.config
+    record → link → images/<id>.json
+    tags/…
     mark gone
 
 All that takes space happens in tmp/. The link is the moment at which the image is there; where another process put the
@@ -30,7 +28,7 @@ from minirun.image.config import Config
 from minirun.image.record import read
 from minirun.image.reference import parse
 from minirun.image.store import Images, check_name
-from minirun.journal import Operation, undo_all
+from minirun.journal import Operation
 from minirun.kernel import files, jsonfile, tree
 from minirun.layer.blobs import Blobs
 from minirun.layer.store import Layers
@@ -257,42 +255,3 @@ def prune(images: Images, kept: Collection[str] = ()) -> int:
     for digest in loose:
         Blobs(home).remove(digest)
     return len(mounts) + len(stale) + len(loose) + sources.prune(home, ids)
-
-
-def remove(
-    images: Images, image_id: str, layers: Sequence[Layer] = (), own_blobs: Collection[str] | None = None
-) -> None:
-    """Take an image, its names and those of its layers that nothing else needs out of the store; see Images.remove."""
-    home = images.home
-    folder = home.folder("images")
-    undos = [["remove_file", f"{folder}/{image_id}.config"]]
-    blobs: set[str] = set()
-    try:
-        image = read(home.image(image_id), image_id)
-        blobs = image.needs() if own_blobs is None else set(own_blobs)
-        if image.mounts:
-            undos.append(["remove_tree", home.diff(image.mounts)])
-    except MinirunError:
-        pass  # removed already, or damaged: what is left of it goes all the same
-    undos += [["remove_file", home.alias(alias)] for alias in images.aliases().get(image_id, [])]
-    undos.append(["remove_file", home.image(image_id)])
-    undos += [
-        ["remove_file", f"{home.folder('tags')}/{parse(tag).file_name}"] for tag in images.tags().get(image_id, [])
-    ]
-    try:
-        operation = Operation(home, frees=True)
-        # in one mark: layers and blobs are looked at again when the image is gone
-        operation.will_all(
-            [["discard_blob", home.root, digest] for digest in blobs]
-            + [["discard_layer", home.root, layer.id, layer.diff] for layer in reversed(layers)]
-            + undos
-        )
-        undo_all(undos)
-        for layer in layers:
-            Layers(home).remove(layer.id)
-        for digest in blobs - images.blobs() if blobs and own_blobs is None else blobs:
-            Blobs(home).remove(digest)
-        operation.done()
-        sources.prune(home, set(images.ids()))
-    except OSError as error:
-        raise MinirunError(f"remove image {image_id[:12]}", error, "look whether the store's disk is sound") from None

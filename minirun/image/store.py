@@ -26,11 +26,10 @@ from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from minirun.home import Home
     from minirun.image.reference import Reference
-    from minirun.layer.record import Layer
 
     # within Images, list is its method
     Listing = list[tuple["Image", list[str]]]
@@ -174,8 +173,12 @@ class Images:
         """The ids of all images, in no order."""
         return [name[:-5] for name in os.listdir(self.home.folder("images")) if name.endswith(".json")]
 
-    def list(self) -> Listing:
-        """Every image with its names, the youngest first; sizes that nobody has counted are None: see `size`."""
+    def list(self, warn: Callable[[MinirunError], object] | None = None) -> Listing:
+        """Every image with its names, the youngest first; sizes that nobody has counted are None: see `size`.
+
+        Args:
+            warn: told of each record that cannot be read, which is left out; without it that is raised.
+        """
         from minirun.image.history import seconds
 
         tags = self.tags()
@@ -185,25 +188,28 @@ class Images:
                 image = read(self.home.image(image_id), image_id)
             except NotFound:
                 continue  # removed meanwhile
+            except MinirunError as error:
+                if warn is None:
+                    raise
+                warn(error)
+                continue
             found.append((image, tags.get(image_id, [])))
         return sorted(found, key=lambda pair: (-seconds(pair[0].created), pair[0].id))
 
-    def remove(self, image_id: str, layers: Sequence[Layer] = (), own_blobs: Collection[str] | None = None) -> None:
-        """Take the image out of the store, its names, the blobs that no other image needs, and *layers*.
+    def remove(self, image_id: str) -> None:
+        """Take the image out of the store with its names, and the layers and blobs that no other image needs.
 
-        Args:
-            image_id: of the image.
-            layers: those of its layers that nothing else needs, topmost first.
-            own_blobs: those of its blobs that no other image needs; found here, from all records, where None.
-
-        The caller holds the store's lock exclusively. Idempotent; if it is cut short, the next command ends it.
+        The caller holds the store's lock exclusively, and knows that no container needs any of it; see stock.py.
+        Idempotent; if it is cut short, the next command ends it.
 
         Raises:
             MinirunError: the store could not be written.
         """
-        from minirun.image import lifecycle
+        from minirun.image.stock import Stock
 
-        lifecycle.remove(self, image_id, layers, own_blobs)
+        stock = Stock(self)
+        stock.remove(stock.own(image_id))
+        stock.close()
 
     def layers(self) -> set[str]:
         """The ids of all layers that images of the store consist of."""
@@ -248,6 +254,6 @@ class Images:
         if os.path.exists(path := self.home.image(reference.digest[7:])):
             return read(path, reference.familiar)
         for image, _ in self.list():
-            if image.digest == reference.digest:
+            if reference.digest in (image.digest, *(text.partition("@")[2] for text in image.repo_digests)):
                 return image
         raise not_found(reference.familiar)

@@ -220,9 +220,9 @@ def test_removing_an_image_frees_the_blobs_that_no_other_needs(home: Home, shelf
     first = source.store(home, shelf, image(shelf, shared))
     second = source.store(home, shelf, image(shelf, shared, own))
     lock = files.lock(home.lock, exclusive=True)
-    Images(home).remove(second.id, [Layers(home).get(second.layers[1])])
+    Images(home).remove(second.id)
     assert set(Blobs(home).list()) == {first.digest, *first.blobs}
-    Images(home).remove(first.id, [Layers(home).get(first.layers[0])])
+    Images(home).remove(first.id)
     os.close(lock)
     assert Blobs(home).list() == []
 
@@ -236,7 +236,7 @@ def test_layers_removed_while_others_are_unpacked_are_made_after_all(home: Home,
         if name:
             # nobody holds the lock now, so that another command may do that
             lock = files.lock(home.lock, exclusive=True, wait=False)
-            Images(home).remove(first.id, [Layers(home).get(first.layers[0])])
+            Images(home).remove(first.id)
             os.close(lock)
         return lambda _read: None
 

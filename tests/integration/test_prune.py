@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -11,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from minirun.engine import imageremoval, prune
 from minirun.home import Home
-from minirun.kernel import files
+from minirun.image.config import Config
+from minirun.image.reference import parse
+from minirun.image.store import Image, Images
+from minirun.kernel import files, jsonfile
 from tests.command import Minirun
 from tests.running import running
 from tests.small import ground, litter, small_layers
@@ -243,3 +248,119 @@ def test_prune_beside_runs_of_the_same_image_breaks_none(stocked: Minirun) -> No
         wrong = [text for task in tasks for text in task.result()]
     assert wrong == []
     assert "small:latest" in tags(stocked)
+
+
+def test_pruning_thousands_reads_each_record_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(str(tmp_path / "root"), str(tmp_path / "runtime"))
+    home.create()
+    count = 300
+    for number in range(count):
+        Images(home).put(Image(Config({"author": str(number)}), []), [parse(f"many:{number}")])
+    read: list[str] = []
+    real = jsonfile.read
+
+    def noted(path: str, *limits: int) -> object:
+        read.append(path)
+        return real(path, *limits)
+
+    monkeypatch.setattr(jsonfile, "read", noted)
+    monkeypatch.setenv("MINIRUN_ROOT", home.root)
+    monkeypatch.setenv("MINIRUN_RUNTIME", home.runtime)
+    pruned = prune.images(prune.choose([]), named=True)
+    assert len(pruned.images) == 2 * count
+    assert pruned.refusals == pruned.unread == []
+    assert len(read) <= 4 * count
+    assert (
+        os.listdir(home.folder("images")) == os.listdir(home.folder("diffs")) == os.listdir(home.folder("tags")) == []
+    )
+
+
+def test_others_have_their_turn_while_many_images_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(str(tmp_path / "root"), str(tmp_path / "runtime"))
+    home.create()
+    for number in range(5):
+        Images(home).put(Image(Config({"author": str(number)}), []))
+    monkeypatch.setattr(imageremoval, "TURN_S", -1e9)
+    turns: list[int] = []
+    real = imageremoval.Turn.__enter__
+
+    def noted(turn: imageremoval.Turn) -> imageremoval.Turn:
+        entered = real(turn)
+        turns.append(len(turn.stock.found))
+        monkeypatch.setattr(entered, "_end", time.monotonic() + 0.001)
+        return entered
+
+    monkeypatch.setattr(imageremoval.Turn, "__enter__", noted)
+    monkeypatch.setenv("MINIRUN_ROOT", home.root)
+    monkeypatch.setenv("MINIRUN_RUNTIME", home.runtime)
+    outcomes = list(imageremoval.remove(Images(home).ids()))
+    assert len(outcomes) == 5
+    assert turns[0] == 5
+    assert len(turns) > 1
+    assert Images(home).ids() == []
+
+
+def spoil(path: Path) -> None:
+    """Damage a record."""
+    path.write_text("{")
+
+
+def test_images_go_beside_one_that_cannot_be_read_and_what_it_may_need_stays(stocked: Minirun) -> None:
+    layers = len(os.listdir(stocked.root / "layers"))
+    record = (stocked.root / "tags/kept:1").resolve()
+    sound = record.read_bytes()
+    spoil(record)
+    result = stocked("image", "prune", "-af")
+    assert result.returncode == 125
+    assert "untagged: unused:1" in result.stdout
+    assert result.stderr.count("minirun: cannot read image ") == 1
+    assert len(os.listdir(stocked.root / "layers")) == layers
+    result = stocked("system", "prune", "-af")
+    assert result.returncode == 125
+    assert "Deleted Containers:" in result.stdout
+    assert "cannot free what nothing needs: nobody knows what these records need" in result.stderr
+    assert len(os.listdir(stocked.root / "layers")) == layers
+    assert stocked("gc").returncode == 125
+    record.write_bytes(sound)
+    stocked("run", "--rm", "kept:1", "true", check=True)
+    assert "Deleted Remains:" in stocked("system", "prune", "-f", check=True).stdout
+    stocked("system", "check", check=True)
+
+
+def test_containers_go_beside_one_that_cannot_be_read_and_no_image(stocked: Minirun) -> None:
+    spoil(stocked.root / "names/made/container.json")
+    before = tags(stocked)
+    result = stocked("system", "prune", "-af")
+    assert result.returncode == 125
+    assert result.stderr.count("minirun: cannot read container ") == 1
+    assert set(os.listdir(stocked.root / "names")) == {"made"}
+    assert tags(stocked) == before
+    assert "cannot read container" in stocked("rmi", "unused:1").stderr
+
+
+def test_rmi_beside_an_image_that_cannot_be_read_leaves_the_layers(stocked: Minirun) -> None:
+    spoil((stocked.root / "tags/kept:1").resolve())
+    layers = len(os.listdir(stocked.root / "layers"))
+    result = stocked("rmi", "unused:1", check=True)
+    assert "Deleted: sha256:" in result.stdout
+    assert "Deleted: layer" not in result.stdout
+    assert "minirun: warning: layers and blobs of what went stay: its record " in result.stderr
+    assert len(os.listdir(stocked.root / "layers")) == layers
+
+
+def test_layers_can_be_left_to_gc(stocked: Minirun) -> None:
+    layers = len(os.listdir(stocked.root / "layers"))
+    assert "Deleted: layer" not in stocked("rmi", "--no-prune", "unused:1", check=True).stdout
+    assert len(os.listdir(stocked.root / "layers")) == layers
+    assert "Layers removed: 1\n" in stocked("gc", check=True).stdout
+
+
+def test_a_name_by_digest_is_taken_away_like_any_other(stocked: Minirun) -> None:
+    record = (stocked.root / "tags/unused:1").resolve()
+    names = [f"localhost:5000/{name}@sha256:{digit * 64}" for name, digit in (("one", "1"), ("two", "2"))]
+    record.write_text(json.dumps({**json.loads(record.read_text()), "digest": "", "repo_digests": names}))
+    assert stocked("rmi", names[0], check=True).stdout == f"Untagged: {names[0]}\n"
+    assert json.loads(record.read_text())["repo_digests"] == names[1:]
+    assert stocked("rmi", names[0]).returncode == 125
+    said = stocked("rmi", "unused:1", check=True).stdout
+    assert said.startswith(f"Untagged: unused:1\nUntagged: {names[1]}\nDeleted: sha256:")

@@ -117,6 +117,39 @@ def _runs(path: Path, name: str) -> bool:
     return name.encode() in words and b"run" in words
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "command", "told", "others"),
+    [
+        ("tags/kept:1", ["images"], "image", "unused"),
+        ("tags/kept:1", ["image", "tree"], "image", "unused:1"),
+        ("tags/kept:1", ["system", "df", "-v"], "image", "unused"),
+        ("tags/kept:1", ["ps", "-a", "--filter", "ancestor=small"], "", "ended"),
+        ("names/made/container.json", ["ps", "-a"], "container", "ended"),
+        ("names/made/container.json", ["system", "df"], "container", "Containers"),
+        ("names/made/container.json", ["image", "tree"], "container", "unused:1"),
+    ],
+)
+def test_who_lists_goes_on_beside_a_record_that_cannot_be_read(
+    stocked: Minirun, spoilt: str, command: list[str], told: str, others: str
+) -> None:
+    (stocked.root / spoilt).resolve().write_text("{")
+    result = stocked(*command)
+    assert result.returncode == 0
+    assert others in result.stdout
+    assert result.stderr.count("minirun: cannot ") == bool(told)
+    assert f"minirun: cannot read {told} " in result.stderr or not told
+    assert "is damaged" in result.stderr or not told
+
+
+def test_who_lists_layers_goes_on_beside_one_that_cannot_be_read(stocked: Minirun) -> None:
+    rot(top(stocked.root))
+    for command in (["system", "df"], ["image", "tree"]):
+        result = stocked(*command)
+        assert result.returncode == 0
+        assert "its record is damaged" in result.stderr
+        assert result.stdout
+
+
 def fewer_layers(root: Path) -> None:
     record = image(root, "small:latest")
     change(record, layers=json.loads(record.read_text())["layers"][:2])
