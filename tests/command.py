@@ -79,4 +79,7 @@ class Minirun:
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return this process's environment with this store's MINIRUN_*, and *extra*."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MINIRUN_")}
-        return {**plain, "MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime), **(extra or {})}
+        # nobody listens there: what a test asks of a registry that is not on loopback never leaves this host
+        nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+        own = {"MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime)}
+        return {**plain, **nowhere, **own, **(extra or {})}

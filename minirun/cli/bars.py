@@ -21,6 +21,7 @@ from minirun.registry.listener import Listener
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
 _EVERY_S = 0.1
 _BAR_WIDTH = 30
@@ -29,12 +30,22 @@ _DONE = ("Pull complete", "Already exists", "Pushed", "Layer already exists", "M
 
 
 class Lines(Listener):
-    """Tells each change of state by a line on standard output."""
+    """Tells each change of state by a line.
+
+    Args:
+        stream: standard output, or standard error where the other is a container's.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def say(self, text: str) -> None:
         """One line about the whole."""
-        screen.write(f"{text}\n")
-        sys.stdout.flush()
+        self._write(screen.clean(text) + "\n")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
     def layer(self, name: str, state: str) -> None:
         """A layer is in another state."""
@@ -57,7 +68,8 @@ class Lines(Listener):
 class Bars(Lines):
     """Draws a line for each layer, and draws it again."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
         self._rows: dict[str, str] = {}
         self._height = 0  # lines that are drawn, above the cursor
         self._drawn_at = 0.0
@@ -74,8 +86,8 @@ class Bars(Lines):
 
     def far(self, name: str, state: str, far_bytes: int, size_bytes: int) -> None:
         """A layer is somewhat further."""
-        self._rows[name] = f"{state}  {bar(far_bytes, size_bytes)}"
         if time.monotonic() - self._drawn_at >= _EVERY_S:
+            self._rows[name] = f"{state}  {bar(far_bytes, size_bytes, self._columns())}"
             self._draw()
 
     def warn(self, sentence: str) -> None:
@@ -91,15 +103,17 @@ class Bars(Lines):
         self._rows, self._height = {}, 0
 
     def _draw(self, *, whole: bool = False) -> None:
-        columns, lines = os.get_terminal_size(1)
+        columns, lines = self._columns(), os.get_terminal_size(self._stream.fileno()).lines
         rows = [f"{name}: {state}" for name, state in self._rows.items()]
         if not whole and len(rows) > lines - 1:
             rows = self._shortened(max(lines - 2, 1))
         text = "".join(f"{screen.clean(row)[: max(columns - 1, 1)]}\x1b[K\n" for row in rows)
         up = f"\x1b[{self._height}A\r" if self._height else ""
-        screen.write_styled(f"{up}{text}\x1b[J")
-        sys.stdout.flush()
+        self._write(f"{up}{text}\x1b[J")
         self._height, self._drawn_at = len(rows), time.monotonic()
+
+    def _columns(self) -> int:
+        return os.get_terminal_size(self._stream.fileno()).columns
 
     def _shortened(self, room: int) -> list[str]:
         """So many lines about those that are not done yet, and one about the rest."""
@@ -111,21 +125,41 @@ class Bars(Lines):
 
     def _erase(self) -> None:
         if self._height:
-            screen.write_styled(f"\x1b[{self._height}A\r\x1b[J")
-            sys.stdout.flush()
+            self._write(f"\x1b[{self._height}A\r\x1b[J")
         self._height = 0
 
 
-def bar(far_bytes: int, size_bytes: int) -> str:
+def bar(far_bytes: int, size_bytes: int, columns: int) -> str:
     """How far a layer is, as Docker draws it."""
-    said = f"{quantity.size(far_bytes)}/{quantity.size(size_bytes)}" if size_bytes else quantity.size(far_bytes)
-    if not size_bytes or os.get_terminal_size(1).columns < _NARROW:
+    if not size_bytes:
+        return quantity.size(far_bytes)
+    said = f"{quantity.size(far_bytes)}/{quantity.size(size_bytes)}"
+    if columns < _NARROW:
         return said
     filled = min(_BAR_WIDTH, _BAR_WIDTH * far_bytes // size_bytes)
     drawn = "=" * max(filled - 1, 0) + ("=" if filled == _BAR_WIDTH else ">" if filled else "")
     return f"[{drawn:<{_BAR_WIDTH}}]  {said}"
 
 
-def listener() -> Lines:
-    """What suits standard output."""
-    return Bars() if screen.is_terminal() and os.environ.get("TERM") != "dumb" else Lines()
+def listener(stream: TextIO | None = None) -> Lines:
+    """What suits *stream*, by default standard output."""
+    stream = stream or sys.stdout
+    return Bars(stream) if stream.isatty() and os.environ.get("TERM") != "dumb" else Lines(stream)
+
+
+def fetch(name: str, missing: bool) -> None:
+    """Bring an image here that a container is wanted of, and tell how it goes where no output of the container's is.
+
+    Args:
+        name: of the image.
+        missing: whether that is because it is not here.
+    """
+    from minirun.engine import registry
+
+    told = listener(sys.stderr)
+    if missing:
+        told.say(f"Unable to find image '{registry.familiar(name)}' locally")
+    try:
+        registry.pull(name, told=told, warn=told.warn)
+    finally:
+        told.close()

@@ -25,7 +25,7 @@ def run(args: Sequence[str]) -> int | None:
         return None
     from minirun.engine import run as verbs
 
-    return verbs.run(values, rest[0], rest[1:], show_layer, warn)
+    return verbs.run(values, rest[0], rest[1:], show_layer, warn, fetch)
 
 
 def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:
@@ -33,6 +33,13 @@ def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:
     from minirun.cli.progress import BARS
 
     return BARS.layer(name, total_bytes)
+
+
+def fetch(name: str, missing: bool) -> None:
+    """Bring an image here that a container is wanted of: see bars.py."""
+    from minirun.cli import bars
+
+    bars.fetch(name, missing)
 
 
 def warn(sentence: str) -> None:

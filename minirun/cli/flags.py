@@ -74,7 +74,7 @@ CREATE = (
     Flag("network", "", "none|host", "none: a network of its own with loopback only; host: the host's (none)"),
     Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
-    Flag("pull", "", "missing|never", "Whether to fetch an image that is not stored (missing)"),
+    Flag("pull", "", "missing|always|never", "When to pull the image: if it is not stored, each time, never (missing)"),
     Flag("read-only", "", "", "Make the root file system read-only"),
     Flag("rm", "", "", "Remove the container when its command ends"),
     Flag("shm-size", "", "BYTES", "Size of /dev/shm (64m)"),

@@ -55,13 +55,13 @@ class TableCommand(Command):
 def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:
     from minirun.engine import run as verbs
 
-    return verbs.run(values, image, command, fast.show_layer, fast.warn)
+    return verbs.run(values, image, command, fast.show_layer, fast.warn, fast.fetch)
 
 
 def _create(*, values: dict[str, Any], image: str, command: list[str]) -> None:
     from minirun.engine import run as verbs
 
-    screen.write(f"{verbs.create(values, image, command, fast.show_layer, fast.warn)}\n")
+    screen.write(f"{verbs.create(values, image, command, fast.show_layer, fast.warn, fast.fetch)}\n")
 
 
 run = TableCommand(
@@ -70,9 +70,10 @@ run = TableCommand(
     callback=_run,
     help="""Run a command in a new container.
 
-    IMAGE is the name or id of a stored image; DIR is a directory of layers, an OCI layout, an unpacked docker-save
-    archive or a root file system, which is unpacked once. COMMAND defaults to the image's Entrypoint and Cmd. The exit
-    code is the command's; 125: minirun could not, 126: the command cannot be executed, 127: it is not there.""",
+    IMAGE is the name or id of a stored image, or a name that is pulled from its registry first; DIR is a directory of
+    layers, an OCI layout, an unpacked docker-save archive or a root file system, which is unpacked once. COMMAND
+    defaults to the image's Entrypoint and Cmd. The exit code is the command's; 125: minirun could not, 126: the command
+    cannot be executed, 127: it is not there.""",
     examples="""
 minirun run -it ubuntu-layers/ /bin/sh                    a shell on a directory of layers
 minirun run --rm debian:12 cat /etc/os-release            a container that leaves nothing behind

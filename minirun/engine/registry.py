@@ -60,6 +60,11 @@ def has_tag(name: str) -> bool:
     return "@" in name or name.rfind(":") > name.rfind("/")
 
 
+def familiar(name: str) -> str:
+    """The name as it is stored, with its tag."""
+    return parse(name).familiar
+
+
 def whole(reference: Reference) -> str:
     """The name with its registry, as Docker prints it at the end: ``docker.io/library/ubuntu:latest``."""
     address, name = of_image(reference)

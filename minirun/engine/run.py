@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from minirun import journal
@@ -9,14 +10,14 @@ from minirun.container import create as creation
 from minirun.container import options, start, state
 from minirun.container import record as records
 from minirun.engine import open_home
-from minirun.errors import Attempt, BadInput, Conflict, MinirunError, Unsupported
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound, Unsupported
 from minirun.image import find as images
 from minirun.journal import Operation
 from minirun.kernel import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from minirun.image.store import Image
 
     Trace = list[tuple[str, float]]
+    # brings the image of a name here from its registry; told whether that is because it is missing
+    Fetch = Callable[[str, bool], object]
 
 
 def run(
@@ -33,6 +36,7 @@ def run(
     command: Sequence[str],
     progress: Progress | None = None,
     warn: Warn | None = None,
+    fetch: Fetch | None = None,
 ) -> int:
     """Make a container and run its command to the end, as `docker run` does.
 
@@ -44,6 +48,7 @@ def run(
         command: replaces the image's Cmd, if it is not empty.
         progress: told of what is unpacked: see image/source.py.
         warn: told what was left out of a layer.
+        fetch: brings an image here, where --pull wants that; without it only what is stored can be run.
 
     Returns:
         The command's exit code.
@@ -59,7 +64,7 @@ def run(
         return _dry_run(home, flags, image_name, command)
     trace: Trace | None = [] if flags.get("trace") else None
     with Attempt(f"run {image_name}"), Operation(home) as operation:
-        box = _create(home, operation, flags, image_name, command, trace, progress, warn)
+        box = _create(home, operation, flags, image_name, command, trace, progress, warn, fetch)
         lock = records.hold(home, box)
         code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace, warn=warn)
     if trace is not None:
@@ -141,6 +146,7 @@ def create(
     command: Sequence[str],
     progress: Progress | None = None,
     warn: Warn | None = None,
+    fetch: Fetch | None = None,
 ) -> str:
     """Make a container that does not run yet; the arguments are those of `run`.
 
@@ -149,7 +155,7 @@ def create(
     """
     home = open_home()
     with Attempt(f"create a container of {image_name}"), Operation(home) as operation:
-        return _create(home, operation, flags, image_name, command, None, progress, warn).id
+        return _create(home, operation, flags, image_name, command, None, progress, warn, fetch).id
 
 
 def _create(
@@ -161,12 +167,13 @@ def _create(
     trace: Trace | None,
     progress: Progress | None,
     warn: Warn | None,
+    fetch: Fetch | None,
 ) -> Record:
     # held until the record names the image: from then on it is in use, and nobody deletes it
     lock = files.lock(home.lock, exclusive=False)
     try:
         wanted = _read(flags)
-        image = images.find(home, image_name, progress=progress, warn=warn, lock=lock)
+        image = _find(home, image_name, flags.get("pull") or "missing", lock, progress, warn, fetch)
         box = _describe(image, image_name, command, wanted, flags)
         operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
         if path := flags.get("cidfile"):
@@ -176,13 +183,36 @@ def _create(
         os.close(lock)
 
 
+def _find(
+    home: Home,
+    name: str,
+    pull: str,
+    lock: int,
+    progress: Progress | None,
+    warn: Warn | None,
+    fetch: Fetch | None,
+) -> Image:
+    """The image that *name* means, from its registry first if *pull* wants that."""
+    if pull != "always":
+        try:
+            return images.find(home, name, progress=progress, warn=warn, lock=lock)
+        except NotFound:
+            if pull == "never" or fetch is None or not images.is_fetchable(name):
+                raise
+    elif fetch is None or not images.is_fetchable(name):
+        return images.find(home, name, progress=progress, warn=warn, lock=lock)
+    # who wants the lock for himself does not wait for a registry
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    fetch(name, pull == "missing")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return images.find(home, name, progress=progress, warn=warn, lock=lock)
+
+
 def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Check every flag, before an image is looked for: a bad one leaves no unpacked layers behind."""
     pull = flags.get("pull") or "missing"
-    if pull not in ("missing", "never"):
-        raise Unsupported(
-            f"use --pull {pull}", "registries are not built in this version", "missing and never look at what is stored"
-        )
+    if pull not in ("missing", "always", "never"):
+        raise BadInput(f"use --pull {pull}", "it is missing, always or never", "leave it out: missing is the default")
     if flags.get("tty") and flags.get("interactive") and not os.isatty(0):
         raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal")
     if (name := flags.get("name")) is not None:

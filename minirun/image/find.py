@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from minirun.image.source import Progress, Warn
 
 _REMEDY = """\
-`minirun images` lists those that are; `minirun run DIR` takes a directory of layers, `minirun import DIR NAME` names it
-this version does not pull from registries: `skopeo copy docker://NAME oci:DIR` fetches an image into a directory"""
+`minirun images` lists those that are; `minirun pull NAME` fetches one from its registry
+`minirun run DIR` takes a directory of layers, `minirun import DIR NAME` names it"""
+_ID_DIGITS = 12  # as many as are shown: who types so many means what he has seen
 
 _FILE = """\
 `minirun load -i FILE` stores the images of an archive, as docker save writes them;
@@ -31,6 +32,12 @@ _FILE = """\
 def is_path(text: str) -> bool:
     """Whether *text* can only be a path, whatever is stored."""
     return text in (".", "..") or text.startswith(("/", "./", "../")) or text.endswith("/")
+
+
+def is_fetchable(text: str) -> bool:
+    """Whether a registry could have what *text* means: it is neither a path nor an id."""
+    digits = len(text) >= _ID_DIGITS and not text.strip("0123456789abcdef")
+    return not is_path(text) and not text.startswith("sha256:") and not digits
 
 
 def find(

@@ -81,8 +81,7 @@ def refused(minirun: Minirun, *arguments: str | Path, reason: str, status: int =
         (["--stop-signal", "NONE"], "there is none of that name or number"),
         (["--network", "bridge"], "are not built in this version"),
         (["--network", "container:x"], "are not built in this version"),
-        (["--pull", "always"], "registries are not built in this version"),
-        (["--pull", "sometimes"], "--pull"),
+        (["--pull", "sometimes"], "it is missing, always or never"),
         (["-d"], "detached containers are not built in this version"),
         (["--detach"], "detached containers are not built in this version"),
         (["-dit"], "detached containers are not built in this version"),
@@ -125,7 +124,7 @@ def test_a_command_line_without_an_image_is_refused(store: Minirun, words: list[
     ids=ascii,
 )
 def test_an_image_that_is_not_there_is_refused(store: Minirun, image: str, reason: str) -> None:
-    refused(store, "run", image, "true", reason=reason)
+    refused(store, "run", "--pull", "never", image, "true", reason=reason)
 
 
 def _tar(text: bytes = b"x") -> bytes:

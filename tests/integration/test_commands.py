@@ -463,7 +463,7 @@ def test_ps_paints_what_runs_for_people_only(store: Minirun, web: str) -> None:
 
 
 def test_every_refusal_is_a_sentence_on_standard_error_and_status_125(store: Minirun) -> None:
-    for arguments in (["pull", "x"], ["comit"], ["ps", "--nome"], ["run", "--nome"], ["run"], ["images", "--nome"]):
+    for arguments in (["build", "x"], ["comit"], ["ps", "--nome"], ["run", "--nome"], ["run"], ["images", "--nome"]):
         result = store(*arguments)
         assert (result.returncode, result.stdout) == (125, ""), arguments
         assert result.stderr.startswith("minirun: cannot "), arguments

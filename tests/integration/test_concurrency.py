@@ -78,9 +78,9 @@ class Worker(threading.Thread):
         pick = self.random.choice
         name, tag, image = pick(NAMES), pick(TAGS), pick([*TAGS, str(self.layers)])
         return pick([
-            ["run", "--rm", image, "true"],
-            ["run", "--name", name, image, "sh", "-c", "echo x >>/made"],
-            ["create", "--name", name, image, "touch", "/made"],
+            ["run", "--pull=never", "--rm", image, "true"],
+            ["run", "--pull=never", "--name", name, image, "sh", "-c", "echo x >>/made"],
+            ["create", "--pull=never", "--name", name, image, "touch", "/made"],
             ["start", "-a", name],
             ["commit", name, tag],
             ["rm", name],

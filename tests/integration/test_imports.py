@@ -23,11 +23,12 @@ FROZEN = {
 HEAVY = {
     "click", "ctypes", "dataclasses", "email", "enum", "hashlib", "isal", "json", "logging", "pathlib", "prctl",
     "psutil", "pyroute2", "re", "select", "signal", "socket", "subprocess",
-    "tempfile", "threading", "typing", "zstandard",
+    "tempfile", "threading", "typing", "urllib3", "zstandard",
 }  # fmt: skip
 # click cannot do without some of them
 NEVER_WITH_CLICK = {
-    "hashlib", "isal", "pathlib", "prctl", "psutil", "pyroute2", "socket", "subprocess", "tempfile", "zstandard",
+    "hashlib", "isal", "pathlib", "prctl", "psutil", "pyroute2", "socket", "subprocess", "tempfile", "urllib3",
+    "zstandard",
 }  # fmt: skip
 
 

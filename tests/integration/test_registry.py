@@ -277,10 +277,13 @@ def test_hosts_that_are_not_there_are_told_by_their_error(minirun: Minirun) -> N
     refused = minirun("pull", f"localhost:{registries.free_port()}/app")
     assert "ECONNREFUSED" in refused.stderr
     assert refused.returncode == 125
-    unknown = minirun("pull", "registry.invalid/app")  # a name that never is: RFC 6761
+    direct = {"HTTPS_PROXY": "", "https_proxy": ""}
+    unknown = minirun("pull", "registry.invalid/app", env=direct)  # a name that never is: RFC 6761
     assert "the host registry.invalid is not known (EAI_" in unknown.stderr
     assert "getent hosts registry.invalid" in unknown.stderr
     assert time.monotonic() - begun < 20
+    proxied = minirun("pull", "registry.invalid/app")
+    assert "the proxy of the environment does not lead to registry.invalid: ECONNREFUSED" in proxied.stderr
     assert "no image has a name of that repository" in minirun("push", "-a", "localhost/none").stderr
     assert "no image of that name or id is stored" in minirun("push", "localhost/none").stderr
 
@@ -291,6 +294,31 @@ def test_names_that_are_paths_elsewhere_are_refused(minirun: Minirun, registry: 
         assert refused.returncode == 125, name
         assert "cannot take" in refused.stderr
     assert "@" in minirun("push", f"{registry.place}/app@sha256:{'0' * 64}").stderr
+
+
+def test_run_and_create_pull_what_is_missing_and_always_what_they_are_told_to(
+    minirun: Minirun, registry: Registry, busybox_oci: Path
+) -> None:
+    name = f"{registry.place}/wanted:1"
+    registries.fill(registry, busybox_oci, ["wanted:1"])
+    assert "no image of that name or id is stored" in minirun("run", "--rm", "--pull", "never", name, "true").stderr
+    first = minirun("run", "--rm", name, "echo", "hello", check=True)
+    assert first.stdout == "hello\n"
+    said = first.stderr.splitlines()
+    assert said[:2] == [f"Unable to find image '{name}' locally", "1: Pulling from wanted"]
+    assert said[-1] == f"Status: Downloaded newer image for {name}"
+    before = len(registry.requests())
+    assert minirun("run", "--rm", name, "echo", "again", check=True).stderr == ""
+    assert len(registry.requests()) == before
+    always = minirun("create", "--pull=always", name, check=True)
+    assert always.stderr.startswith("1: Pulling from wanted\n")
+    assert f"Status: Image is up to date for {name}" in always.stderr
+    assert len(always.stdout) == 65
+    refused = minirun("run", "--rm", f"{registry.place}/wanted:nosuch")
+    assert refused.returncode == 125
+    assert f"cannot pull {registry.place}/wanted:nosuch: http://{registry.place} says 404" in refused.stderr
+    for one in ("/nosuch", "./nosuch", "0123456789ab", "sha256:0123"):
+        assert "pull " not in minirun("run", one).stderr.splitlines()[0]
 
 
 def test_a_terminal_shows_a_line_for_each_layer(minirun: Minirun, registry: Registry) -> None:

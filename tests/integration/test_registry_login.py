@@ -46,7 +46,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture
 def own(tmp_path: Path) -> dict[str, str]:
     """An environment with a Docker's config.json of its own."""
-    return {"DOCKER_CONFIG": str(tmp_path / "docker"), "REGISTRY_AUTH_FILE": "", "XDG_RUNTIME_DIR": str(tmp_path)}
+    files = {"DOCKER_CONFIG": str(tmp_path / "docker"), "REGISTRY_AUTH_FILE": "", "XDG_RUNTIME_DIR": str(tmp_path)}
+    return {**files, "NO_PROXY": "registry.test", "no_proxy": "registry.test"}
 
 
 def filed(own: dict[str, str]) -> Path:

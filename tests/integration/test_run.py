@@ -145,6 +145,7 @@ def test_a_read_only_root_takes_no_write_but_in_volumes_and_tmpfs(store: Minirun
 def test_pull_never_and_missing_use_what_is_stored(store: Minirun) -> None:
     for policy in ("never", "missing"):
         assert inside(store, "--pull", policy, "busybox", "echo", policy) == f"{policy}\n"
+    assert "no image of that name or id is stored" in store("run", "--pull=never", "nosuch").stderr
 
 
 def test_a_container_without_rm_stays_and_one_with_it_goes(store: Minirun) -> None:

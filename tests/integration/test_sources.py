@@ -311,7 +311,7 @@ def test_a_stored_name_wins_over_a_directory_unless_a_path_is_written(
 def test_what_is_neither_stored_nor_a_directory_is_refused_with_what_to_do(home: Home, tmp_path: Path) -> None:
     before = contents(home)
     for missing in ("nowhere", str(tmp_path / "nowhere"), "./nowhere"):
-        with pytest.raises(NotFound, match="does not pull from registries"):
+        with pytest.raises(NotFound, match="`minirun pull NAME` fetches one"):
             find(home, missing)
     with pytest.raises(BadInput, match="lower case"):
         find(home, "UPPER")
