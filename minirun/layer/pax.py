@@ -21,6 +21,7 @@ class Records:
     """What one pax header says; None or empty where it says nothing.
 
     Attributes:
+        count: of the records, whether they mean something or not.
         path, link: names, in bytes.
         size, uid, gid: numbers.
         mtime_ns: nanoseconds, may be negative.
@@ -28,9 +29,10 @@ class Records:
         sparse: the GNU.sparse records in their order, their common prefix taken away.
     """
 
-    __slots__ = ("gid", "link", "mtime_ns", "path", "size", "sparse", "uid", "xattrs")
+    __slots__ = ("count", "gid", "link", "mtime_ns", "path", "size", "sparse", "uid", "xattrs")
 
     def __init__(self) -> None:
+        self.count = 0
         self.path = self.link = b""
         self.size: int | None = None
         self.uid: int | None = None
@@ -65,6 +67,7 @@ def parse(data: bytes) -> Records:
         if b"\0" in (value if key in _NAMES else key):
             raise Malformed(f"NUL in the pax record {key[:40]!r}")
         _keep(records, key, value)
+        records.count += 1
         position = end
     return records
 

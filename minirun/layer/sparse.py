@@ -10,13 +10,14 @@ See "Storing Sparse Files" in the manual of GNU tar.
 
 from __future__ import annotations
 
-from minirun.layer.field import NUMBER_MAX, Malformed, decimal, octal
+from minirun.layer.field import Malformed, decimal, octal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 REGIONS_MAX = 1 << 16
+SIZE_MAX = 1 << 44  # 16 TiB: ext4 has no longer files, and a hole costs whoever packs it again its whole length
 
 Regions = list[tuple[int, int]]
 
@@ -36,12 +37,14 @@ def read_gnu(header: bytes, block: Callable[[], bytes]) -> tuple[int, Regions]:
 
     pairs(header[386:482])
     more = header[482]
-    while more:
-        if len(numbers) > 2 * REGIONS_MAX:
-            raise Malformed(f"a sparse file of more than {REGIONS_MAX} pieces")
+    for _block in range(REGIONS_MAX // 21):
+        if not more:
+            break
         further = block()
         pairs(further[:504])
         more = further[504]
+    if more:
+        raise Malformed(f"a sparse file of more than {REGIONS_MAX} pieces")
     return octal(header[483:495]), _paired(numbers)
 
 
@@ -107,7 +110,9 @@ def check(regions: Regions, size: int, stored: int) -> None:
         if offset < end or length < 0:
             raise Malformed("a sparse map out of order")
         end = offset + length
-    if end > size or not 0 <= size <= NUMBER_MAX:
+    if size > SIZE_MAX:
+        raise Malformed(f"File too large: {size} bytes; {SIZE_MAX} are allowed")
+    if end > size or size < 0:
         raise Malformed("a sparse map that goes beyond its file")
     if sum(length for _offset, length in regions) != stored:
         raise Malformed("a sparse map that does not fit its data")

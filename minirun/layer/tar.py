@@ -7,6 +7,7 @@
     [x: pax records | L, K: GNU long names]  header  data, padded to 512  …  two zero blocks  anything
 
 An archive that promises more than is there is cut short, never believed: nothing is allocated by a number that it says.
+Nor may it take longer than its length accounts for: see Reader.
 See pax(1) of POSIX, and "Basic Tar Format" and "Sparse Formats" in the manual of GNU tar.
 """
 
@@ -37,6 +38,9 @@ _HEADER_ONLY = {HARDLINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO}
 
 NAME_MAX_BYTES = 4096
 EXTENSION_MAX_BYTES = 1 << 20  # of a pax header or a GNU long name, as everybody has it
+EXTENSIONS_MAX = 64  # headers before one entry; other people's tools write three at most
+RECORDS_EACH = 64
+RECORDS_FREE = 1_000_000  # a second's worth
 UID_MAX = 0xFFFFFFFE  # -1 means "leave it" to chown(2)
 _ZERO = bytes(BLOCK_BYTES)
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x").unpack
@@ -77,14 +81,18 @@ class Entry:
 class Reader(Stream):
     """The entries of an archive in the order in which they come.
 
+    An archive of nothing but tiny pax records, or pieces of sparse files, is small once it is compressed and takes
+    minutes to read: an entry may have RECORDS_EACH of either, and all that have more RECORDS_FREE together.
+
     Args:
         chunks: the archive in pieces of any length.
     """
 
-    __slots__ = ("_numbers", "_unread")
+    __slots__ = ("_numbers", "_records", "_unread")
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         super().__init__(chunks)
+        self._records = RECORDS_FREE
         self._unread = 0  # data and padding of the current entry that nobody took
         self._numbers: dict[bytes, int] = {}
 
@@ -96,7 +104,7 @@ class Reader(Stream):
         """
         records = pax.NONE
         long_name = long_link = b""
-        while True:
+        for _number in range(EXTENSIONS_MAX + 1):
             header = self._header()
             if header is None:
                 return None
@@ -104,6 +112,7 @@ class Reader(Stream):
             kind = fields[7]
             if kind == b"x":
                 records = pax.parse(self._extension(fields[4]))
+                self._account(records.count)
             elif kind == b"g":
                 self._extension(fields[4])
             elif kind == b"L":
@@ -112,6 +121,13 @@ class Reader(Stream):
                 long_link = self._extension(fields[4]).partition(b"\0")[0]
             else:
                 return self._entry(header, fields, records, long_name, long_link)
+        raise Malformed(f"more than {EXTENSIONS_MAX} extended headers before one entry")
+
+    def _account(self, count: int) -> None:
+        if count > RECORDS_EACH:
+            self._records -= count - RECORDS_EACH
+            if self._records < 0:
+                raise Malformed("too many pax records, or pieces of sparse files")
 
     def _entry(
         self, header: bytes, fields: tuple[bytes, ...], records: pax.Records, long_name: bytes, long_link: bytes
@@ -168,6 +184,7 @@ class Reader(Stream):
         else:
             entry.size, entry.regions = sparse.read_pax(records.sparse, stored, self._take_data_block)
             stored -= before - self._unread
+        self._account(len(entry.regions))
         sparse.check(entry.regions, entry.size, stored)
 
     def _take_block(self) -> bytes:
@@ -191,8 +208,9 @@ class Reader(Stream):
             return
         os.ftruncate(descriptor, entry.size)
         for offset, length in entry.regions:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            self._copy(descriptor, length)
+            if length:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                self._copy(descriptor, length)
 
     def _copy(self, descriptor: int, size: int) -> None:
         self._unread -= size
