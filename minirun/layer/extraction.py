@@ -24,6 +24,8 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NODE = {tar.CHARACTER: S_IFCHR, tar.BLOCK: S_IFBLK, tar.FIFO: S_IFIFO}
 MAJOR_MAX, MINOR_MAX = 0xFFF, 0xFFFFF
 _OPAQUE_MARK = b".wh..wh..opq"
+# what AUFS kept in the root of a layer for itself, and Dockers of its time put into tars; nobody unpacks it
+_AUFS = (b".wh..wh.aufs", b".wh..wh.orph", b".wh..wh.plnk")
 
 
 class Extraction:
@@ -77,16 +79,21 @@ class Extraction:
         above, _, base = name.rpartition(b"/")
         folder = self._folders.known.get(above)
         if folder is None or base[:4] == WHITEOUT or base in (b"", b".", b".."):
-            components = clean(name)
-            if not components:
+            cleaned = clean(name)
+            if not cleaned:
                 self._root_entry(entry)
                 return
-            base = components.pop()
-            if base.startswith(WHITEOUT):
-                self._mark(b"/".join(components), base)
+            if cleaned[:12] in _AUFS and cleaned[12:13] in (b"", b"/"):
+                self.warnings.add(f"{cleaned[:12].decode()} was dropped: it means something to AUFS alone")
                 return
-            check_component(base)
-            opened = self._folders.open(above if above and base == name[len(above) + 1 :] else b"/".join(components))
+            parent, _, last = cleaned.rpartition(b"/")
+            if last.startswith(WHITEOUT):
+                self._mark(parent, last)
+                return
+            check_component(last)
+            # by the name as written the next entry finds it again
+            opened = self._folders.open(above if base == last else parent)
+            base = last
             assert opened is not None  # only a search that revives nothing ends without a directory
             folder = opened
         descriptor, path = folder
@@ -160,22 +167,25 @@ class Extraction:
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=descriptor, follow_symlinks=False)
 
     def _hardlink(self, entry: tar.Entry, _reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
-        components = clean(entry.link)
-        target = b"/".join(components)
+        target = clean(entry.link)
+        above, _, name = target.rpartition(b"/")
         own = path + b"/" + base if path else base
-        if not components or target == own:
+        if not target or target == own:
             raise Malformed("a hardlink to nothing, to the root or to itself")
         descriptor = os.dup(descriptor)  # looking for the target may close the other one
         try:
-            folder = self._folders.real(components[:-1])
+            try:
+                folder = self._folders.real(above)
+            except NotADirectoryError:
+                raise Malformed("a hardlink through something that is not a directory") from None
             stat = None
             if folder is not None:
                 try:
-                    stat = os.stat(components[-1], dir_fd=folder, follow_symlinks=False)
+                    stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 except FileNotFoundError:
                     pass
             if stat is None:
-                self._link_below(own, components, descriptor, path, base)
+                self._link_below(own, target, descriptor, path, base)
             elif S_ISDIR(stat.st_mode):
                 raise Malformed("a hardlink to a directory")
             elif stack.is_whiteout(stat):
@@ -184,7 +194,7 @@ class Extraction:
                 assert folder is not None  # its entry has a stat
                 source = os.dup(folder)
                 try:
-                    self._link(source, components[-1], descriptor, path, base)
+                    self._link(source, name, descriptor, path, base)
                 finally:
                     os.close(source)
         finally:
@@ -200,10 +210,9 @@ class Extraction:
             except FileNotFoundError:
                 raise Malformed("a hardlink to what it replaces") from None
 
-    def _link_below(self, own: bytes, components: list[bytes], descriptor: int, path: bytes, base: bytes) -> None:
-        target = b"/".join(components)
+    def _link_below(self, own: bytes, target: bytes, descriptor: int, path: bytes, base: bytes) -> None:
         further = self.needs.links.get(target)
-        if further is None and self._folders.hides(components[:-1]):
+        if further is None and self._folders.hides(target.rpartition(b"/")[0]):
             raise Malformed("a hardlink to a missing target")
         self._clear(descriptor, path, base)
         self.needs.add_link(own, further or target)

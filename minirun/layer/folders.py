@@ -8,6 +8,9 @@ a symlink of the layer  read, and followed by hand inside the root, 40 times at 
 nothing                 made (*implied*: a tar that says nothing of it leaves it to the layer below)
 a whiteout              made, and opaque: what was there below is gone, and this is new
 anything else           refused
+
+What a name costs is the components that are walked, and a few bytes of an archive can name thousands, again and again:
+those beyond STEPS_EACH for a name come out of STEPS_FREE, and when that is used up the archive is refused.
 """
 
 from __future__ import annotations
@@ -26,8 +29,12 @@ if TYPE_CHECKING:
 
 WHITEOUT = b".wh."
 COMPONENT_MAX_BYTES = 255
+# PATH_MAX less some room: calls that take whole paths have the store's before this one, and a name behind it
+PATH_MAX_BYTES = 3584
 HOPS_MAX = 40  # as path_resolution(7)
 HELD_MAX = 256
+STEPS_EACH = 32
+STEPS_FREE = 1_000_000  # some seconds' worth
 
 
 class Folders:
@@ -48,6 +55,7 @@ class Folders:
         self.known: dict[bytes, tuple[int, bytes]] = {}
         self._made = made
         self._held_max = max(8, min(HELD_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._steps = STEPS_FREE
         self.forget()
 
     def open(self, name: bytes, *, revive: bool = True) -> tuple[int, bytes] | None:
@@ -60,9 +68,9 @@ class Folders:
         Raises:
             Malformed: *name* goes through something that is no directory, or is no name.
         """
-        components = clean(name)
+        self._read(name)
+        components, descriptor, path = self._begin(clean(name))
         components.reverse()
-        descriptor, path = self._begin(components)
         hops = 0
         while components:
             component = components.pop()
@@ -71,6 +79,8 @@ class Folders:
                 continue
             check_component(component)
             below = path + b"/" + component if path else component
+            if len(below) > PATH_MAX_BYTES:
+                raise Malformed(f"a directory whose path has more than {PATH_MAX_BYTES} bytes")
             try:
                 opened = os.open(component, DIRECTORY, dir_fd=descriptor)
             except FileNotFoundError:
@@ -85,6 +95,7 @@ class Folders:
                         raise Malformed("its parent is a loop of symlinks") from None
                     target = os.readlink(component, dir_fd=descriptor)
                     components.extend(reversed(_split(target)))
+                    self._walk(target.count(b"/") + 1)
                     if target[:1] == b"/":
                         descriptor, path = self.root, b""
                     continue
@@ -103,39 +114,33 @@ class Folders:
             self._keep(name, descriptor if descriptor == self.root else os.dup(descriptor), path)
         return self.known[name]
 
-    def real(self, components: list[bytes]) -> int | None:
-        """Open the directory below the root that *components* name, for reading what is there.
+    def real(self, wanted: bytes) -> int | None:
+        """Open the directory below the root that has the path *wanted*, for reading what is there.
 
         Returns:
             A descriptor that is valid until the next call; None where the layer has no such directory and does not
             hide one of the layer below either.
 
         Raises:
-            Malformed: a component is something else than a directory, or the way is hidden.
+            NotADirectoryError: a component is something else, be it a whiteout.
+            Malformed: too many steps.
         """
-        descriptor, path = self.root, b""
-        for count in range(len(components), 0, -1):
-            beginning = b"/".join(components[:count])
-            known = self.known.get(beginning)
-            if known is not None and known[1] == beginning:
-                self._keep(beginning, *known)
-                descriptor, path = known
-                components = components[count:]
-                break
+        self._read(wanted)
+        components, descriptor, path = self._begin(wanted, true=True)
         for component in components:
             try:
                 opened = os.open(component, DIRECTORY, dir_fd=descriptor)
             except FileNotFoundError:
                 return None
-            except NotADirectoryError:
-                raise Malformed("a hardlink through something that is not a directory") from None
             path = path + b"/" + component if path else component
             self._keep(path, opened, path)
             descriptor = opened
         return descriptor
 
-    def hides(self, components: list[bytes]) -> bool:
-        """Say whether this layer hides what the layer below may have under the name of *components*."""
+    def hides(self, path: bytes) -> bool:
+        """Say whether this layer hides what the layer below may have under the name *path*."""
+        components = _split(path)
+        self._walk(2 * len(components))  # each is also asked for its xattrs
         with _Opened(self.root) as opened:
             for component in components:
                 if stack.is_opaque(opened.descriptor):
@@ -158,15 +163,33 @@ class Folders:
                 os.close(descriptor)
         self.known = kept
 
-    def _begin(self, components: list[bytes]) -> tuple[int, bytes]:
-        """Drop the longest known beginning of *components*, which stand in reverse."""
-        for count in range(len(components)):
-            prefix = b"/".join(reversed(components[count:]))
-            if prefix in self.known:
-                del components[count:]
-                self._keep(prefix, *self.known[prefix])
-                return self.known[prefix]
-        return self.known[b""]
+    def _begin(self, wanted: bytes, *, true: bool = False) -> tuple[list[bytes], int, bytes]:
+        """Look how much of *wanted*, which is clean, is known: by any name, or by its *true* one, without symlinks.
+
+        Returns:
+            The components that are left, the directory that they begin in, and its path.
+        """
+        known = wanted
+        found = self.root, b""
+        while known:
+            if known in self.known and (not true or self.known[known][1] == known):
+                found = self.known[known]
+                self._keep(known, *found)
+                break
+            known = known.rpartition(b"/")[0]
+        rest = wanted[len(known) + 1 :] if known else wanted
+        components = rest.split(b"/") if rest else []
+        self._walk(len(components))
+        return components, *found
+
+    def _read(self, name: bytes) -> None:
+        self._steps += STEPS_EACH
+        self._walk(len(name) >> 5)  # which is cheaper than to go there
+
+    def _walk(self, steps: int) -> None:
+        self._steps -= steps
+        if self._steps < 0:
+            raise Malformed("its names lead through too many directories")
 
     def _up(self, path: bytes) -> tuple[int, bytes]:
         above = path.rpartition(b"/")[0]
@@ -174,6 +197,7 @@ class Folders:
             return self.known[above]
         descriptor = self.root
         done = b""
+        self._walk(above.count(b"/"))
         for component in _split(above):
             done = done + b"/" + component if done else component
             descriptor = os.open(component, DIRECTORY, dir_fd=descriptor)
@@ -210,15 +234,18 @@ class _Opened:
         os.close(self.descriptor)
 
 
-def clean(name: bytes) -> list[bytes]:
-    """The components of *name* as text: no blanks, no ".", and ".." stops at the root."""
+def clean(name: bytes) -> bytes:
+    """The path that *name* is as text: no blanks, no ".", and ".." stops at the root."""
+    framed = b"/" + name + b"/"
+    if b"//" not in framed and b"/./" not in framed and b"/../" not in framed:
+        return name  # as nearly all are
     components: list[bytes] = []
     for component in _split(name):
         if component == b"..":
             del components[-1:]
         else:
             components.append(component)
-    return components
+    return b"/".join(components)
 
 
 def check_component(component: bytes) -> None:

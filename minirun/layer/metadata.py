@@ -23,6 +23,7 @@ OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 WARNINGS_MAX = 50
 _SPOOL_BYTES = 4 << 20  # kept in memory; more goes to an unnamed file
 _LEFT_OUT = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL}
+_LIST_MAX_BYTES = 1 << 16  # XATTR_LIST_MAX: of more, listxattr(2) tells nothing, and overlayfs cannot copy the file up
 
 
 class Warnings:
@@ -43,8 +44,11 @@ def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnin
     """Set *xattrs* on a descriptor, or on a path that may be a symlink, but for those that speak to an overlay mount.
 
     Raises:
+        Malformed: they are more than a file can have.
         OSError: ENOSPC, E2BIG … That this file system or this kind of file has no such xattrs is a warning only.
     """
+    if sum(map(len, xattrs)) + len(xattrs) > _LIST_MAX_BYTES:
+        raise Malformed(f"{len(xattrs)} xattrs, more than listxattr(2) can tell of")
     for name, value in xattrs.items():
         if name.startswith(OVERLAY_XATTRS):
             warnings.add(f"xattr {os.fsdecode(name)} was dropped: it would speak to the overlay mount")
@@ -52,9 +56,19 @@ def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnin
         try:
             os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
         except OSError as error:
+            if error.errno == errno.ENOSPC and _has_space(target):
+                raise Malformed(
+                    f"xattr {os.fsdecode(name)} of {len(value)} bytes: this file system has no room for it in one file"
+                ) from None
             if error.errno not in _LEFT_OUT:
                 raise
             warnings.add(f"xattr {os.fsdecode(name)} was dropped: {error.strerror}")
+
+
+def _has_space(target: int | bytes) -> bool:
+    """Say whether the file system of *target* is not the one that is full: ext4 keeps xattrs in a block a file."""
+    status = os.statvfs(target if isinstance(target, int) else os.path.dirname(target))
+    return status.f_bavail * status.f_bsize > 2 * _LIST_MAX_BYTES
 
 
 class Directories:
@@ -90,8 +104,8 @@ class Directories:
         while (note := marshal.load(self._notes)) is not None:
             path, mode, uid, gid, mtime_ns, xattrs, again = note
             try:
-                directory = folders.real(path.split(b"/") if path else [])
-            except Malformed:
+                directory = folders.real(path)
+            except NotADirectoryError:
                 continue  # something else took its place
             if directory is None:
                 continue

@@ -20,6 +20,7 @@ from minirun.layer.field import Malformed
 
 REMEMBERED_MAX_BYTES = 64 << 20
 _OVERHEAD_BYTES = 128  # of one name in a dict
+_LOOKED_AT_MAX = 10_000_000  # names, to find those below a directory that is removed: two seconds
 
 
 class Needs:
@@ -32,14 +33,14 @@ class Needs:
         has_opaque: whether any of its directories is opaque, or was.
     """
 
-    __slots__ = ("_remembered", "has_opaque", "implied", "links", "whiteouts")
+    __slots__ = ("_looked_at", "_remembered", "has_opaque", "implied", "links", "whiteouts")
 
     def __init__(self) -> None:
         self.implied: dict[bytes, None] = {}
         self.links: dict[bytes, bytes] = {}
         self.whiteouts: dict[bytes, None] = {}
         self.has_opaque = False
-        self._remembered = 0
+        self._remembered = self._looked_at = 0
 
     def __bool__(self) -> bool:
         return bool(self.implied or self.links)
@@ -66,6 +67,9 @@ class Needs:
 
     def drop(self, path: bytes) -> None:
         """Forget everything below *path*, which was removed."""
+        self._looked_at += len(self.implied) + len(self.links) + len(self.whiteouts)
+        if self._looked_at > _LOOKED_AT_MAX:
+            raise Malformed("too many directories that it adds and replaces again")
         below = path + b"/"
         for noted in (self.implied, self.links, self.whiteouts):
             for name in [name for name in noted if name == path or name.startswith(below)]:
@@ -79,38 +83,61 @@ class Needs:
         """
         if not self.has_opaque:
             return
-        hidden = _Hidden(root)
-        for path in list(self.implied):
-            if hidden.within(path):
-                del self.implied[path]
-        for path in list(self.whiteouts):
-            if hidden.within(path.rpartition(b"/")[0]):
-                remove_whiteout(root, path)
-                del self.whiteouts[path]
+        with _Hidden(root) as hidden:
+            # sorted, everything that begins with the same directory stands together: each is opened once or twice
+            for path in sorted(self.implied):
+                if hidden.within(path):
+                    del self.implied[path]
+            for path in sorted(self.whiteouts):
+                above, _, name = path.rpartition(b"/")
+                if hidden.within(above):
+                    if hidden.arrived:
+                        remove_whiteout(hidden.descent.current, name)
+                    del self.whiteouts[path]
 
 
 class _Hidden:
-    """Remembers which directories of a layer are opaque, or are inside one that is."""
+    """Goes through a layer and knows whether it is in what is opaque.
+
+    Attributes:
+        descent: where it is.
+        arrived: it is where it was sent; a part of the way may have been replaced since.
+    """
 
     def __init__(self, root: int) -> None:
-        self.root = root
-        self.answers = {b"": stack.is_opaque(root)}
+        self.descent = Descent(root)
+        self.arrived = True
+        self._path: list[bytes] = []
+        self._answers = [stack.is_opaque(root)]
 
     def within(self, path: bytes) -> bool:
-        if path not in self.answers:
-            reached = b""
-            answer = self.answers[b""]
-            with Descent(self.root) as descent:
-                try:
-                    for component in path.split(b"/"):
-                        descent.down(component)
-                        reached = reached + b"/" + component if reached else component
-                        answer = answer or stack.is_opaque(descent.current)
-                        self.answers[reached] = answer
-                except (FileNotFoundError, NotADirectoryError):
-                    pass  # it was replaced since
-            self.answers[path] = answer
-        return self.answers[path]
+        """Go to the directory *path*, or as far as the layer has it; True: lower layers show nothing there."""
+        components = path.split(b"/") if path else []
+        common = 0
+        for one, other in zip(components, self._path, strict=False):
+            if one != other:
+                break
+            common += 1
+        while len(self._path) > common:
+            self.descent.up()
+            self._path.pop()
+            self._answers.pop()
+        self.arrived = True
+        for component in components[common:]:
+            try:
+                self.descent.down(component)
+            except (FileNotFoundError, NotADirectoryError):
+                self.arrived = False
+                break
+            self._path.append(component)
+            self._answers.append(self._answers[-1] or stack.is_opaque(self.descent.current))
+        return self._answers[-1]
+
+    def __enter__(self) -> _Hidden:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.descent.close()
 
 
 def remove_whiteout(root: int, path: bytes) -> None:
