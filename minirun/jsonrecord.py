@@ -33,11 +33,16 @@ def write(home: Home, path: str, value: object, *, durable: bool = True) -> None
     Raises:
         OSError: nothing changed.
     """
+    replace(home, path, f"{jsonfile.dumps(value)}\n".encode(), durable=durable)
+
+
+def replace(home: Home, path: str, data: bytes, *, durable: bool = True) -> None:
+    """The same with *data*, which need not be JSON."""
     temporary = home.temporary(f"{os.urandom(16).hex()}{_SUFFIX}")
     descriptor = files.hold(temporary)
     try:
         try:
-            files.write_all(descriptor, f"{jsonfile.dumps(value)}\n".encode())
+            files.write_all(descriptor, data)
             if durable:
                 os.fsync(descriptor)
             os.rename(temporary, path)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import struct
 
+from minirun import jsonrecord
 from minirun.errors import MinirunError, NotFound
 from minirun.kernel import files
 
@@ -111,7 +112,7 @@ class Blobs:
 
         digest = f"sha256:{sha256(data).hexdigest()}"
         if not os.path.exists(self.path(digest)):
-            files.replace(self.path(digest), data)
+            jsonrecord.replace(self.home, self.path(digest), data)
         return digest
 
     def adopt(self, kept: Kept) -> None:

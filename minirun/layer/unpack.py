@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int], None]
 
 ENTRIES_MAX = 4_000_000
+_REMEDY = "it is damaged, or means harm: get it again from where it came"
 
 # What an archive asks for and no file system grants; anything else (ENOSPC, EIO, EROFS …) is not the archive's fault.
 _ITS_FAULT = {
@@ -136,7 +137,7 @@ def read(
             _compare("tar", blob.diff_id, expected_diff_id)
             return blob.digest
     except Malformed as error:
-        raise BadLayer(f"unpack {what}", str(error)) from None
+        raise BadLayer(f"unpack {what}", str(error), _REMEDY) from None
 
 
 def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str = "the layer") -> bool:
@@ -152,7 +153,7 @@ def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str =
     try:
         return borrowing.complete(unpacked.needs, into, below)
     except Malformed as error:
-        raise BadLayer(f"unpack {what}", str(error)) from None
+        raise BadLayer(f"unpack {what}", str(error), _REMEDY) from None
 
 
 def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str | None], what: str) -> Unpacked:
@@ -174,13 +175,13 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
         _compare("tar", blob.diff_id, expected[1])
         opaque = extraction.finish()
     except Malformed as error:
-        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {error}" if name else str(error)) from None
+        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {error}" if name else str(error), _REMEDY) from None
     except OSError as error:
         if error.errno not in _ITS_FAULT:
             raise
         if not name:
             raise
-        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {os.strerror(error.errno or 0)}") from None
+        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {os.strerror(error.errno or 0)}", _REMEDY) from None
     return Unpacked(
         blob_digest=blob.digest,
         blob_size=blob.size,
