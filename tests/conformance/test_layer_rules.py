@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import lzma
 import os
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from minirun.errors import BadLayer
 from minirun.home import Home
@@ -97,6 +100,7 @@ REFUSED = {
     "a pax record without an end": tars.raw_pax(b"10 path=abc") + file(b"a") + tars.END,
     "a pax header over a mebibyte": pax((b"comment", b"x" * (1 << 20))) + file(b"a") + tars.END,
     "NUL in a pax path": pax((b"path", b"a\0b")) + file(b"x") + tars.END,
+    "NUL in a pax linkpath": pax((b"linkpath", b"a\0b")) + symlink(b"x", b"y") + tars.END,
     "a component of 256 bytes": pax((b"path", LONG)) + file(b"x") + tars.END,
     "a parent component of 256 bytes": pax((b"path", LONG + b"/a")) + file(b"x") + tars.END,
     "a hardlink to a missing target": tar(hardlink(b"a", b"missing")),
@@ -141,6 +145,54 @@ def test_a_bad_hardlink_is_no_better_on_top_of_another_layer(case: str, layers: 
 def test_umoci_refuses_it_too(case: str, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         by_umoci(tmp_path, REFUSED[case])
+
+
+@pytest.mark.parametrize("name", [b".wh..wh.", b".wh..wh.x", b"d/.wh..wh.aufs", b".wh..wh..opqx", b"d/.wh..wh..opq/x"])
+def test_what_begins_as_an_opaque_mark_and_is_none_is_refused(name: bytes, layers: Layers) -> None:
+    before = stored(layers.home)
+    with pytest.raises(BadLayer):
+        layers.add([tar(directory(b"d"), file(name))], None)
+    assert stored(layers.home) == before
+
+
+def test_nul_in_the_name_of_a_sparse_file_is_refused(layers: Layers) -> None:
+    records = ((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"0"))
+    entry = header(b"x", size=512) + tars.padded(b"0\n")
+    layers.add([tar(pax(*records, (b"GNU.sparse.name", b"ab")), entry)], None)
+    with pytest.raises(BadLayer, match="NUL"):
+        layers.add([tar(pax(*records, (b"GNU.sparse.name", b"a\0b")), entry)], None)
+
+
+EVERYTHING = tar(
+    directory(b"./", 0o750),
+    directory(b"d", 0o2755, gid=5),
+    xattr(b"user.a", b"1") + file(b"d/f", b"content" * 300),
+    symlink(b"s", b"d"),
+    file(b"s/through", b"x"),
+    hardlink(b"h", b"d/f"),
+    device(b"null", 1, 3),
+    file(b".wh.gone"),
+    file(b"o/.wh..wh..opq"),
+    pax((b"path", b"p" * 150)) + file(b"cut", b"y" * 700),
+)
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "none": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("how", COMPRESSORS)
+def test_a_layer_cut_off_anywhere_is_refused_by_its_digest_and_leaves_nothing(how: str, layers: Layers) -> None:
+    whole = COMPRESSORS[how](EVERYTHING)
+    digest = f"sha256:{hashlib.sha256(whole).hexdigest()}"
+    before = stored(layers.home)
+    for cut in range(0, len(whole), 512 if how == "none" else 16):
+        with pytest.raises(BadLayer):
+            layers.add([whole[:cut]], None, expected_digest=digest)
+        assert stored(layers.home) == before
+    layers.add([whole], None, expected_digest=digest)
 
 
 # --- the same tree everywhere ---------------------------------------------------------------------------------------
@@ -381,6 +433,8 @@ def test_a_layer_of_several_gzip_members_and_junk_is_whole(layers: Layers, tmp_p
     layer, unpacked = layers.add([blob], None)
     assert unpacked is not None
     assert unpacked.blob_size == len(blob)
+    assert unpacked.blob_digest == f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    assert unpacked.diff_id == f"sha256:{hashlib.sha256(whole).hexdigest()}"
     assert describe(layers.stack(layer.id)[0])[b"b"].content == b"y" * 5000
 
 
@@ -406,6 +460,14 @@ OURS: dict[str, tuple[tuple[bytes, ...], Tree]] = {
     "replaces a lower symlink by a directory where an entry goes through it": (
         (BASE, tar(file(b"s/g", b"new"))),
         without(b"s") | {b"s": d(), b"s/g": f(b"new")},
+    ),
+    "takes nothing away through a lower symlink": (
+        (BASE, tar(file(b"s/.wh.f"))),
+        without(b"s") | {b"s": d()},
+    ),
+    "hides nothing through a lower symlink": (
+        (BASE, tar(file(b"s/.wh..wh..opq"))),
+        without(b"s") | {b"s": d()},
     ),
     "lets the last of duplicate names win": (
         (
@@ -499,8 +561,15 @@ OURS: dict[str, tuple[tuple[bytes, ...], Tree]] = {
         {b"a": f(mtime_ns=-1_500_000_000), b"b": f(mtime_ns=-SECOND), b"d": d(mtime_ns=-1000 * SECOND)},
     ),
     "skips pax g headers": (
-        (tar(tars.raw_pax(tars.record((b"uid", b"77")), b"g") + file(b"a")),),
-        {b"a": f(uid=0)},
+        (
+            tar(
+                tars.raw_pax(tars.record((b"uid", b"77")) + tars.record((b"path", b"evil")), b"g"),
+                file(b"a"),
+                tars.raw_pax(tars.record((b"SCHILY.xattr.user.a", b"1")), b"g"),
+                file(b"b"),
+            ),
+        ),
+        {b"a": f(uid=0, xattrs=()), b"b": f(xattrs=())},
     ),
     "takes metadata of a parent without an entry from below": (
         (
@@ -655,6 +724,27 @@ def test_nothing_escapes(canary: Path, layers: Layers) -> None:
         tar(symlink(b"s", b"/proc/self/cwd"), file(b"s/file", b"evil")),
     ):
         layers.add([blob], None)
+    for link, through in ((path, b"s/"), (up, b"s/"), (b"/", b"s" + path + b"/"), (b"/proc/self/root" + path, b"s/")):
+        for entry in (
+            file(through + b"file", b"evil"),
+            file(through + b"new", b"evil"),
+            directory(through + b"file", 0o700),
+            directory(through.rstrip(b"/"), 0o700),
+            file(through + b".wh.file"),
+            file(through + b".wh..wh..opq"),
+            file(through.rstrip(b"/").rpartition(b"/")[0] + b"/.wh.outside"),
+            symlink(through + b"file", b"evil"),
+            device(through + b"file", 1, 3),
+            xattr(b"user.evil", b"1") + directory(through),
+        ):
+            base, _ = layers.add([tar(symlink(b"s", link))], None)
+            layers.add([tar(entry)], base)
+    for entry in (hardlink(b"h", b"s/file"), hardlink(b"s/file", b"s"), hardlink(b"h", b"s/../file")):
+        base, _ = layers.add([tar(symlink(b"s", path))], None)
+        try:
+            layers.add([tar(entry)], base)
+        except BadLayer:
+            continue
     for blob in (
         tar(hardlink(b"h", up + b"/file")),
         tar(hardlink(b"h", path + b"/file")),
@@ -667,3 +757,8 @@ def test_nothing_escapes(canary: Path, layers: Layers) -> None:
         except BadLayer:
             continue
     assert all(os.lstat(link).st_nlink == 1 for link in canary.iterdir())
+    assert all(
+        b"canary" not in node.content
+        for layer in layers.list()
+        for node in describe(layers.home.diff(layer.diff)).values()
+    )
