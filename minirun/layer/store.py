@@ -88,7 +88,10 @@ class Layers:
         """The directories that an overlay needs for the layer, bottom to top: none below one that hides them."""
         chain = self.chain(layer_id)
         bottom = max((place for place, layer in enumerate(chain) if layer.opaque), default=0)
-        return [self.home.diff(layer.diff) for layer in chain[bottom:]]
+        # Overlayfs refuses a directory that is there twice (ELOOP), and tools that build make the same layer, mostly an
+        # empty one, again and again. What a lower one shows or hides, the topmost one shows or hides as well.
+        diffs = dict.fromkeys(layer.diff for layer in reversed(chain[bottom:]))
+        return [self.home.diff(diff) for diff in reversed(diffs)]
 
     def diffs(self) -> set[str]:
         """The names below diffs/ that layers need."""

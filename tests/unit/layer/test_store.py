@@ -75,6 +75,20 @@ def test_a_layer_is_stored_with_its_record(layers: Layers) -> None:
     assert os.listdir(layers.home.folder("tmp")) == os.listdir(layers.home.folder("marks")) == []
 
 
+def test_a_layer_that_is_there_twice_is_mounted_once_and_shows_all_that_it_has(layers: Layers, tmp_path: Path) -> None:
+    # the empty layer, which tools that build make again and again, and one that brings back what another took away
+    empty = tar()
+    parent = None
+    for blob in (BASE, empty, tar(file(b".wh.usr"), file(b"etc/.wh.passwd"), file(b"new")), empty, BASE, empty):
+        parent = add(layers, blob, parent)
+    assert parent is not None
+    assert len(layers.chain(parent.id)) == 6
+    with mounted(layers.stack(parent.id), tmp_path) as view:
+        shown = describe(view)
+    assert shown.keys() == {b"", b"etc", b"etc/passwd", b"usr", b"new"}
+    assert (shown[b"etc"].mode, shown[b"etc"].mtime_ns) == (0o750, 7 * 10**9)
+
+
 def test_a_chain_has_ocis_ids_and_shares_contents(layers: Layers) -> None:
     upper = tar(directory(b"etc", 0o755), file(b"etc/new", b"1"), file(b".wh.usr"))
     base, other = add(layers, BASE), add(layers, OTHER)
