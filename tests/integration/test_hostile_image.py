@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from minirun.cgroup import hierarchy
-from tests import attacker, busybox
+from tests import attacker, busybox, tars
 from tests.command import LAUNCHER, Minirun
+from tests.screen import on_terminal
 
 STUB = LAUNCHER.parent.parent.parent / "minirun/launch/stub"
 
@@ -124,3 +126,47 @@ def test_the_attack_works_on_an_executable_that_is_not_protected(tmp_path: Path)
     script = 'mount -t proc proc "$0/proc" && exec chroot "$0" /victim'
     command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script, str(base)]
     assert "OPENED" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+PAINT = "\x1b]0;title\x07\x1b[2J\u202e"
+PAINT_CODES = ("\x1b]", "\x07", "\x1b[2J", "\u202e")
+COMMANDS = {
+    "refused for a name": tars.tar(tars.pax((b"path", PAINT.encode() + b"/" + b"n" * 256)) + tars.file(b"f")),
+    "refused for a record": tars.tar(tars.pax((PAINT.encode() + b"\0", b"1")) + tars.file(b"f")),
+    "refused for a number": tars.tar(tars.pax((b"uid", PAINT.encode())) + tars.file(b"f")),
+    "refused for what it looks like": PAINT.encode() * 99,
+    "an xattr left out": tars.tar(tars.xattr(PAINT.encode(), b"1") + tars.file(b"f")),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+@pytest.mark.parametrize("form", ["a tar", "a directory of layers"])
+def test_what_an_archive_says_commands_no_terminal(minirun: Minirun, tmp_path: Path, case: str, form: str) -> None:
+    (tmp_path / PAINT).mkdir()
+    source = tmp_path / PAINT / "00-base.tar"
+    source.write_bytes(COMMANDS[case])
+    path = str(source if form == "a tar" else source.parent)
+    shown = on_terminal(minirun, "import", path, columns=500, colours=False)
+    assert "\\x1b]0;title" in shown
+    assert not any(code in shown for code in PAINT_CODES)  # progress has codes of its own
+
+
+def test_what_a_config_says_is_data(minirun: Minirun, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    label = f"{PAINT}$(touch {canary})`touch {canary}`{{{{.Id}}}}%s%n"
+    config = {"Labels": {label: label, "org.example.hook": f"touch {canary}"}, "Cmd": ["true", label]}
+    busybox.tree(tmp_path / "image", config)
+    minirun("import", tmp_path / "image", "labelled", check=True)
+    minirun("run", "--name", "one", "labelled", check=True)
+    minirun("commit", "-m", label, "one", "again", check=True)
+    for name in ("labelled", "again", "one"):
+        (found,) = json.loads(minirun("inspect", name, check=True).stdout)
+        assert found["Config"]["Labels"][label] == label
+    for words in (
+        ("inspect", "one"), ("inspect", "-f", "{{.Config.Labels}}", "again"), ("history", "--no-trunc", "again"),
+        ("ps", "-a", "--no-trunc", "--format", "{{.Labels}} {{.Command}}"), ("images", "--tree", "--no-trunc"),
+        ("images", "--filter", f"label={label}={label}"),
+    ):  # fmt: skip
+        shown = on_terminal(minirun, *words, columns=500, colours=False)
+        assert all(sign.isprintable() or sign in "\n\t" for sign in shown), words
+    assert not canary.exists()
