@@ -28,6 +28,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "images": ("images", "List images"),
         "import": ("archive", "Make an image of a directory or a tar"),
         "load": ("load", "Store every image of an archive, with its names"),
+        "save": ("save", "Write images to an archive or a directory"),
         "pull": ("pull", "Bring an image here from a registry"),
         "push": ("push", "Have a registry get an image"),
         "tag": ("commit", "Give an image another name"),
@@ -73,8 +74,8 @@ GROUPS = {
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
         "list": "images", "load": "load", "ls": "images", "mount": "image-mount", "prune": "image-prune",
-        "pull": "pull", "push": "push", "remove": "rmi", "rm": "rmi", "squash": "image-squash", "tag": "tag",
-        "tree": "image-tree", "umount": "image-unmount", "unmount": "image-unmount",
+        "pull": "pull", "push": "push", "remove": "rmi", "rm": "rmi", "save": "save", "squash": "image-squash",
+        "tag": "tag", "tree": "image-tree", "umount": "image-unmount", "unmount": "image-unmount",
     },
     "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
 }  # fmt: skip
@@ -98,7 +99,6 @@ NOT_BUILT = {
     "port": "`run --network host` shares the host's ports",
     "rename": "",
     "restart": "`minirun start -a NAME` runs a container again that has ended",
-    "save": "`minirun export` writes a container's root file system as a tar",
     "search": "",
     "stop": _KILL,
     "unpause": "",
