@@ -20,7 +20,7 @@ import pytest
 USER, PASSWORD = "ada", "correct:horse"
 
 # skopeo and podman remember blobs in a file of the host's, which no option moves
-_APART = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /var/lib/containers && exec "$@"', "sh"]
+APART = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /var/lib/containers && exec "$@"', "sh"]
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"docker-registry does not listen:\n{log.read_text()}")
 
 
-def certificates(folder: Path) -> Path:
-    """Make an authority, a server's certificate by it for localhost, and a client's; returns the authority's."""
+def certificates(folder: Path, host: str = "localhost") -> Path:
+    """Make an authority, a server's certificate by it for *host*, and a client's; returns the authority's."""
     needed("openssl")
     folder.mkdir()
 
@@ -136,7 +136,7 @@ def certificates(folder: Path) -> Path:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=of a test",
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (folder / "names").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1\n")
     for name in ("server", "client"):
         openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days",
@@ -158,7 +158,7 @@ def podman(folder: Path, *arguments: str | Path) -> str:
 
 
 def _apart(*command: str | Path) -> str:
-    result = subprocess.run([*_APART, *map(str, command)], capture_output=True, text=True, check=False, timeout=120)
+    result = subprocess.run([*APART, *map(str, command)], capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, f"{command}: {result.stderr}"
     return result.stdout
 

@@ -118,6 +118,13 @@ def origin_of(url: str) -> Origin:
     return split.scheme, split.hostname.lower(), split.port or _PORTS[split.scheme]
 
 
+def place_of(origin: Origin) -> str:
+    """Host and port of an origin as users write them: the port only where it is not the usual one."""
+    scheme, host, port = origin
+    host = f"[{host}]" if ":" in host else host
+    return host if port == _PORTS[scheme] else f"{host}:{port}"
+
+
 def shown(url: str) -> str:
     """A URL for a refusal, without what may be secret in it: user, password, query."""
     split = urlsplit(url)

@@ -20,7 +20,7 @@ import ssl
 from urllib3 import exceptions
 
 from minirun.errors import MinirunError
-from minirun.registry.address import origin_of, shown
+from minirun.registry.address import origin_of, place_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def shown_safely(url: str) -> str:
 
 def lost(error: Exception, url: str, patience: Patience) -> Lost:
     """What urllib3 says of an exchange that failed, in our words."""
-    scheme, host, port = origin_of(url)
-    place = f"{host}:{port}"
+    scheme, host, _ = origin = origin_of(url)
+    place = place_of(origin)
     if isinstance(error, exceptions.ProxyError):
         inner = lost(error.original_error, url, patience)
         reason = f"the proxy of the environment does not lead to {host}: {_inner(error.original_error)}"

@@ -18,7 +18,7 @@ from urllib3 import exceptions
 
 from minirun import __version__
 from minirun.errors import BadInput, Unsupported
-from minirun.registry.address import Address, origin_of, shown
+from minirun.registry.address import Address, origin_of, place_of, shown
 from minirun.registry.loss import Lost, lost, shown_safely
 from minirun.registry.patience import RETRY_AFTER_S, Patience
 from minirun.registry.proxy import proxy_of
@@ -99,7 +99,7 @@ class Answer:
         if self.status not in BUSY:
             return
         self.discard()
-        place = "{1}:{2}".format(*origin_of(self.url))
+        place = place_of(origin_of(self.url))
         words = HTTPStatus(self.status).phrase
         after_s = _seconds(self.headers.get("Retry-After"))
         if after_s is not None and after_s > RETRY_AFTER_S:
@@ -209,8 +209,8 @@ class Transport:
         scheme, host, port = origin
         context: ssl.SSLContext | None = None
         if scheme == "https":
-            named = self.address.port if own else None if port == 443 else port
-            context = self.trust.context(host, named, own=own, verified=verified)
+            names = (self.address.name, self.address.place) if own else (place_of(origin),)
+            context = self.trust.context(*names, own=own, verified=verified)
         proxy = proxy_of(scheme, host, port)
         if not proxy:
             return urllib3.PoolManager(2, maxsize=_CONNECTIONS, ssl_context=context)

@@ -85,12 +85,11 @@ class Trust:
             return False
         return any(number in network for entry in self.insecure if (network := _network(entry)) is not None)
 
-    def context(self, host: str, port: int | None, *, own: bool, verified: bool) -> ssl.SSLContext:
-        """How TLS is to be spoken with *host*.
+    def context(self, *names: str, own: bool, verified: bool) -> ssl.SSLContext:
+        """How TLS is to be spoken with somebody.
 
         Args:
-            host: to be reached.
-            port: of it; None: the usual one.
+            names: of the registry, or host and port.
             own: whether it is the registry itself, which alone gets to know who we are.
             verified: whether its certificate must be good.
 
@@ -105,8 +104,8 @@ class Trust:
         if self.cert_dir:
             _load(context, self.cert_dir, clients=own, missing=False)
         if not (own and self.cert_dir):
-            name = f"{host}:{port}" if port else host
-            _load(context, f"{self.folder}/certs.d/{name}", clients=True, missing=True)
+            for name in dict.fromkeys(names):
+                _load(context, f"{self.folder}/certs.d/{name}", clients=True, missing=True)
         return context
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
@@ -141,6 +142,24 @@ def test_all_tags_of_a_repository_are_pulled_and_pushed(
     assert "-a brings all tags" in refused.stderr
 
 
+def test_layers_in_zstd_are_pulled_and_pushed_as_they_are(
+    minirun: Minirun, registry: Registry, busybox_oci: Path, tmp_path: Path
+) -> None:
+    registries.skopeo(
+        "copy", "-q", "--dest-tls-verify=false", "--dest-compress-format=zstd", f"oci:{busybox_oci}",
+        f"docker://{registry.place}/zstd:1",
+    )  # fmt: skip
+    raw = registries.manifest(registry, "zstd:1")
+    assert b"tar+zstd" in raw
+    minirun("pull", f"{registry.place}/zstd:1", check=True)
+    minirun("tag", f"{registry.place}/zstd:1", f"{registry.place}/zstd:2", check=True)
+    minirun("push", f"{registry.place}/zstd:2", check=True)
+    assert registries.manifest(registry, "zstd:2") == raw
+    other = Minirun(tmp_path / "other", tmp_path / "other-run")
+    other("import", busybox_oci, check=True)
+    assert picture(minirun) == picture(other)
+
+
 def test_of_several_platforms_one_is_picked(minirun: Minirun, registry: Registry) -> None:
     for kind, index, name in (
         (OCI, f"{OCI}index.v1+json", "platforms"),
@@ -151,6 +170,8 @@ def test_of_several_platforms_one_is_picked(minirun: Minirun, registry: Registry
         put = registries.put_manifest(registry, name, "all", document, index)
         whole = f"{registry.place}/{name}:all"
         assert f"Digest: {put['digest']}" in minirun("pull", whole, check=True).stdout
+        by_digest = f"{registry.place}/{name}@{put['digest']}"
+        assert minirun("inspect", "-f", "{{.Architecture}}", by_digest, check=True).stdout == "amd64\n"
         assert minirun("inspect", "-f", "{{.Architecture}}", whole, check=True).stdout == "amd64\n"
         minirun("pull", "--platform", "linux/arm64", whole, check=True)
         assert minirun("inspect", "-f", "{{.Architecture}}", whole, check=True).stdout == "arm64\n"
@@ -331,7 +352,10 @@ def test_a_terminal_shows_a_line_for_each_layer(minirun: Minirun, registry: Regi
     assert "\x1b[" not in minirun("pull", f"{registry.place}/busybox:1", check=True).stdout
 
 
-def test_ctrl_c_leaves_nothing(minirun: Minirun, registry: Registry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_pull_that_is_ended_leaves_nothing(
+    minirun: Minirun, registry: Registry, tmp_path: Path, number: signal.Signals
+) -> None:
     rootfs = tmp_path / "rootfs"
     (rootfs / "bin").mkdir(parents=True)
     (rootfs / "noise").write_bytes(os.urandom(40 << 20))
@@ -343,10 +367,58 @@ def test_ctrl_c_leaves_nothing(minirun: Minirun, registry: Registry, tmp_path: P
         end = time.monotonic() + 30
         while time.monotonic() < end and not list((minirun.root / "tmp").glob("*/*")):
             time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == (130 if number == signal.SIGINT else -9)
+    if number == signal.SIGKILL:
+        minirun("gc", check=True)
     assert not list((minirun.root / "tmp").iterdir())
     assert not list((minirun.root / "marks").iterdir())
     assert not list((minirun.root / "blobs").iterdir())
     assert minirun("images", "-q", check=True).stdout == ""
+
+
+def test_a_name_without_a_registry_is_of_dockers(minirun: Minirun, busybox_oci: Path, tmp_path: Path) -> None:
+    # in a network that has nothing but loopback, on which registry-1.docker.io is
+    registries.needed("docker-registry", "skopeo", "ip")
+    if not Path("/etc/docker").is_dir():
+        pytest.skip("/etc/docker is not there to be mounted upon")
+    authority = registries.certificates(tmp_path / "certificates", "registry-1.docker.io")
+    for name in ("docker.io", "registry-1.docker.io"):
+        (tmp_path / "docker/certs.d" / name).mkdir(parents=True)
+        (tmp_path / "docker/certs.d" / name / "ca.crt").write_bytes(authority.read_bytes())
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost registry-1.docker.io\n")
+    tls = {"certificate": f"{tmp_path}/certificates/server.crt", "key": f"{tmp_path}/certificates/server.key"}
+    settings = {
+        "version": 0.1, "storage": {"filesystem": {"rootdirectory": f"{tmp_path}/data"}},
+        "http": {"addr": "127.0.0.1:443", "tls": tls},
+    }  # fmt: skip
+    (tmp_path / "config.yml").write_text(json.dumps(settings))
+    script = f"""
+        ip link set lo up
+        mount --bind {tmp_path}/hosts /etc/hosts
+        mount --bind {tmp_path}/docker /etc/docker
+        mount -t tmpfs none /var/lib/containers
+        docker-registry serve {tmp_path}/config.yml >{tmp_path}/log 2>&1 &
+        trap "kill $!; wait" EXIT
+        for _ in $(seq 200); do ss -ltn | grep -q 127.0.0.1:443 && break; sleep 0.05; done
+        skopeo copy -q oci:{busybox_oci} docker://docker.io/library/wanted:latest
+        "$@" pull wanted
+        "$@" images
+        "$@" tag wanted team/other:2
+        "$@" push team/other:2
+        "$@" run --rm --pull always docker.io/team/other:2 echo from Docker
+    """
+    result = subprocess.run(
+        ["unshare", "-mn", "sh", "-euc", script, "sh", *minirun.command([])], stdin=subprocess.DEVNULL,
+        env=minirun.environment({"HTTPS_PROXY": "", "https_proxy": ""}), capture_output=True, text=True, check=False,
+        timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr + (tmp_path / "log").read_text()
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["Using default tag: latest", "latest: Pulling from library/wanted"]
+    assert "Status: Downloaded newer image for wanted:latest" in lines
+    assert "docker.io/library/wanted:latest" in lines
+    assert [line.split()[:2] for line in lines if line.startswith("wanted ")] == [["wanted", "latest"]]
+    assert "The push refers to repository [docker.io/team/other]" in lines
+    assert lines[-1] == "from Docker"

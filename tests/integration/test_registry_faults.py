@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -403,6 +404,33 @@ def test_an_upload_that_is_too_large_for_somebody_goes_in_pieces(
     minirun("push", f"{middle.place}/proxied:1", check=True)
     assert len(middle.paths("/blobs/uploads/", "PATCH")) == 2
     assert registries.manifest(registry, "proxied:1")
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_ctrl_c_ends_who_waits_for_a_registry_that_stalls(
+    minirun: Minirun, registry: Registry, middle: Middleman, tmp_path: Path, small: bool
+) -> None:
+    # a small image is unpacked by the command itself, in which somebody else reads; a large one by others
+    name = "noise:1"
+    if small:
+        maker = Minirun(tmp_path / "maker", tmp_path / "maker-run")
+        (tmp_path / "rootfs/bin").mkdir(parents=True)
+        maker("import", tmp_path / "rootfs", f"{registry.place}/small:1", check=True)
+        maker("push", f"{registry.place}/small:1", check=True)
+        name = "small:1"
+    layers = json.loads(registries.manifest(registry, name))["layers"]
+    middle.trick(layers[0]["digest"], between.stall(10))
+    with minirun.start("pull", f"{middle.place}/{name}") as process:
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not middle.paths(layers[0]["digest"]):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - begun < 5
+    is_empty(minirun)
 
 
 def test_what_a_registry_does_not_take_is_told(minirun: Minirun, middle: Middleman, tmp_path: Path) -> None:

@@ -47,16 +47,16 @@ def test_without_verification_nobody_else_is_spoken_to_in_the_clear() -> None:
 
 def test_certificates_are_verified_unless_somebody_said_otherwise(tmp_path: Path) -> None:
     rules = Trust(folder=str(tmp_path))
-    context = rules.context("quay.io", None, own=True, verified=True)
+    context = rules.context("quay.io", own=True, verified=True)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
-    loose = rules.context("quay.io", None, own=True, verified=False)
+    loose = rules.context("quay.io", own=True, verified=False)
     assert (loose.verify_mode, loose.check_hostname) == (ssl.CERT_NONE, False)
 
 
 def test_a_directory_of_certificates_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="ENOENT"):
-        Trust(cert_dir=f"{tmp_path}/none", folder=str(tmp_path)).context("quay.io", None, own=True, verified=True)
+        Trust(cert_dir=f"{tmp_path}/none", folder=str(tmp_path)).context("quay.io", own=True, verified=True)
 
 
 def test_the_list_is_dockers_and_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
