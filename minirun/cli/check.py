@@ -25,16 +25,18 @@ _COLOURS = {"State": {"mended": screen.GREEN, "remains": screen.YELLOW, "damaged
     examples="""
 minirun system check
 minirun system check --repair                    mend what can be mended without losing anything
+minirun system check -q                          without reading all that images came in
 minirun system check --format '{{.State}}: {{.Where}}'
 """,
 )
 @click.option("--repair", is_flag=True, help="Mend what can be mended without losing anything, and free remains.")
+@click.option("-q", "--quick", is_flag=True, help="Do not read what images came in, to compare it with its digests.")
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
-def system_check(*, repair: bool, form: str) -> int:
+def system_check(*, repair: bool, quick: bool, form: str) -> int:
     """Look for what is damaged or left over in the store; the exit code is 1 where something is."""
     from minirun.engine import check
 
-    checked = check.check(repair=repair)
+    checked = check.check(repair=repair, quick=quick)
     left = checked.now.damage
     rows = [_row(one, "mended") for one in checked.mended] + [_row(one, one.state) for one in left]
     if form not in ("", "table") or rows:

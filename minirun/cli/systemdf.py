@@ -12,7 +12,7 @@ from minirun.cli.ps import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.diskusage import ImageUse, LayerUse, Total, Usage
+    from minirun.engine.diskusage import BlobUse, ImageUse, LayerUse, Total, Usage
 
 _TITLES = {
     "Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE",
@@ -32,6 +32,7 @@ _PARTS = {
     "Layers": {
         "ID": "LAYER ID", "DiffID": "DIFF ID", "Size": "SIZE", "Images": "IMAGES", "Containers": "CONTAINERS",
     },
+    "Blobs": {"ID": "DIGEST", "Size": "SIZE", "Images": "IMAGES", "Containers": "CONTAINERS"},
 }  # fmt: skip
 _COLOURS = {"Status": {"Up": screen.GREEN, "Exited": screen.DIM}}
 
@@ -41,26 +42,28 @@ _COLOURS = {"Status": {"Up": screen.GREEN, "Exited": screen.DIM}}
     cls=Command,
     examples="""
 minirun system df
-minirun system df -v                             every image, container and layer
+minirun system df -v                             every image, container, layer and blob
 minirun system df --format '{{.Type}}: {{.Reclaimable}}'
 minirun system df -v --format json
 """,
 )
-@click.option("-v", "--verbose", is_flag=True, help="Every image, container and layer.")
+@click.option("-v", "--verbose", is_flag=True, help="Every image, container, layer and blob.")
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
 def system_df(*, verbose: bool, form: str) -> None:
-    """Show how much room images, containers and layers take."""
+    """Show how much room images, containers and layers take, and the blobs that they came in."""
     from minirun.engine import diskusage
 
     usage = diskusage.measure(screen.refuse)
     if not verbose:
-        rows = [_total("Images", usage.images_total), _total("Containers", usage.containers_total)]
+        totals = {"Images": usage.images_total, "Containers": usage.containers_total, "Blobs": usage.blobs_total}
+        rows = [_total(name, total) for name, total in totals.items()]
         table.show(rows, _TITLES, list(_TITLES), form)
         return
     parts = {
         "Images": [_image(use) for use in usage.images],
         "Containers": _containers(usage),
         "Layers": [_layer(use) for use in usage.layers],
+        "Blobs": [_blob(use) for use in usage.blobs],
     }
     if form not in ("", "table"):
         table.show_objects([parts], form)
@@ -129,6 +132,15 @@ def _layer(use: LayerUse) -> dict[str, Any]:
         "DiffID": layer.diff_id or _NONE,
         "Contents": layer.diff,
         "Size": quantity.size(layer.size or 0),
+        "Images": str(use.images),
+        "Containers": str(use.containers),
+    }
+
+
+def _blob(use: BlobUse) -> dict[str, Any]:
+    return {
+        "ID": use.digest,
+        "Size": quantity.size(use.size),
         "Images": str(use.images),
         "Containers": str(use.containers),
     }

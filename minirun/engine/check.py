@@ -3,8 +3,9 @@
     examine   ── lock held exclusively: nobody adds, makes or removes images, layers and containers
       │          what goes on all the same (a start, an `rm`) has a mark, and what its mark names is passed over
       ▼
-    folders · operations · load ─▶ links: layers, images, containers, names ─▶ remains
+    folders · operations · load ─▶ links: layers, images, containers, names; blobs ─▶ remains
       │                                                                    └ only if all records were read
+      ▼  lock given back: what blobs have in them, unless --quick
       ▼  --repair
     directories, names ─▶ gc, if nothing else is damaged ─▶ examine: what is not found any more is mended
 
@@ -22,14 +23,15 @@ from dataclasses import dataclass
 
 from minirun.cgroup import group
 from minirun.container import record as records
-from minirun.engine import damage, links, remains, system
+from minirun.engine import blobcheck, damage, links, remains, system
 from minirun.engine.damage import Damage
 from minirun.engine.mountplace import MountPlace
 from minirun.errors import Attempt, Conflict, MinirunError, Unsupported
 from minirun.home import Home
-from minirun.image.reference import is_id
+from minirun.image.reference import is_digest, is_id
 from minirun.journal import KEEP_WHILE_ALIVE
 from minirun.kernel import files, jsonfile
+from minirun.layer.blobs import ZSTD, Blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,12 @@ class Checked:
     refusal: MinirunError | None = None
 
 
-def check(*, repair: bool = False) -> Checked:
+def check(*, repair: bool = False, quick: bool = False) -> Checked:
     """Examine the store of this command.
 
     Args:
         repair: mend what can be mended without losing anything, and examine it again.
+        quick: do not read blobs.
 
     Raises:
         MinirunError: it could not be read.
@@ -76,11 +79,14 @@ def check(*, repair: bool = False) -> Checked:
     home = Home.of_environment()
     with Attempt(f"check the store {home.root}"):
         before = examine(home)
+        altered = [] if quick or not os.path.isdir(home.folder("blobs")) else list(blobcheck.altered(home))
+        before.damage.extend(altered)
         if not repair:
             return Checked(before, [])
         wrong = [*before.damage, *_make_folders(home)]
         refusal = _mend(home, wrong)
         now = examine(home)
+        now.damage.extend(one for one in altered if os.path.exists(one.where))
     return Checked(now, [one for one in wrong if one not in now.damage], refusal)
 
 
@@ -97,10 +103,12 @@ def examine(home: Home) -> Examined:
         stored = damage.load(home, busy)
         unread = any(one.state == damage.DAMAGED for one in stored.damage)
         found = [*cut_short, *stored.damage]
-        for probe in (links.layers, links.images, links.containers, links.names):
+        blobs = (blobcheck.missing, blobcheck.manifests)
+        for probe in (links.layers, links.images, links.containers, links.names, *blobs):
             found += probe(stored)
         if not unread:
             found += remains.find(stored)
+            found += blobcheck.remains(stored)
         busy |= operations(home)[0]  # also what began meanwhile
         found = [one for one in found if one.where not in busy]
         return Examined(found, len(stored.images), len(stored.layers), len(stored.boxes))
@@ -144,9 +152,11 @@ def _places(home: Home, word: str) -> Iterator[str]:
     """The paths that an argument of an undo means."""
     if word.startswith("/") and word != home.root:
         yield word
+    elif is_digest(word):
+        yield from (Blobs(home).path(word), Blobs(home).path(word) + ZSTD)
     elif is_id(word):
         yield from (home.container(word), home.layer(word), home.image(word), home.diff(word))
-        yield from (home.diff(f"{word}-mounts"), f"{home.folder('images')}/{word}.config")
+        yield from (home.diff(f"{word}-mounts"), f"{home.folder('images')}/{word}.config", home.alias(word))
         yield from (MountPlace(home, word).path, MountPlace(home, word).root)
         # what a commit is about to take away, or to bring back
         yield from (f"{home.container(word)}/{name}" for name in ("upper", "work", "container.json"))
@@ -180,7 +190,7 @@ def _mend(home: Home, wrong: list[Damage]) -> MinirunError | None:
         pass  # removed meanwhile
     finally:
         os.close(lock)
-    if any(one.state == damage.DAMAGED and one.remedy not in (damage.GC, damage.REPAIR) for one in wrong):
+    if any(_may_have_needed(home, one) for one in wrong):
         # what nothing leads to may be what a lost record led to
         reason, remedy = "what is damaged may have needed it", "do what is said of that first, and check again"
         return MinirunError("free what nothing needs", reason, remedy) if _to_free(wrong) else None
@@ -190,6 +200,12 @@ def _mend(home: Home, wrong: list[Damage]) -> MinirunError | None:
     except MinirunError as error:
         return error
     return None
+
+
+def _may_have_needed(home: Home, one: Damage) -> bool:
+    """Whether something leads nowhere because of what is damaged; a blob leads to nothing."""
+    mended = one.remedy in (damage.GC, damage.REPAIR) or os.path.dirname(one.where) == home.folder("blobs")
+    return one.state == damage.DAMAGED and not mended
 
 
 def _to_free(wrong: list[Damage]) -> bool:

@@ -1,4 +1,4 @@
-"""How much room images, containers and layers take, and how much of it would come free.
+"""How much room images, containers, layers and blobs take, and how much of it would come free.
 
     image A    image B    no image          layers, each of whose contents counts once
        │          │           ┆
@@ -6,7 +6,8 @@
        └── b      └── c   d ──┘             d: a container's, or what `gc` frees
 
 Sizes are the lengths of files, each inode once, as `ps -s` and `images` have them; a file system rounds them up.
-Layers were counted when they were unpacked; what containers wrote is counted now.
+Layers were counted when they were unpacked; what containers wrote is counted now. Blobs, what layers came in and
+manifests, are in the size of no image: they are counted beside.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from minirun.home import Home
 from minirun.image.stock import readable_layers
 from minirun.image.store import Image, Images
 from minirun.kernel import files, tree
+from minirun.layer.blobs import Blobs
 from minirun.layer.record import Layer
 from minirun.layer.store import Layers
 
@@ -80,6 +82,23 @@ class ContainerUse:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobUse:
+    """A blob.
+
+    Attributes:
+        digest: ``sha256:…`` of it.
+        size: bytes that it takes, which may be compressed.
+        images: how many images need it.
+        containers: how many containers are of these.
+    """
+
+    digest: str
+    size: int
+    images: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """All of one kind.
 
@@ -103,6 +122,7 @@ class Usage:
     images: list[ImageUse]
     layers: list[LayerUse]
     containers: list[ContainerUse]
+    blobs: list[BlobUse]
 
     @property
     def images_total(self) -> Total:
@@ -120,6 +140,13 @@ class Usage:
         count = len(self.containers)
         return Total(count, count - len(idle), sum(use.size for use in self.containers), sum(idle))
 
+    @property
+    def blobs_total(self) -> Total:
+        """The blobs; in use are those of images in use."""
+        idle = [use.size for use in self.blobs if not use.containers]
+        count = len(self.blobs)
+        return Total(count, count - len(idle), sum(use.size for use in self.blobs), sum(idle))
+
 
 def measure(warn: Callable[[MinirunError], object]) -> Usage:
     """Measure the store; *warn* is told of each record that cannot be read, which is left out."""
@@ -130,6 +157,8 @@ def measure(warn: Callable[[MinirunError], object]) -> Usage:
             boxes = records.list_all(home, warn)
             layers = {layer.id: layer for layer in counted(Layers(home), readable_layers(home, warn))}
             found = Images(home).list(warn)
+            kept = Blobs(home)
+            blobs = {digest: kept.usage(digest) for digest in kept.list()}
         finally:
             os.close(lock)
         containers = [use for use in (_container(home, box) for box in boxes) if use]
@@ -138,6 +167,10 @@ def measure(warn: Callable[[MinirunError], object]) -> Usage:
     images = Counter(layer for ids in has.values() for layer in ids)
     standing = Counter(layer for box in boxes for layer in has.get(box.image, set()).union(box.committed))
     made = Counter(box.image for box in boxes)
+    needing = Counter(digest for image, _ in found for digest in image.needs())
+    using = Counter(dict.fromkeys(blobs, 0))
+    for image, _ in found:
+        using.update(dict.fromkeys(image.needs(), made[image.id]))
     return Usage(
         [
             _image(image, tags, [layers[layer] for layer in image.layers if layer in layers], contents, made[image.id])
@@ -148,6 +181,10 @@ def measure(warn: Callable[[MinirunError], object]) -> Usage:
             for layer in sorted(layers.values(), key=lambda layer: (-(layer.size or 0), layer.id))
         ],
         containers,
+        [
+            BlobUse(digest, size, needing[digest], using[digest])
+            for digest, size in sorted(blobs.items(), key=lambda pair: (-pair[1], pair[0]))
+        ],
     )
 
 

@@ -21,6 +21,7 @@ from minirun.image.history import entries, seconds
 from minirun.image.stock import freed, readable_layers
 from minirun.image.store import Images
 from minirun.kernel import files
+from minirun.layer.blobs import Blobs
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ class Tip:
         image: it.
         tags: its names.
         freed: ids of the layers that go when it is removed, topmost first.
-        freed_bytes: of file data in them. The image's mount points go, too: empty files, of no bytes.
+        freed_bytes: of file data in them, and of its blobs that go. Its mount points go, too: empty files, of no bytes.
         users: names of the containers that keep it from being removed.
     """
 
@@ -107,9 +108,11 @@ def tree(
         found, boxes = Images(home).list(warn), records.list_all(home, warn)
         readable = Layers(home).list() if warn is None else readable_layers(home, warn)
         layers = list(counted(Layers(home), readable))
+        blobs = Blobs(home)
+        sizes = {digest: blobs.usage(digest) for image, _ in found for digest in image.needs()}
     finally:
         os.close(lock)
-    roots, nodes = forest(layers, found, boxes)
+    roots, nodes = forest(layers, found, boxes, sizes)
     if not names and not filters:
         return roots
     from minirun.engine import filters as filtering
@@ -132,14 +135,16 @@ def needed(images: Iterable[Image], boxes: Iterable[Record]) -> Counter[str]:
 
 
 def forest(
-    layers: Sequence[Layer], images: Sequence[tuple[Image, list[str]]], boxes: Sequence[Record]
-) -> tuple[list[Node], dict[str, Node]]:
+    layers: Sequence[Layer], images: Sequence[tuple[Image, list[str]]], boxes: Sequence[Record],
+    blobs: Mapping[str, int] | None = None,
+) -> tuple[list[Node], dict[str, Node]]:  # fmt: skip
     """Put *layers* on each other, and *images* on them.
 
     Args:
         layers: all there are, each with its size.
         images: all there are, with their names.
         boxes: the containers.
+        blobs: bytes of each blob, by its digest.
 
     Returns:
         The roots, the oldest first, and every node by the id of its layer. Images without a layer that is stored come
@@ -153,10 +158,13 @@ def forest(
     roots = ground.children
     needs = needed((image for image, _ in images), boxes)
     contents = Counter(layer.diff for layer in layers)
+    needing = Counter(digest for image, _ in images for digest in image.needs())
     tips = {}
     for image, tags in images:
         gone = [layer_id for layer_id in freed(image, needs) if layer_id in nodes]
-        tips[image.id] = Tip(image, tags, gone, _bytes([nodes[one].layer for one in gone], contents))
+        size = _bytes([nodes[one].layer for one in gone], contents)
+        size += sum((blobs or {}).get(digest, 0) for digest in image.needs() if needing[digest] == 1)
+        tips[image.id] = Tip(image, tags, gone, size)
         end = _end(nodes, image.layers) or loose
         end.tips.append(tips[image.id])
         end.images += 1

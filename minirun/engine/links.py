@@ -44,9 +44,14 @@ def layers(found: Stored) -> Iterator[Damage]:
             yield Damage("layer that is not what its id says", path, f"{meaning}: its record was altered", again)
 
 
+def is_by_chance(layer: Layer) -> bool:
+    """Whether a layer has its id by chance: a commit or a squash made it by renaming."""
+    return layer.diff_id is None or (layer.diff == layer.id and hexadecimal(layer.diff_id) != layer.id)
+
+
 def _digests_agree(layer: Layer) -> bool:
-    if layer.diff_id is None or (layer.diff == layer.id and hexadecimal(layer.diff_id) != layer.id):
-        return layer.diff == layer.id  # a commit's: its id is random
+    if layer.diff_id is None or is_by_chance(layer):
+        return layer.diff == layer.id
     digits = hexadecimal(layer.diff_id)
     expected = digits if layer.parent is None else sha256(f"sha256:{layer.parent} {layer.diff_id}".encode()).hexdigest()
     return layer.id == expected and layer.diff in (digits, f"{layer.id}-bound")
@@ -66,14 +71,19 @@ def images(found: Stored) -> Iterator[Damage]:
             known = any(name == found.layers[layer].diff for layer in image.layers if layer in found.layers)
             if not known and not os.path.isdir(home.diff(name)):
                 yield Damage("image without contents", home.diff(name), f"{short} cannot be run", again)
-        # a commit's has no digests, and a random id
         config = f"{home.folder('images')}/{image.id}.config"
-        if os.path.exists(config) or image.config.diff_ids:
+        if os.path.exists(config) or not _by_chance(found, image):
             where = config if os.path.exists(config) else path
             if sha256(Images(home).exact(image)).hexdigest() != image.id:
                 yield Damage("configuration that is not what the image's id says", where, f"{short} was altered", again)
             elif not lacking and not _same_layers(found, image):
                 yield Damage("image of other layers than its configuration says", path, f"{short} was altered", again)
+
+
+def _by_chance(found: Stored, image: Image) -> bool:
+    """Whether the image may have an id by chance: it has a layer that has one, or that is lost."""
+    layers = [found.layers.get(layer) for layer in image.layers]
+    return any(layer is None or is_by_chance(layer) for layer in layers)
 
 
 def _same_layers(found: Stored, image: Image) -> bool:

@@ -163,8 +163,8 @@ def test_the_list_takes_one_name(full: Minirun) -> None:
 
 
 def disk(root: Path) -> tuple[set[str], int]:
-    """The names of all contents, and the bytes in them."""
-    return set(os.listdir(root / "diffs")), tree.usage(str(root / "diffs"))[0]
+    """The names of all contents, and the bytes in them and in blobs."""
+    return set(os.listdir(root / "diffs")), tree.usage(str(root / "diffs"))[0] + tree.usage(str(root / "blobs"))[0]
 
 
 def test_rmi_frees_what_the_tree_said(full: Minirun) -> None:

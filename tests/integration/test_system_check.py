@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from minirun.engine import saving
 from minirun.home import Home
 from minirun.kernel import files
 from tests import stored
@@ -174,6 +176,34 @@ def another_digest(root: Path) -> None:
     change(root / f"layers/{layer(root, 'small:latest', 1)['id']}.json", diff_id=f"sha256:{'0' * 64}")
 
 
+def blob(root: Path, suffix: str = "") -> Path:
+    """The largest blob, of those whose names end so."""
+    return max(
+        (path for path in (root / "blobs").iterdir() if path.suffix == suffix), key=lambda path: path.stat().st_size
+    )
+
+
+def change_last(path: Path) -> None:
+    """Change one byte, in front of what the end of a blob says of its size."""
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+
+
+def kept(root: Path, data: bytes) -> str:
+    """Put a blob into a store; its digest."""
+    digits = hashlib.sha256(data).hexdigest()
+    (root / "blobs" / digits).write_bytes(data)
+    return f"sha256:{digits}"
+
+
+def another_manifest(root: Path) -> None:
+    record = image(root, "foreign:latest")
+    manifest = json.loads((root / "blobs" / json.loads(record.read_text())["digest"][7:]).read_text())
+    manifest["config"]["digest"] = f"sha256:{NOWHERE}"
+    change(record, digest=kept(root, json.dumps(manifest).encode()))
+
+
 def cut_short(root: Path) -> None:
     (root / "marks/0f").write_text(f'["remove_tree", "{root}/tmp/0f"]\n')
 
@@ -206,6 +236,12 @@ LOST: list[tuple[str, Damages]] = [
     ("stray file", lambda root: (root / "layers/x.tmp").write_text("?")),
     ("stray file", lambda root: (root / "tags/x:1").write_text("?")),
     ("stray file", lambda root: (root / "names/xx").write_text("?")),
+    ("stray file", lambda root: (root / "blobs/x").write_text("?")),
+    ("image without a blob", lambda root: blob(root).unlink()),
+    ("blob that is not what its name says", lambda root: change_last(blob(root))),
+    ("blob that is not what its name says", lambda root: change_last(blob(root, ".zst"))),
+    ("blob that is not what its name says", lambda root: rot(blob(root, ".zst"))),
+    ("image with another one's manifest", another_manifest),
 ]
 MENDED: list[tuple[str, Damages]] = [
     ("container without a record", lambda root: (box(root, "ended") / "container.json").unlink()),
@@ -218,6 +254,8 @@ MENDED: list[tuple[str, Damages]] = [
     ("contents that nothing names", lambda root: (root / "diffs" / NOWHERE).mkdir()),
     ("configuration without an image", lambda root: (root / f"images/{NOWHERE}.config").write_text("{}")),
     ("note of a directory whose image is not there", lambda root: (root / "sources/%2Fx.json").write_text("{")),
+    ("blob that nothing needs", lambda root: kept(root, b"x")),
+    ("half-made file", lambda root: (root / f"blobs/{NOWHERE}.17.tmp").write_text("x")),
     ("half-made file", lambda root: (root / "tmp/0f.record").write_text("{")),
     ("half-made file", lambda root: (root / "tmp/0f/x").mkdir(parents=True)),
     ("operation that was cut short", cut_short),
@@ -313,6 +351,41 @@ def test_the_remedies_help(stocked: Minirun, busybox_layers: Path) -> None:
     stocked("import", busybox_layers, "big", check=True)
     assert found(stocked) == (0, [])
     assert stocked("run", "--rm", "big", "true").returncode == 0
+
+
+def test_a_quick_check_reads_no_blob(stocked: Minirun) -> None:
+    change_last(blob(stocked.root, ".zst"))
+    assert found(stocked)[0] == 1
+    assert found(stocked, "--quick") == found(stocked, "-q", "--repair") == (0, [])
+
+
+def test_an_altered_blob_keeps_nothing_from_being_freed(stocked: Minirun) -> None:
+    change_last(blob(stocked.root, ".zst"))
+    no_image(stocked.root)
+    code, rows = found(stocked, "--repair")
+    assert code == 1
+    assert {row["State"]: row["What"] for row in rows if "blob" in row["Where"]}["damaged"] == (
+        "blob that is not what its name says"
+    )
+    assert "layer that nothing needs" in {row["What"] for row in rows if row["State"] == "mended"}
+
+
+def test_a_blob_can_be_had_again(stocked: Minirun, busybox_oci: Path) -> None:
+    lost = stocked.root / "blobs" / json.loads(image(stocked.root, "foreign:latest").read_text())["blobs"][0][7:]
+    lost.unlink()
+    assert [row["Where"] for row in found(stocked)[1]] == [str(lost)]
+    stocked("import", busybox_oci, "foreign", check=True)
+    assert lost.exists()
+    assert found(stocked) == (0, [])
+
+
+def test_an_image_that_was_packed_is_sound(stocked: Minirun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIRUN_ROOT", str(stocked.root))
+    monkeypatch.setenv("MINIRUN_RUNTIME", str(stocked.runtime))
+    stocked("image", "squash", "unused:1", "flat", check=True)
+    for name in ("unused:1", "flat"):
+        saving.save([name], str(tmp_path / "image.tar"))
+        assert found(stocked) == (0, [])
 
 
 def test_an_operation_that_goes_on_is_no_damage(stocked: Minirun) -> None:

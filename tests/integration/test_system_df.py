@@ -58,6 +58,7 @@ def test_an_empty_store_takes_nothing(minirun: Minirun) -> None:
     assert [re.split(r"\s{2,}", row) for row in rows] == [
         ["Images", "0", "0", "0B", "0B"],
         ["Containers", "0", "0", "0B", "0B"],
+        ["Blobs", "0", "0", "0B", "0B"],
     ]
 
 
@@ -114,13 +115,29 @@ def test_a_container_that_runs_is_active_and_not_reclaimable(stocked: Minirun) -
         )
 
 
-def test_the_whole_picture_has_three_tables(stocked: Minirun) -> None:
+def test_what_images_came_in_is_counted_once(stocked: Minirun) -> None:
+    sizes = {path.name: path.stat().st_size for path in (stocked.root / "blobs").iterdir()}
+    assert len(sizes) == 2  # of two tars; the third layer came as a directory
+    row = totals(stocked)["Blobs"]
+    assert (row["TotalCount"], row["Active"]) == ("2", "2")
+    assert size(row["Size"]) == pytest.approx(sum(sizes.values()), rel=0.01)
+    blobs = verbose(stocked)["Blobs"]
+    assert {blob["ID"][7:] for blob in blobs} == {name.removesuffix(".zst") for name in sizes}
+    assert {(blob["Images"], blob["Containers"]) for blob in blobs} == {("2", "1")}
+    stocked("rm", "writer", check=True)
+    assert totals(stocked)["Blobs"]["Reclaimable"] == f"{row['Size']} (100%)"
+    stocked("image", "prune", "-af", check=True)
+    assert totals(stocked)["Blobs"]["TotalCount"] == "0"
+
+
+def test_the_whole_picture_has_four_tables(stocked: Minirun) -> None:
     lines = stocked("system", "df", "-v", check=True).stdout.splitlines()
     heads = [re.split(r"\s{2,}", lines[place + 2]) for place, line in enumerate(lines) if line.endswith("space usage:")]
     assert heads == [
         ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"],
         ["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", "NAMES"],
         ["LAYER ID", "DIFF ID", "SIZE", "IMAGES", "CONTAINERS"],
+        ["DIGEST", "SIZE", "IMAGES", "CONTAINERS"],
     ]
     stocked("tag", "kept", "other:1", check=True)
     by_template = stocked("system", "df", "-v", "--format", "{{range .Images}}{{.Tag}} {{end}}", check=True).stdout
