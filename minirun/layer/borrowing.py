@@ -94,13 +94,23 @@ class _Borrowed:
         found = stack.find(self.below, target)
         if found is None or S_ISDIR(found.stat.st_mode):
             raise Malformed(f"{os.fsdecode(path)!r}: a hardlink to a missing target, {os.fsdecode(target)!r}")
+        remove_whiteout(self.root, path)  # an entry stays that its own layer whites out
         if target not in self.taken:
-            self.taken[target] = target if self._copy(found, target, make=True) else path
-            if self.taken[target] == path:
+            if self._becomes_another(target) or not self._copy(found, target, make=True):
                 # the layer has something else there by now, or hides it: only the link is left
                 self._copy(found, path, make=False)
+                self.taken[target] = path
                 return
+            self.taken[target] = target
         self._link(self.taken[target], path)
+
+    def _becomes_another(self, target: bytes) -> bool:
+        """Whether *target*, or a directory above it, is a link to a lower layer's file, too, made here later."""
+        while target:
+            if target in self.needs.links:
+                return True
+            target = target.rpartition(b"/")[0]
+        return False
 
     def _copy(self, found: stack.Found, path: bytes, *, make: bool) -> bool:
         above, _, name = path.rpartition(b"/")
@@ -113,7 +123,9 @@ class _Borrowed:
             try:
                 copying.copy_entry(found.stat, directory, source_name, descent.current, name)
             except FileExistsError:
-                return False
+                if make:
+                    return False
+                raise _in_the_way(path) from None
             finally:
                 os.close(directory)
             copied = b"/proc/self/fd/%d/%b" % (descent.current, name)
@@ -151,5 +163,13 @@ class _Borrowed:
             if not self._go(source, target_above, make=False) or not self._go(descent, above, make=False):
                 return
             before = os.fstat(descent.current)
-            os.link(target_name, name, src_dir_fd=source.current, dst_dir_fd=descent.current, follow_symlinks=False)
+            try:
+                os.link(target_name, name, src_dir_fd=source.current, dst_dir_fd=descent.current, follow_symlinks=False)
+            except FileExistsError:
+                raise _in_the_way(path) from None
             os.utime(descent.current, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _in_the_way(path: bytes) -> Malformed:
+    """What is there under the name of a link: a directory, because the name of another entry goes through it."""
+    return Malformed(f"{os.fsdecode(path)!r}: a hardlink to a file, and a name goes through it as through a directory")

@@ -141,6 +141,15 @@ def test_a_bad_hardlink_is_no_better_on_top_of_another_layer(case: str, layers: 
     assert stored(layers.home) == before
 
 
+@pytest.mark.parametrize("entry", [file(b"x/f"), file(b"x/f") + file(b"lower"), directory(b"x/f")])
+def test_a_name_through_a_link_to_a_lower_layers_file_is_refused(entry: bytes, layers: Layers) -> None:
+    base, _ = layers.add([BASE], None)
+    before = stored(layers.home)
+    with pytest.raises(BadLayer, match="hardlink"):
+        layers.add([tar(hardlink(b"x", b"lower"), entry)], base)
+    assert stored(layers.home) == before
+
+
 @pytest.mark.parametrize("case", sorted(REFUSED.keys() - UMOCI_TAKES))
 def test_umoci_refuses_it_too(case: str, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
@@ -541,6 +550,17 @@ OURS: dict[str, tuple[tuple[bytes, ...], Tree]] = {
     "links to a lower layer's file that it then whites out": (
         (BASE, tar(hardlink(b"kept", b"d/f"), file(b"d/.wh.f"))),
         without(b"d/f") | {b"kept": f(b"lower")},
+    ),
+    "links to a lower layer's file that it then makes a link to another": (
+        (
+            tar(file(b"a", b"1"), file(b"c", b"2"), directory(b"d"), file(b"d/f", b"3")),
+            tar(hardlink(b"x", b"a"), hardlink(b"a", b"c"), hardlink(b"y", b"d/f"), hardlink(b"d", b"c")),
+        ),
+        {b"a": f(b"2"), b"c": f(b"2", first=b"a"), b"d": f(b"2", first=b"a"), b"x": f(b"1"), b"y": f(b"3")},
+    ),
+    "keeps a link to a lower layer's file that its own layer also whites out": (
+        (BASE, tar(hardlink(b"x", b"lower"), hardlink(b"s", b"d/f"), file(b".wh.x"), file(b".wh.s"), file(b"d/f"))),
+        without(b"s") | {b"x": f(b"lower", first=b"lower"), b"d/f": f(), b"s": f(b"lower")},
     ),
     "drops a link that a later entry replaces": (
         (BASE, tar(hardlink(b"x", b"lower"), file(b"x", b"new"))),
