@@ -108,9 +108,9 @@ class Repository:
             raise Unsupported(self.client.attempt, f"{what} is of schema 1, which nobody writes any more",
                               "`skopeo copy --format v2s2` makes one of today")  # fmt: skip
         said = found.get("mediaType")
-        kind = kind if kind in (*MANIFEST_TYPES, *INDEXES) else str(said)
+        told, kind = kind, kind if kind in (*MANIFEST_TYPES, *INDEXES) else str(said)
         if kind not in (*MANIFEST_TYPES, *INDEXES):
-            raise BadInput(self.client.attempt, f"{what} is of type {str(said or kind)[:80]!r}, which is no image's",
+            raise BadInput(self.client.attempt, f"{what} is of type {str(said or told)[:80]!r}, which is no image's",
                            "images have an OCI manifest or index, or Docker's of schema 2")  # fmt: skip
         is_index = kind in INDEXES
         if said not in (kind, None) or ("layers" if is_index else "manifests") in found:

@@ -418,6 +418,44 @@ def test_who_we_are_goes_to_no_realm_in_the_clear(
         assert PASSWORD not in refused.stderr
 
 
+def test_a_realm_that_sends_us_on_is_not_followed(
+    minirun: Minirun, open_registry: Registry, own: dict[str, str]
+) -> None:
+    with between.middleman(open_registry.port) as middle, between.middleman(open_registry.port) as other:
+        middle.trick("/token", between.refuse(307, ("Location", f"http://127.0.0.1:{other.port}/token")))
+        Realm(middle)
+        filed(own).parent.mkdir()
+        filed(own).write_text(json.dumps({"auths": {middle.place: {"auth": auth()}}}))
+        refused = minirun("pull", f"{middle.place}/busybox:1", env=own)
+        assert "sends us on for a token, and nobody else gets to know who we are" in refused.stderr
+        assert other.asked == []
+
+
+def test_an_upload_that_goes_elsewhere_goes_without_who_we_are(
+    minirun: Minirun, open_registry: Registry, own: dict[str, str], busybox_layers: Path
+) -> None:
+    with between.middleman(open_registry.port) as middle, between.middleman(open_registry.port) as other:
+
+        def guarded(visit: Visit, asked: Asked, reply: Reply) -> None:
+            if asked.headers.get("Authorization") != f"Basic {auth()}":
+                visit.send(401, [("WWW-Authenticate", 'Basic realm="x"')])
+                return
+            headers = dict(reply.headers)
+            if asked.method == "POST":
+                headers["Location"] = headers["Location"].replace(str(middle.port), str(other.port))
+            visit.send(reply.status, [*headers.items()], reply.body)
+
+        for method in ("GET", "HEAD", "POST", "PUT"):
+            middle.trick("/v2/", guarded, method=method)
+        filed(own).parent.mkdir()
+        filed(own).write_text(json.dumps({"auths": {middle.place: {"auth": auth()}}}))
+        minirun("import", busybox_layers, f"{middle.place}/elsewhere", check=True)
+        minirun("push", f"{middle.place}/elsewhere", env=own, check=True)
+        assert {one.method for one in other.asked} == {"PUT"}
+        assert all("Authorization" not in one.headers for one in other.asked)
+        assert registries.manifest(open_registry, "elsewhere:latest")
+
+
 def test_what_a_registry_says_back_of_our_secrets_is_not_shown(
     minirun: Minirun, open_registry: Registry, own: dict[str, str]
 ) -> None:
