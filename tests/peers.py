@@ -29,13 +29,13 @@ _MOUNTED = 'call=$1 && shift && place=$("$@" mount "$IT") && exec "$PYTHON" -c "
 
 def run(*words: str | Path) -> str:
     """Run a command to its end; returns what it prints, and fails the test with what it says."""
-    return _run([str(word) for word in words]).decode()
+    return _run([str(word) for word in words], {}, None).decode()
 
 
-def _run(words: Sequence[str], environment: dict[str, str] | None = None) -> bytes:
+def _run(words: Sequence[str], environment: dict[str, str], folder: Path | None) -> bytes:
     done = subprocess.run(
-        words, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        timeout=120, cwd=PROJECT,
+        words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        timeout=120, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, f"{' '.join(words)}: {done.stderr.decode(errors='replace')}"
     return done.stdout
@@ -65,14 +65,22 @@ class Podman:
             '[engine]\nlock_type = "file"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nruntime = "runc"\n'
             f'static_dir = "{folder}/libpod"\nvolume_path = "{folder}/volumes"\ntmp_dir = "{folder}/tmp"\n'
         )
-        self._environment = {"CONTAINERS_CONF": f"{settings}", "PYTHON": sys.executable, "CALL": _CALL}
+        self._environment = {
+            "CONTAINERS_CONF": f"{settings}", "TMPDIR": f"{folder}/tmp", "PYTHON": sys.executable, "CALL": _CALL,
+            "PYTHONPATH": f"{PROJECT}",
+        }  # fmt: skip
         self._words = [
             "podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "overlay"
         ]  # fmt: skip
 
-    def __call__(self, *arguments: str | Path) -> str:
-        """Run a command; returns what it prints."""
-        return _run([*APART, *self._words, *map(str, arguments)], self._environment).decode().strip()
+    def __call__(self, *arguments: str | Path, folder: Path | None = None) -> str:
+        """Run a command; returns what it prints.
+
+        Args:
+            arguments: what comes after the command's name and its global options.
+            folder: where it runs: it makes a name of the path of a layout, which not every path can be.
+        """
+        return _run([*APART, *self._words, *map(str, arguments)], self._environment, folder).decode().strip()
 
     def inspect(self, image: str) -> dict[str, Any]:
         """What it says of an image."""
@@ -82,11 +90,11 @@ class Podman:
     def tree(self, image: str) -> dict[bytes, Node]:
         """The root file system of an image, as `tests.medley.tree` describes it."""
         words = [*APART, "sh", "-c", _MOUNTED, "sh", "tests.medley:tree", *self._words, "image"]
-        nodes = pickle.loads(_run(words, {**self._environment, "IT": image}))
+        nodes = pickle.loads(_run(words, {**self._environment, "IT": image}, None))
         return dict(nodes)
 
     def alter(self, container: str) -> None:
         """Have `tests.medley.alter` change the root file system of a container."""
         words = [*APART, "sh", "-c", _MOUNTED, "sh", "tests.medley:alter", *self._words]
-        _run(words, {**self._environment, "IT": container})
+        _run(words, {**self._environment, "IT": container}, None)
         self("unmount", container)

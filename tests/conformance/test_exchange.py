@@ -127,12 +127,15 @@ def of_podman(tmp_path_factory: pytest.TempPathFactory, below: Path) -> Written:
     place = tmp_path_factory.mktemp("podman")
     paths = {}
     with peers.podman() as podman:
-        box = podman("create", "--network=none", podman("pull", "-q", f"oci:{below}/layout:it"), "/bin/true")
+        box = podman("create", "--network=none", podman("pull", "-q", "oci:layout:it", folder=below), "/bin/true")
         podman.alter(box)
         image = podman("commit", "-q", box, "localhost/it:1")
         for form in ("docker-archive", "docker-dir", "oci-archive", "oci-dir"):
             paths[form] = place / form
             podman("save", "-q", "--format", form, "-o", paths[form], "localhost/it:1")
+        for form in ("zstd", "zstd:chunked"):
+            paths[form] = place / form.replace(":", "-")
+            podman("push", "-q", "--compression-format", form, image, f"dir:{paths[form]}")
         told = podman.inspect(image)
         digests = Digests(f"sha256:{told['Id']}", tuple(told["RootFS"]["Layers"]), "", ())
         return Written(digests, podman.tree(image), paths)
@@ -265,15 +268,24 @@ def test_skopeo_copies_what_minirun_saved(ours: Written, tmp_path: Path, form: s
     same(unpacked(tmp_path / "copy", "name", tmp_path / "bundle"), ours.tree)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "layers"])
+# what podman makes of the name: containerd's annotation is whole, RepoTags are not, a directory is called by its path
+LOADED = {
+    "docker": "docker.io/library/ours:1",
+    "docker-legacy": "localhost/ours:1",
+    "oci": "docker.io/library/ours:1",
+    "oci-dir": "localhost/oci-dir",
+    "docker-dir": "",
+}
+
+
+@pytest.mark.parametrize("form", LOADED)
 def test_podman_takes_what_minirun_saved(ours: Written, form: str) -> None:
     with peers.podman() as podman:
         if form == "docker-dir":
             image = podman("pull", "-q", f"dir:{ours.paths[form]}")
         else:
-            image = podman("load", "-q", "-i", ours.paths[form]).removeprefix("Loaded image: ")
-            # a layout that is a directory it calls by its path
-            assert form == "oci-dir" or image.endswith("/ours:1")
+            image = podman("load", "-q", "-i", form, folder=ours.paths[form].parent).removeprefix("Loaded image: ")
+            assert image == LOADED[form]
         told = podman.inspect(image)
         tree = podman.tree(image)
     assert (f"sha256:{told['Id']}", *told["RootFS"]["Layers"]) == ours.digests.contents
@@ -321,16 +333,17 @@ def test_minirun_loads_what_umoci_packed_and_skopeo_copied(of_umoci: Written, mi
     same(shown(minirun, image), of_umoci.tree)
 
 
-@pytest.mark.parametrize("form", ["docker-archive", "docker-dir", "oci-archive", "oci-dir"])
+@pytest.mark.parametrize("form", ["docker-archive", "docker-dir", "oci-archive", "oci-dir", "zstd", "zstd:chunked"])
 def test_minirun_loads_what_podman_saved(of_podman: Written, minirun: Minirun, form: str) -> None:
     path = of_podman.paths[form]
     told = minirun("load", "-i", path, check=True).stdout
-    assert told.startswith("Loaded image ID: " if form == "docker-dir" else "Loaded image: localhost/it:1")
+    nameless = form in ("docker-dir", "zstd", "zstd:chunked")
+    assert told.startswith("Loaded image ID: " if nameless else "Loaded image: localhost/it:1")
     image = told.split()[-1]
     found = known(minirun, image)
     assert found.contents == of_podman.digests.contents
     if form != "docker-archive":
-        transport = {"docker-dir": "dir", "oci-dir": "oci"}.get(form, form)
+        transport = {"oci-dir": "oci", "oci-archive": "oci-archive"}.get(form, "dir")
         assert found == by_skopeo(f"{transport}:{path}")
     same(shown(minirun, image), of_podman.tree)
 
@@ -360,11 +373,36 @@ def test_minirun_imports_and_runs_a_directory(
     same(shown(minirun, "it"), written.tree)
 
 
+@pytest.mark.parametrize("transport", ["oci", "dir"])
+def test_minirun_takes_the_platform_it_wants_of_a_list_by_podman(
+    below: Path, minirun: Minirun, tmp_path: Path, transport: str
+) -> None:
+    shutil.copytree(below / "layout", tmp_path / "layout")
+    with peers.podman() as podman:
+        podman("manifest", "create", "it")
+        for name in ("arm64", "amd64"):
+            peers.run("umoci", "config", "--image", f"{tmp_path}/layout:it", "--tag", name, "--architecture", name)
+            podman("manifest", "add", "it", f"oci:{tmp_path}/layout:{name}")
+        podman("manifest", "push", "-q", "--all", "it", f"{transport}:{tmp_path}/list")
+    for name, words in (("amd64", ()), ("arm64", ("--platform", "linux/arm64/v8"))):
+        told = minirun("load", *words, "-i", tmp_path / "list", check=True).stdout
+        assert known(minirun, told.split()[-1]) == by_skopeo(f"oci:{tmp_path}/layout:{name}")
+
+
 # there and back
 
 
-@pytest.mark.parametrize("form", ["docker", "oci", "oci-dir", "docker-dir"])
-@pytest.mark.parametrize("maker", ["of_umoci", "of_podman"])
+@pytest.mark.parametrize(
+    ("maker", "form"),
+    [
+        ("of_umoci", "docker"),
+        ("of_umoci", "oci"),
+        ("of_umoci", "oci-dir"),
+        ("of_umoci", "docker-dir"),
+        ("of_podman", "docker"),
+        ("of_podman", "docker-dir"),
+    ],
+)
 def test_what_was_loaded_leaves_with_every_digest(
     request: pytest.FixtureRequest, minirun: Minirun, tmp_path: Path, maker: str, form: str
 ) -> None:
