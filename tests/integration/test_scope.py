@@ -29,11 +29,14 @@ from minirun.cgroup import scope
 directory = scope.create(sys.argv[1], ["pids"])
 if sys.argv[2] == "container":
     os.mkdir(f"{directory}/{sys.argv[1]}")
+    reading, writing = os.pipe()
     if os.fork() == 0:
         with open(f"{directory}/{sys.argv[1]}/cgroup.procs", "w") as file:
             file.write("0")
+        os.write(writing, b"x")
         print(directory, flush=True)
         time.sleep(600)
+    os.read(reading, 1)  # an empty scope would be removed
     scope.settle(directory)
 else:
     print(directory, flush=True)
