@@ -48,6 +48,7 @@ class Extraction:
         self.warnings = metadata.Warnings()
         self._folders = Folders(root, self._made)
         self._own = os.geteuid(), os.getegid()
+        self._has_removed = False  # directories of its own: what was noted about one may be about another of its name
         self._directories = metadata.Directories(scratch, self.warnings)
         self._put = {
             tar.FILE: self._file,
@@ -249,6 +250,8 @@ class Extraction:
             stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if S_ISDIR(stat.st_mode):
                 self._make_opaque(descriptor, name)
+                # another directory than the one below, of which this one would have had owner and mode
+                self.needs.implied.pop(path + b"/" + name if path else name, None)
             return
         os.utime(name, ns=(0, 0), dir_fd=descriptor)
         self.needs.add_whiteout(path + b"/" + name if path else name)
@@ -266,6 +269,7 @@ class Extraction:
                 return True
             own = path + b"/" + base if path else base
             tree.remove_at(descriptor, base)
+            self._has_removed = True
             self.needs.drop(own)
             self._folders.forget(keep=descriptor)
         else:
@@ -284,10 +288,10 @@ class Extraction:
             self.needs.has_opaque = True
         else:
             self.needs.add_implied(path)
-        self._directories.note(path, 0o755, 0, 0, 0, None, again=False)
+        self._directories.note(path, 0o755, 0, 0, 0, None, again=self._has_removed)
 
     def _note(self, path: bytes, entry: tar.Entry, *, again: bool) -> None:
-        self._directories.note(path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again=again)
+        self._directories.note(path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again=again or self._has_removed)
 
     def finish(self) -> bool:
         """Give the directories what their entries say; the last thing to be done.

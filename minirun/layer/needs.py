@@ -18,7 +18,7 @@ from minirun.kernel.descent import Descent
 from minirun.layer import stack
 from minirun.layer.field import Malformed
 
-REMEMBERED_MAX_BYTES = 64 << 20
+REMEMBERED_MAX_BYTES = 24 << 20  # more than a hundred thousand names; and several layers are unpacked at once
 _OVERHEAD_BYTES = 128  # of one name in a dict
 _LOOKED_AT_MAX = 10_000_000  # names, to find those below a directory that is removed: two seconds
 
@@ -86,7 +86,8 @@ class Needs:
         with _Hidden(root) as hidden:
             # sorted, everything that begins with the same directory stands together: each is opened once or twice
             for path in sorted(self.implied):
-                if hidden.within(path):
+                # one that is opaque itself hides what is in the one below, and is like it
+                if hidden.within(path.rpartition(b"/")[0]):
                     del self.implied[path]
             for path in sorted(self.whiteouts):
                 above, _, name = path.rpartition(b"/")

@@ -604,6 +604,31 @@ OURS: dict[str, tuple[tuple[bytes, ...], Tree]] = {
             b"d/e/f": f(b"1"),
         },
     ),
+    "takes metadata of an opaque parent without an entry from below": (
+        (
+            tar(ROOT, xattr(b"user.a", b"1") + directory(b"d", 0o2750, uid=5), directory(b"d/e", 0o700), file(b"d/e/f")),
+            tar(file(b"d/e/.wh..wh..opq"), file(b"d/.wh..wh..opq"), file(b"d/e/g")),
+        ),
+        {b"d": d(0o2750, uid=5, xattrs=(("user.a", b"1"),)), b"d/e": d(), b"d/e/g": f()},
+    ),
+    "takes nothing from below for a parent that is whited out": (
+        (tar(directory(b"d", 0o700, uid=5), file(b"d/f")), tar(file(b"d/g"), file(b".wh.d"))),
+        {b"d": d(uid=0), b"d/g": f()},
+    ),
+    "forgets xattrs of a directory that an entry of its layer replaced": (
+        (
+            tar(
+                xattr(b"user.a", b"1") + directory(b"d"),
+                xattr(b"user.a", b"1") + directory(b"d/e"),
+                xattr(b"user.a", b"1") + directory(b"d/i"),
+                file(b"d"),
+                directory(b"d"),
+                directory(b"d/e"),
+                file(b"d/i/f"),
+            ),
+        ),
+        {b"d": d(xattrs=()), b"d/e": d(xattrs=()), b"d/i": d(xattrs=()), b"d/i/f": f()},
+    ),
     "shows no whiteout where there is nothing below": (
         (tar(ROOT), tar(directory(b"d"), file(b"d/.wh.x"), file(b"d/y"), file(b".wh.z"))),
         {b"d": d(), b"d/y": f()},
