@@ -13,7 +13,8 @@ from minirun.errors import BadInput, MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.registry import Filed, Way
+    from minirun.engine.login import Filed
+    from minirun.engine.registry import Way
     from minirun.registry.accounts import Account
 
 _PASSWORD_BYTES = 64 << 10
@@ -38,7 +39,8 @@ def login(*, server: str, username: str, password: str, password_stdin: bool, tl
 
     SERVER is HOST[:PORT]; without it, docker.io.
     """
-    from minirun.engine import registry
+    from minirun.engine import login as verbs
+    from minirun.engine.registry import Way
 
     attempt = f"log in to {server or 'docker.io'}"
     if password_stdin:
@@ -49,23 +51,23 @@ def login(*, server: str, username: str, password: str, password_stdin: bool, tl
         password = _read_password(attempt)
     elif password:
         sys.stderr.write("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n")
-    way = registry.Way(tls_verify=tls_verify, cert_dir=cert_dir)
+    way = Way(tls_verify=tls_verify, cert_dir=cert_dir)
     if not username and not password and _again(server, way):
         return
     account = _ask(attempt, username, password)
-    _tell(registry.log_in(server, account, way))
+    _tell(verbs.log_in(server, account, way))
 
 
 def _again(server: str, way: Way) -> bool:
     """Try who we were before; whether that is still good."""
-    from minirun.engine import registry
+    from minirun.engine import login as verbs
 
-    account = registry.known_account(server)
+    account = verbs.known_account(server)
     if account is None:
         return False
     screen.write("Authenticating with existing credentials...\n")
     try:
-        registry.check(server, account, way)
+        verbs.check(server, account, way)
     except MinirunError as error:
         if not sys.stdin.isatty():
             raise

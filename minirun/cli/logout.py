@@ -14,9 +14,9 @@ from minirun.cli.command import Command
 @click.argument("server", metavar="[SERVER]", default="")
 def logout(*, server: str) -> None:
     """Forget who you are to a registry; without SERVER, to docker.io."""
-    from minirun.engine import registry
+    from minirun.engine import login
 
-    name, was, left = registry.log_out(server)
+    name, was, left = login.log_out(server)
     screen.write(f"Removing login credentials for {name}\n" if was else f"Not logged in to {name}\n")
     for path in left:
         sys.stderr.write(f"minirun: warning: {screen.clean(path)} has an account for {name}, too, of another tool's\n")

@@ -1,4 +1,4 @@
-"""Images come from registries and go to them, and we tell registries who we are."""
+"""Images come from registries and go to them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from minirun.image.reference import Reference, parse
 from minirun.image.store import Images
 from minirun.journal import Operation
 from minirun.kernel import files
-from minirun.registry import accounts, login, trust
+from minirun.registry import accounts, trust
 from minirun.registry import pull as pulling
 from minirun.registry import push as pushing
 from minirun.registry.accounts import Account
-from minirun.registry.address import DOCKER, DOCKER_KEY, Address, of_image, of_server
+from minirun.registry.address import Address, of_image
 from minirun.registry.client import Client
 from minirun.registry.listener import Listener
 from minirun.registry.repository import Repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from minirun.home import Home
     from minirun.image.source import Progress, Warn
     from minirun.registry.patience import Patience
 
-# what `push` takes besides the names that the store has
 _PACKED = ("gzip", "zstd")  # nobody waits for a tar that could be smaller
 
 
@@ -193,70 +190,3 @@ def _repository(reference: Reference, attempt: str, way: Way | None) -> Reposito
     address, name = of_image(reference)
     account = accounts.find(address, name, os.environ)
     return Repository((way or Way()).client(address, attempt, account), name)
-
-
-class Filed:
-    """What became of a login.
-
-    Attributes:
-        server: the registry, as it is filed.
-        path: of the file that has the account.
-        is_open: whether the secret is in it as it is, and not with a helper.
-    """
-
-    __slots__ = ("is_open", "path", "server")
-
-    def __init__(self, server: str, path: str, *, is_open: bool) -> None:
-        self.server = server
-        self.path = path
-        self.is_open = is_open
-
-
-def known_account(server: str) -> Account | None:
-    """Who we are to a registry so far; None: nobody."""
-    account = accounts.find(of_server(server or DOCKER), "", os.environ)
-    return account if account and (account.username or account.identity_token) else None
-
-
-def check(server: str, account: Account, way: Way | None = None) -> None:
-    """Raise MinirunError if a registry does not take *account*."""
-    address = of_server(server or DOCKER)
-    login.verify((way or Way()).client(address, f"log in to {address.name}", account))
-
-
-def log_in(server: str, account: Account, way: Way | None = None) -> Filed:
-    """Try an account on a registry, and file it.
-
-    Args:
-        server: as typed; empty: Docker's.
-        account: with a user's name and a password, or an identity token.
-        way: how the registry is reached.
-
-    Raises:
-        MinirunError: the registry does not take it, or it cannot be filed.
-    """
-    address = of_server(server or DOCKER)
-    attempt = f"log in to {address.name}"
-    if ":" in account.username or any(sign < " " for sign in account.username):
-        raise BadInput(attempt, "a user's name has no colon and no control character", "look at --username")
-    verified = login.verify((way or Way()).client(address, attempt, account))
-    path = accounts.docker_path(os.environ)
-    helper = login.file(path, address, verified)
-    return Filed(_filed_as(address), path, is_open=not helper)
-
-
-def log_out(server: str) -> tuple[str, bool, Sequence[str]]:
-    """Forget who we are to a registry.
-
-    Returns:
-        What it is filed as, whether it was, and the paths of other tools' files that still have something for it.
-    """
-    address = of_server(server or DOCKER)
-    path = accounts.docker_path(os.environ)
-    was = login.forget(path, address)
-    left = [other for other in accounts.paths(os.environ) if other != path and accounts.holds(other, address)]
-    return _filed_as(address), was, left
-
-
-def _filed_as(address: Address) -> str:
-    return DOCKER_KEY if address.name == DOCKER else address.name

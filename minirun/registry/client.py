@@ -14,9 +14,8 @@ import threading
 from http import HTTPStatus
 from urllib.parse import urljoin
 
-from minirun.errors import BadLayer, MinirunError, NotFound
-from minirun.image import jsondocument
-from minirun.registry import challenge
+from minirun.errors import MinirunError, NotFound
+from minirun.registry import challenge, complaint
 from minirun.registry.address import origin_of, shown
 from minirun.registry.authorization import Authorization, Denied, denied
 from minirun.registry.loss import Lost
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     Body = bytes | Callable[[], Iterable[bytes]] | None
 
 REDIRECTS = 10
-ERROR_BYTES = 64 << 10  # of an answer that says why not
-ERROR_CHARACTERS = 300  # of those, what is shown
 _AUTHORIZATIONS = 3  # of one request: without, with what it wants, with a new token
 _REDIRECTED = (301, 302, 303, 307, 308)
 
@@ -142,7 +139,7 @@ class Client:
         """What a user reads of an answer that is not the one that was hoped for."""
         status = answer.status
         phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
-        said = self._said(answer)
+        said = complaint.read(answer, self.hide)
         reason = f"{shown(self.base)} says {status} {phrase}".rstrip() + f" for {what}" + (f": {said}" if said else "")
         if answer.strayed:
             reason = f"{shown(answer.url)}, where the registry sends us, says {status} {phrase}".rstrip()
@@ -164,27 +161,6 @@ class Client:
     def _denied(self, reason: str) -> MinirunError:
         account = self.authorization.account
         return denied(self.attempt, self.address.name, self.hide(reason), known=account is not None)
-
-    def _said(self, answer: Answer) -> str:
-        """What the body of an answer says, in one short line without control characters."""
-        try:
-            data = answer.read(ERROR_BYTES, "an error")
-        except Lost:
-            return ""
-        text = data.decode(errors="replace")
-        try:
-            document = jsondocument.parse(data, "an error")
-        except (BadLayer, RecursionError):
-            if "<html" in text[:1000].lower():
-                return ""
-        else:
-            errors = document.get("errors") if isinstance(document, dict) else None
-            first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-            text = "; ".join(str(first[key]) for key in ("message", "detail") if isinstance(first.get(key), str))
-            text = text or str(first.get("code") or "")
-        text = " ".join(self.hide(text).split())
-        text = "".join(sign for sign in text if sign.isprintable())
-        return text if len(text) <= ERROR_CHARACTERS else text[: ERROR_CHARACTERS - 1] + "…"
 
     def _first(self, method: str, target: str, scopes: Sequence[str], headers: Mapping[str, str], body: Body) -> Answer:
         """Find out how the registry is spoken to, if that is not known yet; then see `_authorized`."""
