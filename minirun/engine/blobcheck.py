@@ -60,9 +60,7 @@ def remains(found: Stored) -> Iterator[Damage]:
     needed = {digest[7:] for image in found.images.values() for digest in image.needs()}
     for name in sorted(os.listdir(folder)):
         digits = name.removesuffix(ZSTD)
-        if is_half_made(name):
-            yield Damage("half-made file", f"{folder}/{name}", "its maker was killed", GC, REMAINS)
-        elif not is_id(digits):
+        if not is_id(digits):
             yield stray(f"{folder}/{name}")
         elif digits not in needed:
             yield Damage("blob that nothing needs", f"{folder}/{name}", "no image came in it", GC, REMAINS)
@@ -86,8 +84,3 @@ def altered(home: Home) -> Iterator[Damage]:
         if reason and os.path.exists(where):
             meaning = f"images that came in it cannot be saved or pushed: {reason}"
             yield Damage("blob that is not what its name says", where, meaning, _AGAIN)
-
-
-def is_half_made(name: str) -> bool:
-    """Whether *name*, in blobs/, is what kernel/files.py writes before it renames it."""
-    return is_id(name[:64]) and name.endswith(".tmp")

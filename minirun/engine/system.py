@@ -10,7 +10,6 @@ from minirun.cgroup import hierarchy
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import imagemounts, open_home
-from minirun.engine.blobcheck import is_half_made
 from minirun.errors import Unsupported
 from minirun.image import lifecycle, removal
 from minirun.image.store import Images
@@ -153,7 +152,6 @@ def _sweep(home: Home) -> int:
         for name in os.listdir(home.folder("containers"))
         if not os.path.exists(f"{home.container(name)}/container.json")
     ]
-    loose += [f"{home.folder('blobs')}/{name}" for name in os.listdir(home.folder("blobs")) if is_half_made(name)]
     for path in loose:
         tree.remove(path)
     return len(loose)

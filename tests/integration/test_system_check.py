@@ -255,7 +255,6 @@ MENDED: list[tuple[str, Damages]] = [
     ("configuration without an image", lambda root: (root / f"images/{NOWHERE}.config").write_text("{}")),
     ("note of a directory whose image is not there", lambda root: (root / "sources/%2Fx.json").write_text("{")),
     ("blob that nothing needs", lambda root: kept(root, b"x")),
-    ("half-made file", lambda root: (root / f"blobs/{NOWHERE}.17.tmp").write_text("x")),
     ("half-made file", lambda root: (root / "tmp/0f.record").write_text("{")),
     ("half-made file", lambda root: (root / "tmp/0f/x").mkdir(parents=True)),
     ("operation that was cut short", cut_short),
