@@ -6,6 +6,7 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── images/<id>.json    image records    │           namespace; always empty on the host
 ├── images/<id>.alias   symlink → …      └── images/<id>/   an image that is mounted
 ├── blobs/<digest>      compressed layers and manifests, as they came
+├── lookup/<aa>/<id>    what finds an image by the beginning of its id
 ├── tags/<name>         symlink → ../images/<id>.json
 ├── sources/<key>.json  what a directory held when it was last unpacked
 ├── containers/<id>/    container.json state.json upper/ work/
@@ -22,7 +23,7 @@ import os
 
 SPARE_BYTES = 128 << 10
 # the last is the youngest: where it is, all are
-FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp", "blobs")
+FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp", "blobs", "lookup")
 
 
 class Home:

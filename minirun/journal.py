@@ -44,6 +44,7 @@ UNDO = {
     "set_tags": "minirun.image.lifecycle:set_tags",
     "discard_image": "minirun.image.lifecycle:discard_image",
     "discard_layer": "minirun.image.lifecycle:discard_layer",
+    "settle_lookup": "minirun.image.lookup:settle",
     "settle_mount": "minirun.engine.mountplace:settle",
     "discard_blob": "minirun.image.lifecycle:discard_blob",
 }

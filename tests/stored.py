@@ -2,6 +2,7 @@
 
 containers/<random id>/…   ─▶  containers/«new container 1»/…      diffs/<random id>/…  ─▶  diffs/«new layer 1»/…
 times, process ids         ─▶  not compared                        work/                ─▶  only that it is there
+lookup/<aa>/<id>           ─▶  lookup/<id>
 marks/…                    ─▶  left out
 """
 
@@ -51,6 +52,13 @@ def picture(root: Path, known: Collection[str], began: float) -> Picture:
             folders.clear()
             continue
         if inside.parts == ("marks",):
+            continue
+        if inside.parts[:1] == ("lookup",):
+            # where an id is shelved is by chance, if it is; and which shelves there were
+            found.update({
+                _renamed(f"lookup/{name}", names): _entry(root / inside / name, "", names, began)
+                for name in files if name != "complete"
+            })  # fmt: skip
             continue
         for name in (*folders, *files):
             path = f"{inside}/{name}".removeprefix("./")

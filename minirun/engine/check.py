@@ -28,6 +28,7 @@ from minirun.engine.damage import Damage
 from minirun.engine.mountplace import MountPlace
 from minirun.errors import Attempt, Conflict, MinirunError, Unsupported
 from minirun.home import Home
+from minirun.image import lookup
 from minirun.image.reference import is_digest, is_id
 from minirun.journal import KEEP_WHILE_ALIVE
 from minirun.kernel import files, jsonfile
@@ -153,10 +154,11 @@ def _places(home: Home, word: str) -> Iterator[str]:
     if word.startswith("/") and word != home.root:
         yield word
     elif is_digest(word):
-        yield from (Blobs(home).path(word), Blobs(home).path(word) + ZSTD)
+        yield from (Blobs(home).path(word), Blobs(home).path(word) + ZSTD, *lookup.paths(home, word))
     elif is_id(word):
         yield from (home.container(word), home.layer(word), home.image(word), home.diff(word))
         yield from (home.diff(f"{word}-mounts"), f"{home.folder('images')}/{word}.config", home.alias(word))
+        yield from lookup.paths(home, word)
         yield from (MountPlace(home, word).path, MountPlace(home, word).root)
         # what a commit is about to take away, or to bring back
         yield from (f"{home.container(word)}/{name}" for name in ("upper", "work", "container.json"))

@@ -16,6 +16,7 @@ from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import imagemounts, open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
+from minirun.image import lookup
 from minirun.image.reference import parse
 from minirun.image.stock import Stock
 from minirun.image.store import Images
@@ -161,6 +162,7 @@ def _remove(turn: Turn, name: str, *, force: bool, leave_layers: bool) -> list[s
     if reference in image.repo_digests and (tags or len(image.repo_digests) > 1):
         image.repo_digests = [digest for digest in image.repo_digests if digest != reference]
         jsonrecord.write(turn.home, turn.home.image(image.id), image.record())
+        lookup.forget(turn.home, image.id, {reference.partition("@")[2]} - lookup.digests(image))
         return [f"Untagged: {reference}"]
     if reference not in (*tags, *image.repo_digests) and len(tags) > 1 and not force:
         reason = f"it has {len(tags)} names: {', '.join(tags)}"

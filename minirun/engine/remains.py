@@ -9,6 +9,7 @@ from minirun import jsonrecord
 from minirun.engine.damage import GC, REMAINS, Damage, Stored
 from minirun.engine.mountplace import places
 from minirun.home import Home
+from minirun.image import lookup
 from minirun.image.store import Images
 from minirun.kernel import files, jsonfile
 from minirun.layer.store import Layers
@@ -34,10 +35,14 @@ def find(found: Stored) -> Iterator[Damage]:
         if name.endswith(".config") and name.removesuffix(".config") not in found.images:
             path = f"{home.folder('images')}/{name}"
             yield Damage("configuration without an image", path, "nobody reads it", GC, REMAINS)
-    for image_id, aliases in sorted(Images(home).aliases().items()):
+    every = Images(home).aliases()
+    for image_id, aliases in sorted(every.items()):
         if image_id not in found.images:
             for alias in aliases:
                 yield Damage("id of an image that is not there", home.alias(alias), "it finds nothing", GC, REMAINS)
+    own = [alias for image_id, aliases in every.items() if image_id in found.images for alias in aliases]
+    for path in lookup.compare(home, found.images.values(), own)[0]:
+        yield Damage("hint to an image that is not there", path, "it finds nothing", GC, REMAINS)
     for name in sorted(os.listdir(home.folder("sources"))):
         path = f"{home.folder('sources')}/{name}"
         try:

@@ -23,7 +23,7 @@ from itertools import zip_longest
 from minirun import jsonrecord
 from minirun.errors import LOOK_AT_STORE, MinirunError
 from minirun.home import Home
-from minirun.image import mountpoints, sources
+from minirun.image import lookup, mountpoints, sources
 from minirun.image.config import Config
 from minirun.image.record import read
 from minirun.image.reference import parse
@@ -72,14 +72,16 @@ def _renew(images: Images, image: Image) -> None:
     An image is the same with other blobs, since its id is that of its config: with those it came with last.
     """
     stored = read(images.home.image(image.id), image.id)
-    before = stored.record()
+    before, known = stored.record(), lookup.digests(stored)
     if image.digest:
         stored.digest, stored.media_type, stored.blobs = image.digest, image.media_type, image.blobs
     elif not stored.digest:
         stored.blobs = [new or old for new, old in zip_longest(image.blobs, stored.blobs, fillvalue="")]
     stored.repo_digests = list(dict.fromkeys([*stored.repo_digests, *image.repo_digests]))
     if stored.record() != before:
+        lookup.note(images.home, image.id, lookup.digests(stored))
         jsonrecord.write(images.home, images.home.image(image.id), stored.record())
+        lookup.forget(images.home, image.id, known - lookup.digests(stored))
 
 
 def _identify(image: Image, chain: Sequence[Layer], exact: bytes) -> None:
@@ -104,9 +106,10 @@ def _write(images: Images, image: Image, tags: Sequence[Reference], exact: bytes
     names = [reference.familiar for reference in tags]
     with Operation(home) as operation:
         folder = home.temporary(operation.key)
-        operation.will_all(
-            [["discard_image", home.root, image.id], ["set_tags", home.root, image.id, *names], ["remove_tree", folder]]
-        )
+        operation.will_all([
+            ["settle_lookup", home.root, image.id, *lookup.digests(image)], ["discard_image", home.root, image.id],
+            ["set_tags", home.root, image.id, *names], ["remove_tree", folder],
+        ])  # fmt: skip
         os.mkdir(folder, 0o700)
         if mountpoints.create(image.paths(home), f"{folder}/mounts", root):
             image.mounts = f"{image.id}-mounts"
@@ -120,6 +123,7 @@ def _write(images: Images, image: Image, tags: Sequence[Reference], exact: bytes
             files.sync_folder(home.folder("diffs"))
         for number in range(len(tags)):
             os.symlink(f"../images/{image.id}.json", f"{folder}/tag{number}")
+        lookup.note(home, image.id, lookup.digests(image))
         try:
             os.link(f"{folder}/record", home.image(image.id))
         except FileExistsError:
@@ -246,7 +250,9 @@ def prune(images: Images, kept: Collection[str] = ()) -> int:
     for image_id, tags in images.tags().items():
         if image_id not in ids:
             stale += [f"{home.folder('tags')}/{parse(tag).file_name}" for tag in tags]
-    needed = images.blobs()
+    listed = [image for image, _ in images.list()]
+    aliases = [alias for image_id, own in images.aliases().items() for alias in own if image_id in ids]
+    needed = {digest for image in listed for digest in image.needs()}
     loose = [digest for digest in Blobs(home).list() if digest not in needed]
     for name in mounts:
         Layers(home).discard(name)
@@ -254,4 +260,5 @@ def prune(images: Images, kept: Collection[str] = ()) -> int:
         files.remove(path)
     for digest in loose:
         Blobs(home).remove(digest)
+    lookup.mend(home, listed, aliases)
     return len(mounts) + len(stale) + len(loose) + sources.prune(home, ids)

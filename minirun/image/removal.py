@@ -3,7 +3,7 @@
     mark
     tags/…                                    no name finds it any more
     images/<id>.json
-    images/<alias>.alias images/<id>.config diffs/<id>-mounts
+    images/<alias>.alias images/<id>.config diffs/<id>-mounts lookup/…
     layers/…, diffs/… ─▶ tmp/<key>/…          layers that nothing else needs; contents that no other layer has
     blobs/…                                   those that no other image needs
     mark gone
@@ -42,13 +42,15 @@ class Own:
         layers: those that nothing else needs, topmost first.
         contents: names below diffs/ that no other layer has.
         blobs: digests of those that no other image needs.
+        hints: paths of what leads to it in lookup/.
     """
 
-    __slots__ = ("aliases", "blobs", "contents", "id", "layers", "mounts", "tags")
+    __slots__ = ("aliases", "blobs", "contents", "hints", "id", "layers", "mounts", "tags")
 
     def __init__(
         self, image_id: str, *, tags: Sequence[str] = (), aliases: Sequence[str] = (), mounts: str = "",
         layers: Sequence[Layer] = (), contents: Sequence[str] = (), blobs: Collection[str] = (),
+        hints: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.id = image_id
         self.tags = tags
@@ -57,6 +59,7 @@ class Own:
         self.layers = layers
         self.contents = contents
         self.blobs = blobs
+        self.hints = hints
 
 
 def remove(images: Images, gone: Own) -> None:
@@ -69,7 +72,7 @@ def remove(images: Images, gone: Own) -> None:
     """
     home = images.home
     folder = home.folder("images")
-    undos = [["remove_file", f"{folder}/{gone.id}.config"]]
+    undos = [["remove_file", path] for path in (*gone.hints, f"{folder}/{gone.id}.config")]
     if gone.mounts:
         undos.append(["remove_tree", home.diff(gone.mounts)])
     undos += [["remove_file", home.alias(alias)] for alias in gone.aliases]

@@ -18,6 +18,7 @@ import os
 from hashlib import sha256
 
 from minirun import jsonrecord
+from minirun.image import lookup
 from minirun.image.record import read
 from minirun.journal import Operation
 from minirun.kernel import files, jsonfile
@@ -118,8 +119,9 @@ class Seal:
             return  # another image that is the same, and was not committed here
         with Operation(self.home) as operation:
             temporary = self.home.temporary(operation.key)
-            operation.will("remove_file", temporary)
+            operation.will_all([["settle_lookup", self.home.root, true_id], ["remove_file", temporary]])
             os.symlink(f"{self.image.id}.json", temporary)
+            lookup.note(self.home, true_id)
             os.rename(temporary, self.home.alias(true_id))
             files.sync_folder(self.home.folder("images"))
 

@@ -14,7 +14,7 @@ import os
 from collections import Counter
 
 from minirun.errors import MinirunError, NotFound
-from minirun.image import removal, sources
+from minirun.image import lookup, removal, sources
 from minirun.image.record import read
 from minirun.image.removal import Own
 from minirun.layer.store import Layers
@@ -76,14 +76,16 @@ class Stock:
             blobs = [digest for digest in image.needs() if self._blobs[digest] == 1]
         gone = Counter(layer.diff for layer in layers)
         mounts = image.mounts if image else f"{image_id}-mounts"
+        aliases = self._aliases.get(image_id, [])
         return Own(
             image_id,
             tags=self.tags.get(image_id, []),
-            aliases=self._aliases.get(image_id, []),
+            aliases=aliases,
             mounts=mounts if mounts and os.path.lexists(home.diff(mounts)) else "",
             layers=layers,
             contents=[diff for diff, count in gone.items() if self._contents[diff] == count],
             blobs=blobs,
+            hints=lookup.hints(home, image, aliases) if image else [],
         )
 
     def remove(self, own: Own) -> None:

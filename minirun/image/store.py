@@ -240,20 +240,21 @@ class Images:
             return jsonfile.dumps(image.config.raw).encode()
 
     def _complete(self, digits: str, text: str) -> str:
-        names = os.listdir(self.home.folder("images"))
-        ids = {name.partition(".")[0] for name in names if name.startswith(digits) and not name.endswith(".config")}
-        found = list({self.stored_as(image_id) for image_id in ids})
+        from minirun.image import lookup
+
+        found = lookup.beginning(self, digits)
         if not found:
             raise not_found(text)
         if len(found) > 1:
             short = ", ".join(image_id[:12] for image_id in sorted(found)[:10])
             raise Conflict(f"find image {text}", f"{len(found)} ids begin so: {short}", "give more of its digits")
-        return found[0]
+        return found.pop()
 
     def _by_digest(self, reference: Reference) -> Image:
-        if os.path.exists(path := self.home.image(reference.digest[7:])):
+        from minirun.image import lookup
+
+        if os.path.exists(path := self.home.image(self.stored_as(reference.digest[7:]))):
             return read(path, reference.familiar)
-        for image, _ in self.list():
-            if reference.digest in (image.digest, *(text.partition("@")[2] for text in image.repo_digests)):
-                return image
+        if image := lookup.by_digest(self, reference.digest):
+            return image
         raise not_found(reference.familiar)
