@@ -291,7 +291,9 @@ class Extraction:
         self._directories.note(path, 0o755, 0, 0, 0, None, again=self._has_removed)
 
     def _note(self, path: bytes, entry: tar.Entry, *, again: bool) -> None:
-        self._directories.note(path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again=again or self._has_removed)
+        self._directories.note(
+            path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, again=again or self._has_removed
+        )
 
     def finish(self) -> bool:
         """Give the directories what their entries say; the last thing to be done.

@@ -606,7 +606,9 @@ OURS: dict[str, tuple[tuple[bytes, ...], Tree]] = {
     ),
     "takes metadata of an opaque parent without an entry from below": (
         (
-            tar(ROOT, xattr(b"user.a", b"1") + directory(b"d", 0o2750, uid=5), directory(b"d/e", 0o700), file(b"d/e/f")),
+            tar(
+                ROOT, xattr(b"user.a", b"1") + directory(b"d", 0o2750, uid=5), directory(b"d/e", 0o700), file(b"d/e/f")
+            ),
             tar(file(b"d/e/.wh..wh..opq"), file(b"d/.wh..wh..opq"), file(b"d/e/g")),
         ),
         {b"d": d(0o2750, uid=5, xattrs=(("user.a", b"1"),)), b"d/e": d(), b"d/e/g": f()},

@@ -256,14 +256,10 @@ MENDED: list[tuple[str, Damages]] = [
     ("configuration without an image", lambda root: (root / f"images/{NOWHERE}.config").write_text("{}")),
     ("note of a directory whose image is not there", lambda root: (root / "sources/%2Fx.json").write_text("{")),
     ("blob that nothing needs", lambda root: kept(root, b"x")),
-<<<<<<< HEAD
-=======
     (
         "hint to an image that is not there",
         lambda root: lookup.note(Home(str(root), ""), NOWHERE, [f"sha256:{NOWHERE}"]),
     ),
-    ("half-made file", lambda root: (root / f"blobs/{NOWHERE}.17.tmp").write_text("x")),
->>>>>>> e5100ee (image: One of ten thousand is found by the beginning of its id, or by a digest, without a look at the others)
     ("half-made file", lambda root: (root / "tmp/0f.record").write_text("{")),
     ("half-made file", lambda root: (root / "tmp/0f/x").mkdir(parents=True)),
     ("operation that was cut short", cut_short),
