@@ -1,6 +1,7 @@
-"""A bar for each layer that is being unpacked, for a person who would wait longer than a second.
+"""A bar for each layer that is being unpacked or packed, for a person who would wait longer than a second.
 
-    01-base.tar.zst           [=================>            ]  31.2MB/52.4MB
+    01-base.tar.zst           [=================>            ]  31.2MB/52.4MB       several at once: they are drawn
+    02-python.tar.gz          [==============================]  16.6MB/16.6MB       again where they are
     -                         18.3MB      where nobody knows how much will come
 
 Nothing imports this module before there is a layer to unpack.
@@ -25,23 +26,21 @@ _NAME_WIDTH = 24
 
 
 class Bars:
-    """Bars on standard error, one at a time; nothing at all where that is no terminal.
+    """Bars on standard error, a line each; nothing at all where that is no terminal.
 
     Attributes:
         begun: when the first layer was begun, on the monotonic clock.
         shown: when something was shown last.
-        text: what was shown last.
-        is_open: whether a bar is on the line that the cursor is on.
+        rows: the lines that can be drawn again, by the names of their layers; the cursor is below the last.
     """
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
         self.shown = 0.0
-        self.text = ""
-        self.is_open = False
+        self.rows: dict[str, str] = {}
 
     def layer(self, name: str, total_bytes: int) -> Callable[[int], None]:
-        """Begin the bar of one layer; an empty name ends the last.
+        """Begin the bar of one layer; an empty name ends all.
 
         Args:
             name: the layer's.
@@ -50,29 +49,39 @@ class Bars:
         Returns:
             What is to be told how many bytes of the blob have been read so far.
         """
-        if self.is_open:
-            self._write("\n")
-            self.is_open = False
+        if not name:
+            self.rows = {}
         if not name or not os.isatty(2):
             return lambda _read: None
 
         def read(read_bytes: int) -> None:
             now = time.monotonic()
             # a bar that is there is shown full, however soon after the last time
-            full = self.is_open and 0 < total_bytes <= read_bytes
+            full = name in self.rows and 0 < total_bytes <= read_bytes
             if now - self.begun < _PATIENCE_S or not (full or now - self.shown >= _EVERY_S):
                 return
             text = line(name, read_bytes, total_bytes)
-            if text != self.text:
-                self.shown, self.text, self.is_open = now, text, True
-                self._write(f"\r{text}\x1b[K")
+            if text != self.rows.get(name):
+                self.shown = now
+                self._draw(name, text)
 
         return read
 
-    @staticmethod
-    def _write(text: str) -> None:
-        sys.stderr.write(text)
+    def _draw(self, name: str, text: str) -> None:
+        up = f"\x1b[{len(self.rows)}A" if self.rows else ""
+        self.rows[name] = text
+        sys.stderr.write(up + "".join(f"\r{row}\x1b[K\n" for row in self.rows.values()))
         sys.stderr.flush()
+        # what scrolled out of the terminal cannot be drawn again; it stays as it is
+        while len(self.rows) >= _lines():
+            del self.rows[next(iter(self.rows))]
+
+
+def _lines() -> int:
+    try:
+        return max(os.get_terminal_size(2).lines, 2)
+    except OSError:
+        return 24
 
 
 def line(name: str, read_bytes: int, total_bytes: int) -> str:
