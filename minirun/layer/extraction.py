@@ -244,17 +244,22 @@ class Extraction:
             os.setxattr(descriptor, stack.OPAQUE, b"y")
             self.needs.has_opaque = True
             return
+        own = path + b"/" + name if path else name
         try:
             os.mknod(name, S_IFCHR, os.makedev(0, 0), dir_fd=descriptor)  # mode 0, as overlayfs makes them
         except FileExistsError:
             stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            if S_ISDIR(stat.st_mode):
+            if not S_ISDIR(stat.st_mode):
+                return
+            if not self.needs.is_hollow(own, f"/proc/self/fd/{descriptor}/{os.fsdecode(name)}"):
                 self._make_opaque(descriptor, name)
                 # another directory than the one below, of which this one would have had owner and mode
-                self.needs.implied.pop(path + b"/" + name if path else name, None)
-            return
+                self.needs.implied.pop(own, None)
+                return
+            self._clear(descriptor, path, name)
+            os.mknod(name, S_IFCHR, os.makedev(0, 0), dir_fd=descriptor)
         os.utime(name, ns=(0, 0), dir_fd=descriptor)
-        self.needs.add_whiteout(path + b"/" + name if path else name)
+        self.needs.add_whiteout(own)
 
     # --- what stands in the way, and what is made on the way
 

@@ -67,13 +67,35 @@ class Needs:
 
     def drop(self, path: bytes) -> None:
         """Forget everything below *path*, which was removed."""
-        self._looked_at += len(self.implied) + len(self.links) + len(self.whiteouts)
-        if self._looked_at > _LOOKED_AT_MAX:
-            raise Malformed("too many directories that it adds and replaces again")
+        self._look(len(self.implied) + len(self.links) + len(self.whiteouts))
         below = path + b"/"
         for noted in (self.implied, self.links, self.whiteouts):
             for name in [name for name in noted if name == path or name.startswith(below)]:
                 del noted[name]
+
+    def is_hollow(self, path: bytes, place: str) -> bool:
+        """Say whether there is a directory *path* only because the archive takes away something in it.
+
+        Args:
+            path: of a directory.
+            place: where it is.
+        """
+        if path not in self.implied:
+            return False
+        below = path + b"/"
+        self._look(len(self.links))
+        if any(name.startswith(below) for name in self.links):
+            return False
+        for name, found, _opaque in stack.walk([place]):
+            self._look(1)
+            if below + name not in self.implied and not stack.is_whiteout(found.stat):
+                return False
+        return True
+
+    def _look(self, names: int) -> None:
+        self._looked_at += names
+        if self._looked_at > _LOOKED_AT_MAX:
+            raise Malformed("too many directories that it adds and replaces again")
 
     def prune(self, root: int) -> None:
         """Take back what the layer itself makes meaningless: needs and whiteouts inside its opaque directories.

@@ -613,6 +613,20 @@ OURS: dict[str, tuple[tuple[bytes, ...], Tree]] = {
         ),
         {b"d": d(0o2750, uid=5, xattrs=(("user.a", b"1"),)), b"d/e": d(), b"d/e/g": f()},
     ),
+    "takes a directory away in which it first takes things away": (
+        (
+            tar(directory(b"d"), directory(b"d/e"), file(b"d/e/f"), directory(b"x"), file(b"x/y")),
+            tar(
+                file(b"d/e/.wh.f"),
+                file(b"d/.wh..wh..opq"),
+                file(b".wh.d"),
+                hardlink(b"x/h", b"x/y"),
+                file(b"x/.wh.y"),
+                file(b".wh.x"),
+            ),
+        ),
+        {b"x": d(), b"x/h": f()},
+    ),
     "takes nothing from below for a parent that is whited out": (
         (tar(directory(b"d", 0o700, uid=5), file(b"d/f")), tar(file(b"d/g"), file(b".wh.d"))),
         {b"d": d(uid=0), b"d/g": f()},
