@@ -24,7 +24,7 @@ from minirun.engine.saving import ALIASES, FOLDERS, FORMS
 from tests import busybox, inject, peers
 from tests.command import PATIENCE, Minirun
 from tests.registries import skopeo
-from tests.scene import Case, Scene, Stage
+from tests.scene import BUSY, Case, Scene, Stage
 from tests.screen import until_closed
 
 LATEST = 1_700_000_000
@@ -154,6 +154,24 @@ def test_manifest_and_layers_leave_byte_for_byte_as_they_came(form: str, saved_f
     assert described(tmp_path / "out") == described(source)
     kind = "oci" if form == "oci-dir" else "oci-archive"
     assert skopeo("inspect", "--raw", f"{kind}:{tmp_path / 'out'}") == skopeo("inspect", "--raw", f"oci:{source}")
+
+
+def test_a_manifest_of_dockers_stays_one_unless_layers_are_compressed_anew(
+    minirun: Minirun, busybox_oci: Path, tmp_path: Path
+) -> None:
+    skopeo("copy", "--format", "v2s2", f"oci:{busybox_oci}", f"dir:{tmp_path / 'v2s2'}")
+    minirun("load", "-i", tmp_path / "v2s2", check=True)
+    image = minirun("images", "-q", check=True).stdout.strip()
+    exact = (tmp_path / "v2s2/manifest.json").read_bytes()
+    for form, kind in (("docker", "oci-archive"), ("oci", "oci-archive"), ("oci-dir", "oci"), ("docker-dir", "dir")):
+        path = tmp_path / form
+        minirun("save", "--format", form, "-o", path, image, check=True)
+        assert skopeo("inspect", "--raw", f"{kind}:{path}").encode() == exact
+    minirun("save", "--format", "oci-dir", "--compression", "gzip", "-o", tmp_path / "anew", image, check=True)
+    ours, theirs = described(tmp_path / "anew"), json.loads(exact)
+    assert ours["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert [layer["digest"] for layer in ours["layers"]] == [layer["digest"] for layer in theirs["layers"]]
+    assert ours["config"]["digest"] == theirs["config"]["digest"]
 
 
 def test_layers_of_a_directory_leave_as_the_files_that_they_were(
@@ -336,6 +354,20 @@ def test_what_was_packed_is_not_packed_again(store: Minirun, tmp_path: Path) -> 
     assert (tmp_path / "docker").read_bytes() == (tmp_path / "one").read_bytes()
     store("rm", "packed-once", check=True)
     store("rmi", "once", check=True)
+
+
+def test_many_at_once_pack_it_and_write_the_same(store: Minirun, tmp_path: Path) -> None:
+    store("run", "--name", "at-once", "busybox", "sh", "-c", "dd if=/dev/urandom of=/x bs=64k count=80", check=True)
+    store("commit", "at-once", "at-once", check=True)
+    running = [store.start("save", "-o", str(tmp_path / str(number)), "at-once") for number in range(6)]
+    for process in running:
+        with process:
+            _, said = process.communicate(timeout=120)
+            assert (process.returncode, said) == (0, b"")
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(6)}) == 1
+    assert store("system", "check").returncode == 0
+    store("rm", "at-once", check=True)
+    store("rmi", "at-once", check=True)
 
 
 def test_a_commit_has_the_blobs_of_its_base(saved_from: Minirun, tmp_path: Path) -> None:
@@ -662,6 +694,10 @@ STRUCK = [
     Case("save-oci-dir", ["save", "--format", "oci-dir", "-o", "OUT", "unused:1"], 10),
     Case("save-legacy", ["save", "--format", "docker-legacy", "-o", "OUT", "unused:1"], 8),
 ]
+DATED = [
+    Case("commit-stopped", ["commit", "ended", "fresh:1"], 12),
+    Case("commit-running", ["commit", BUSY, "fresh:1"], 8, busy=True),
+]
 
 
 @pytest.mark.parametrize("what", [inject.KILL, "error=ENOSPC", "error=EIO"])
@@ -699,6 +735,30 @@ def test_a_save_that_is_cut_short_leaves_a_sound_store_and_no_half_archive(case:
         again = scene.minirun(*scene.case.arguments)
         if again.returncode or files(out) != whole:
             wrong.append(f"{point}: then {again.stderr or 'another archive'}")
+    assert not wrong, f"{len(wrong)} of {len(found)}:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("what", [inject.KILL, "error=ENOSPC", "error=EIO"])
+@pytest.mark.parametrize("case", DATED, ids=lambda case: case.name)
+def test_a_commit_to_a_date_that_is_cut_short_is_undone_or_finished(
+    case: Case, what: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH["SOURCE_DATE_EPOCH"])
+    scene = Scene(case, stage)
+    found = scene.dry_pass()
+    if what != inject.KILL:
+        found = [point for point in found if point.call in {*inject.MAKE, *inject.MOVE, *inject.FILL, *inject.SYNC}]
+    wrong = []
+    for point in inject.sample(found, case.few):
+        scene.reset()
+        try:
+            struck = scene.strike(point, what)
+            if struck.status not in ((-9, 0) if what == inject.KILL else (0, 125)):
+                wrong.append(f"{point}: status {struck.status}: {struck.stderr}")
+            if faults := scene.faults(struck.cgroups):
+                wrong.append("\n    ".join([f"{what} at {point}", *faults]))
+        finally:
+            scene.calm()
     assert not wrong, f"{len(wrong)} of {len(found)}:\n" + "\n".join(wrong)
 
 

@@ -22,7 +22,8 @@ from zstandard import ZstdDecompressor
 from minirun.errors import BadInput
 from minirun.kernel import tree
 from minirun.layer import header, stack, tar
-from minirun.layer.pack import COMPRESSIONS, Packed, pack, stream
+from minirun.layer.field import Malformed
+from minirun.layer.pack import COMPRESSIONS, Packed, pack, recompress, stream
 from minirun.layer.unpack import unpack
 from tests.trees import Node, describe
 
@@ -223,6 +224,32 @@ def test_progress_is_told_in_bytes_of_the_tar(tmp_path: Path) -> None:
     packed = pack(str(tmp_path), lambda _data: None, compression="gzip", progress=told.append)
     assert told == sorted(told)
     assert told[-1] == size > packed.size
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("before", COMPRESSIONS)
+def test_a_layer_that_is_compressed_in_another_way_is_as_if_it_was_packed_so(
+    before: str, compression: str, tmp_path: Path
+) -> None:
+    furnish(tmp_path / "source")
+    blob, packed = packed_by(tmp_path / "source", before)
+    parts: list[bytes] = []
+    told: list[int] = []
+    again = recompress([blob[:100_000], blob[100_000:]], parts.append, compression=compression, progress=told.append)
+    other, expected = packed_by(tmp_path / "source", compression)
+    assert b"".join(parts) == other
+    assert (again.diff_id, again.digest, again.size) == (packed.diff_id, expected.digest, len(other))
+    assert told[-1] == len(blob)
+
+
+def test_a_damaged_layer_is_not_compressed_anew(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    furnish(tmp_path / "source")
+    blob, _ = packed_by(tmp_path / "source", "gzip")
+    for damaged in (blob[:-20], blob[:2000] + b"\0\1\2\3" + blob[2004:]):
+        with pytest.raises(Malformed):
+            recompress([damaged], lambda _data: None, compression="zstd")
+    assert threading.active_count() == threads
 
 
 # names whose bytes sum up to more than adler32 can tell, just as much, and less
