@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from minirun.errors import BadLayer
 from minirun.kernel.descent import DIRECTORY
-from minirun.layer import borrowing, tar
+from minirun.layer import borrowing, estargz, tar
 from minirun.layer.blob import Blob, check_head
 from minirun.layer.extraction import Extraction
 from minirun.layer.field import Malformed
@@ -158,6 +158,7 @@ def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str =
 
 def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str | None], what: str) -> Unpacked:
     name = b""
+    last = None
     size = entries = 0
     pieces = iter(blob)
     reader = tar.Reader(_checked(pieces))
@@ -166,6 +167,7 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
             name = entry.name
             extraction.add(entry, reader)
             name = b""
+            last = entry
             size += entry.size
             entries += 1
             _count(entries)
@@ -173,6 +175,8 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
             pass
         _compare("blob", blob.digest, expected[0])
         _compare("tar", blob.diff_id, expected[1])
+        if last is not None:
+            size -= estargz.remove_index(extraction.root, last)
         opaque = extraction.finish()
     except Malformed as error:
         raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {error}" if name else str(error), _REMEDY) from None
