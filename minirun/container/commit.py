@@ -129,7 +129,11 @@ def _config(home: Home, box: Record, base: Image, *, author: str, message: str) 
         "Labels": options["labels"],
         "StopSignal": options["stop_signal"],
     }
-    raw = {**base.config.raw, "config": {key: value for key, value in inner.items() if value}}
+    raw = {
+        **base.config.raw,
+        "config": {key: value for key, value in inner.items() if value},
+        "history": history.of_layers(base.config.raw, len(base.layers)),
+    }
     for earlier in map(Layers(home).get, box.committed):
         said = {"created_by": earlier.created_by, "comment": earlier.comment}
         raw = history.extend(raw, created=history.clamped(earlier.created), **said)

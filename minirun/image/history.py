@@ -95,12 +95,40 @@ def extend(
         comment: free text.
     """
     entry = {"created": created, "created_by": created_by, "author": author, "comment": comment}
-    changed = {**raw, "created": created}
+    changed = {**raw, "created": created, "history": [*(raw.get("history") or ()), entry]}
     changed.pop("rootfs", None)
     if author:
         changed["author"] = author
-    changed["history"] = [*(raw.get("history") or ()), {key: value for key, value in entry.items() if value}]
-    return changed
+    return said(changed)
+
+
+def of_layers(raw: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """The history in the config *raw*, to be extended; where it tells of something else, entries that say nothing.
+
+    A further entry would be taken for that of a layer below otherwise, by everybody who counts from the first.
+
+    Args:
+        raw: an OCI image config.
+        count: of the layers of its image.
+    """
+    told = raw.get("history") or []
+    return told if sum(not entry.get("empty_layer") for entry in told) == count else [{}] * count
+
+
+def said(raw: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the config *raw*, for an image that is made here, without what it does not say.
+
+    Docker writes null for it in places where the OCI's config-schema.json has none, and a date must be one.
+    """
+    return {
+        **_without(raw),
+        **({"config": _without(raw["config"])} if raw.get("config") else {}),
+        **({"history": [_without(entry, empty=("", None)) for entry in raw["history"]]} if raw.get("history") else {}),
+    }
+
+
+def _without(document: dict[str, Any], empty: Sequence[str | None] = (None,)) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if value not in empty and (key, value) != ("created", "")}
 
 
 def epoch() -> int | None:

@@ -236,6 +236,7 @@ def _compose(
                 {"created": part.created, "created_by": part.created_by or f"ADD {part.name} /"}
                 for part in manifest.parts
             ]
+        raw = history.said(raw)
     if wanted.comment:
         told = [dict(entry) for entry in raw.get("history") or ()] or [{"empty_layer": True}]
         told[-1]["comment"] = wanted.comment

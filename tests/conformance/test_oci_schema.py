@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests import layouts, tars
-from tests.archives import Saved, save_legacy
+from tests import layouts, medley, tars
+from tests.archives import Saved, save, save_legacy
 from tests.command import Minirun
 from tests.small import small_layers
 
@@ -121,6 +121,39 @@ def test_what_skopeo_made_of_it_for_docker_leaves_as_a_valid_layout(
     assert layouts.check(layout).manifests == [layouts.digest((tmp_path / "docker/manifest.json").read_bytes())]
     described = json.loads((layout / "index.json").read_text())["manifests"][0]
     assert described["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+
+
+NULL = dict.fromkeys(("created", "author", "variant", "os.version", "os.features"))
+NULL_INSIDE = dict.fromkeys(
+    ("Env", "Cmd", "Entrypoint", "ExposedPorts", "Volumes", "Labels", "OnBuild", "StopSignal", "User", "WorkingDir")
+)
+UNSAID: Mapping[str, dict[str, Any]] = {
+    "null in the config": {**NULL, "config": NULL_INSIDE},
+    "null for the config": {**NULL, "config": None, "history": None},
+    "null in the history": {"history": [dict.fromkeys(("created", "created_by", "author", "comment"))] * 2},
+    "no dates": {"created": "", "history": [{"created": "", "created_by": "a"}] * 2},
+    "no history": {"history": []},
+    "the history of other layers": {"history": [{"created_by": "a"}, {"created_by": "b", "empty_layer": True}]},
+}
+
+
+@pytest.mark.parametrize("case", UNSAID)
+@pytest.mark.parametrize("form", [save, save_legacy], ids=lambda form: form.__name__)
+def test_what_a_config_does_not_say_is_left_out_of_those_that_are_made_of_it(
+    minirun: Minirun, leaves_nothing: None, tmp_path: Path, form: Callable[[Saved], bytes], case: str
+) -> None:
+    layer = tars.tar(tars.directory(b"bin/"), tars.file(b"bin/busybox", medley.BUSYBOX.read_bytes(), 0o755))
+    (tmp_path / "x.tar").write_bytes(form(Saved(["loaded:1"], [layer, tars.tar(tars.file(b"x"))], UNSAID[case])))
+    minirun("load", "-i", tmp_path / "x.tar", check=True)
+    minirun("run", "--name", "box", "loaded:1", "/bin/busybox", "touch", "/y", check=True)
+    minirun("commit", "box", "committed", check=True)
+    minirun("image", "squash", "--from", "2", "committed", "squashed", check=True)
+    for image, count in (("committed", 3), ("squashed", 2)):
+        (layers,) = layouts.check(written(minirun, tmp_path / image, "oci-dir", image)).layers
+        assert len(layers) == count
+    if form is save_legacy:  # the others leave byte for byte as they came
+        layouts.check(written(minirun, tmp_path / "loaded", "oci-dir", "loaded:1"))
+    minirun("rm", "box", check=True)
 
 
 # that the schemas are really asked: other people's layouts fit, broken ones do not
