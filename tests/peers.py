@@ -17,7 +17,7 @@ from tests.registries import APART, needed
 from tests.trees import Node
 
 PROJECT = Path(__file__).resolve().parent.parent
-# both are given a function of no result, or one that is printed, as "module:function", and a path
+# run where podman's mounts are: calls "module:function" with a path, and prints what that returns
 _CALL = """
 import importlib, pathlib, pickle, sys
 module, _, function = sys.argv[1].partition(":")
