@@ -11,17 +11,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import struct
 import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
+from minirun.errors import BadLayer
 from minirun.home import Home
 from minirun.layer.store import Layers
 from minirun.layer.unpack import unpack
@@ -172,6 +175,40 @@ def test_files_that_only_have_such_names_stay(kept: list[bytes], tmp_path: Path)
 def test_zstd_chunked_is_a_zstd_layer(tmp_path: Path) -> None:
     blob, whole, _ = zstd_chunked()
     assert unpacked(blob, tmp_path / "zstd", whole) == set()
+
+
+UNITS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, mtime=0), "zstd": zstandard.compress, "xz": lzma.compress,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compression", UNITS)
+@pytest.mark.parametrize(
+    ("tail", "taken_by"),
+    [
+        (b"", {"gzip", "zstd", "xz"}),
+        (bytes(4096), {"gzip", "xz"}),  # gzip(1) ignores it, to xz(1) it is padding, to zstd(1) an unknown format
+        (bytes(4095), {"gzip"}),  # padding of xz comes by four
+        (b"junk behind it", {"gzip"}),
+    ],
+)
+def test_what_follows_the_last_unit_is_taken_as_their_own_tools_take_it(
+    compression: str, tail: bytes, taken_by: set[str], tmp_path: Path
+) -> None:
+    if shutil.which(compression) is None:
+        pytest.skip(f"needs {compression}")
+    whole = tars.tar(*(head + padded(data) for _, head, data in entries(landmark=b"")))
+    pack = UNITS[compression]
+    blob = b"".join(pack(whole[at : at + 10_000]) for at in range(0, len(whole), 10_000)) + pack(b"") + tail
+    own = subprocess.run([compression, "-dc"], input=blob, capture_output=True, check=False)
+    assert (own.returncode != 1) == (compression in taken_by), own.stderr  # 2 is gzip's warning
+    if compression in taken_by:
+        assert own.stdout == whole
+        assert unpacked(blob, tmp_path / "into", whole) == set()
+    else:
+        (tmp_path / "into").mkdir()
+        with pytest.raises(BadLayer, match=compression):
+            unpack([blob], str(tmp_path / "into"))
 
 
 def lay_out(top: Path, layers: list[tuple[bytes, bytes, str, dict[str, str]]]) -> None:
