@@ -4,11 +4,16 @@
 28 b5 2f fd         zstd    frames one after the other, also skippable ones (5? 2a 4d 18)
 fd 37 7a 58 5a 00   xz      streams one after the other, with zeros between them
 a tar header        none
+
+What zstd and xz look back at may be 128 MiB, and several layers are unpacked at once, by processes that are forks of
+one: who needs that much waits until all others have finished theirs, and they for it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import lzma
+import os
 from typing import cast
 
 import zstandard
@@ -44,7 +49,9 @@ if TYPE_CHECKING:
 HEAD_BYTES = 512
 PIECE_BYTES = 1 << 18
 MEMORY_MAX_BYTES = 128 << 20  # for the window of zstd --ultra -22; xz -9 needs half of that
+LARGE_BYTES = 16 << 20  # `zstd -19` looks back at 8 MiB, `xz -6` too
 _SMALL_PIECE_BYTES = 1 << 12
+_XZ_OVERHEAD_BYTES = 1 << 20
 
 _OTHERS = (
     (b"BZh", "a bzip2 file"),
@@ -115,13 +122,18 @@ def pieces(compression: str, read: Callable[[], bytes]) -> Iterator[bytes]:
     Raises:
         Malformed: the data are damaged or cut off.
     """
-    if compression == "gzip":
-        return _gzip(read)
-    if compression == "xz":
-        return _xz(read)
-    if compression == "zstd":
-        return _zstd(read)
-    return iter(read, b"")
+    turn = _Turn()
+    try:
+        if compression == "gzip":
+            yield from _gzip(read)
+        elif compression == "xz":
+            yield from _xz(read, turn)
+        elif compression == "zstd":
+            yield from _zstd(read, turn)
+        else:
+            yield from iter(read, b"")
+    finally:
+        turn.over()
 
 
 def _gzip(read: Callable[[], bytes]) -> Iterator[bytes]:
@@ -137,17 +149,28 @@ def _gzip(read: Callable[[], bytes]) -> Iterator[bytes]:
         pass  # gzip(1) ignores it with a warning; it is part of the blob that has a digest
 
 
-def _xz(read: Callable[[], bytes]) -> Iterator[bytes]:
+def _xz(read: Callable[[], bytes], turn: _Turn) -> Iterator[bytes]:
     input_ = _Input(read)
     try:
         while True:
-            yield from input_.member(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY_MAX_BYTES), "xz")
+            yield from input_.member(_xz_decompressor(input_.peek(_SMALL_PIECE_BYTES), turn), "xz")
             while input_.peek(4) == b"\0\0\0\0":
                 input_.position += 4
             if not input_.peek(1):
                 return
     except lzma.LZMAError as error:
         raise Malformed(f"damaged xz data ({error})") from None
+
+
+def _xz_decompressor(head: bytes, turn: _Turn) -> lzma.LZMADecompressor:
+    """One for the stream that begins with *head*; of its blocks the first says how much memory they take."""
+    limit = LARGE_BYTES + _XZ_OVERHEAD_BYTES
+    try:
+        lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limit).decompress(head, 1)
+    except lzma.LZMAError:  # this, or damaged, which will be told again
+        turn.large()
+        limit = MEMORY_MAX_BYTES
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limit)
 
 
 class _Input:
@@ -185,8 +208,8 @@ class _Input:
         self.position -= len(decompressor.unused_data)
 
 
-def _zstd(read: Callable[[], bytes]) -> Iterator[bytes]:
-    frames = zstd.Frames(read)
+def _zstd(read: Callable[[], bytes], turn: _Turn) -> Iterator[bytes]:
+    frames = zstd.Frames(read, lambda window: turn.large() if window > LARGE_BYTES else None)
     source = cast("IO[bytes]", frames)  # of which only read() is called
     decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY_MAX_BYTES)
     try:
@@ -197,3 +220,26 @@ def _zstd(read: Callable[[], bytes]) -> Iterator[bytes]:
         raise Malformed(f"damaged zstd data ({error})") from None
     if not frames.whole:
         raise Malformed("the zstd data are cut off")
+
+
+# Locked by fcntl(2), for those belong to a process and not, as flock(2)'s do, to the file that forks share.
+_TURNS = os.memfd_create("minirun decompresses")
+
+
+class _Turn:
+    """The right of this process to decompress: beside others, or with much memory and alone."""
+
+    def __init__(self) -> None:
+        self._is_large = False
+        fcntl.lockf(_TURNS, fcntl.LOCK_SH)
+
+    def large(self) -> None:
+        """Wait until nobody else decompresses."""
+        if not self._is_large:
+            self._is_large = True
+            fcntl.lockf(_TURNS, fcntl.LOCK_UN)  # two who keep theirs would wait for each other
+            fcntl.lockf(_TURNS, fcntl.LOCK_EX)
+
+    def over(self) -> None:
+        """Let others."""
+        fcntl.lockf(_TURNS, fcntl.LOCK_UN)

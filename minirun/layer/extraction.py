@@ -173,43 +173,50 @@ class Extraction:
         own = path + b"/" + base if path else base
         if not target or target == own:
             raise Malformed("a hardlink to nothing, to the root or to itself")
-        descriptor = os.dup(descriptor)  # looking for the target may close the other one
+        held = -1
+        known = self._folders.known.get(above)
         try:
-            try:
-                folder = self._folders.real(above)
-            except NotADirectoryError:
-                raise Malformed("a hardlink through something that is not a directory") from None
+            if known is not None and known[1] == above:
+                folder: int | None = known[0]
+            else:
+                descriptor = held = os.dup(descriptor)  # looking for the target may close the other one
+                folder = self._target_folder(above)
             stat = None
             if folder is not None:
                 try:
                     stat = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 except FileNotFoundError:
                     pass
-            if stat is None:
+            if folder is None or stat is None:
                 self._link_below(own, target, descriptor, path, base)
             elif S_ISDIR(stat.st_mode):
                 raise Malformed("a hardlink to a directory")
             elif stack.is_whiteout(stat):
                 raise Malformed("a hardlink to a missing target")
             else:
-                assert folder is not None  # its entry has a stat
-                source = os.dup(folder)
-                try:
-                    self._link(source, name, descriptor, path, base)
-                finally:
-                    os.close(source)
+                self._link(folder, name, descriptor, path, base)
         finally:
-            os.close(descriptor)
+            if held >= 0:
+                os.close(held)
+
+    def _target_folder(self, path: bytes) -> int | None:
+        try:
+            return self._folders.real(path)
+        except NotADirectoryError:
+            raise Malformed("a hardlink through something that is not a directory") from None
 
     def _link(self, source: int, target: bytes, descriptor: int, path: bytes, base: bytes) -> None:
         try:
             os.link(target, base, src_dir_fd=source, dst_dir_fd=descriptor, follow_symlinks=False)
         except FileExistsError:
-            self._clear(descriptor, path, base)
+            source = os.dup(source)  # to make room may close the other one
             try:
+                self._clear(descriptor, path, base)
                 os.link(target, base, src_dir_fd=source, dst_dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 raise Malformed("a hardlink to what it replaces") from None
+            finally:
+                os.close(source)
 
     def _link_below(self, own: bytes, target: bytes, descriptor: int, path: bytes, base: bytes) -> None:
         further = self.needs.links.get(target)

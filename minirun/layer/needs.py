@@ -20,6 +20,7 @@ from minirun.layer.field import Malformed
 
 REMEMBERED_MAX_BYTES = 24 << 20  # more than a hundred thousand names; and several layers are unpacked at once
 _OVERHEAD_BYTES = 128  # of one name in a dict
+_STEP_BYTES = 8  # of a directory on the way: somebody will go there
 _LOOKED_AT_MAX = 10_000_000  # names, to find those below a directory that is removed: two seconds
 
 
@@ -47,21 +48,22 @@ class Needs:
 
     def add_implied(self, path: bytes) -> None:
         """Note a directory that was made because a name goes through it."""
-        self._remember(len(path))
+        self._remember(path)
         self.implied[path] = None
 
     def add_link(self, path: bytes, target: bytes) -> None:
         """Note a hardlink whose target must be below."""
-        self._remember(len(path) + len(target))
+        self._remember(path)
+        self._remember(target)
         self.links[path] = target
 
     def add_whiteout(self, path: bytes) -> None:
         """Note a whiteout."""
-        self._remember(len(path))
+        self._remember(path)
         self.whiteouts[path] = None
 
-    def _remember(self, size: int) -> None:
-        self._remembered += size + _OVERHEAD_BYTES
+    def _remember(self, path: bytes) -> None:
+        self._remembered += len(path) + _OVERHEAD_BYTES + _STEP_BYTES * path.count(b"/")
         if self._remembered > REMEMBERED_MAX_BYTES:
             raise Malformed("too many whiteouts, or directories and hardlinks that are left to the layers below")
 
