@@ -18,11 +18,12 @@ from minirun.kernel import tree
 from minirun.layer import addition, staging
 from minirun.layer.blobs import Blobs
 from minirun.layer.record import chain_ids, now
+from minirun.layer.staging import Staged
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from minirun.home import Home
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from minirun.image.source import Progress, Warn
     from minirun.journal import Operation
     from minirun.layer.record import Layer
-    from minirun.layer.staging import Staged
 
 WORKERS = 3  # at once: two unpack on two processors while the third waits for the network or the disk
 SMALL_BYTES = 1 << 20  # less in all blobs is unpacked sooner than a worker is there
@@ -113,6 +113,10 @@ class Arrival:
         chain: list[Layer] = []
         for number, part in enumerate(self.manifest.parts):
             staged = self._staged.get(number)
+            if not (part.is_tree or (staged and staged.kept) or self._blob_there(part)):
+                # it was there, and was removed meanwhile
+                staged = self._staged[number] = self._stage(number, again=True)
+                tree.sync(self._folder)
             if staged and staged.kept:
                 self._keep(staged.kept.digest, partial(self._kept.adopt, staged.kept))
             self.blobs.append(staged.kept.digest if staged and staged.kept else self._blob_there(part))
@@ -172,13 +176,16 @@ class Arrival:
     def _stage(self, number: int, told: Callable[[int], None] | None = None, *, again: bool = False) -> Staged:
         """Make a layer ready; in a worker, perhaps."""
         part = self.manifest.parts[number]
-        digest = self._blob_there(part)
+        contents, digest = again or self._wants_contents(number), self._blob_there(part)
+        keep = not part.is_tree and not digest
+        if not contents and not keep:
+            return Staged("", None, None)  # another process has brought it meanwhile
         try:
             return staging.stage(
-                (lambda: self._kept.open(digest)) if digest else (lambda: self.holder.blob(part)),
+                lambda: self._open(part, digest),
                 f"{self._folder}/{number}" + ("-again" if again else ""),
-                contents=again or self._wants_contents(number),
-                keep=not part.is_tree and not digest,
+                contents=contents,
+                keep=keep,
                 expected_digest=part.digest or None,
                 expected_diff_id=part.diff_id or None,
                 progress=told,
@@ -186,6 +193,15 @@ class Arrival:
             )
         except OSError as error:
             raise MinirunError(f"unpack {self._called(part)}", error, LOOK_AT_STORE) from None
+
+    def _open(self, part: Part, digest: str) -> int | Iterable[bytes]:
+        """A layer from its beginning: the kept blob, unless that was removed meanwhile."""
+        if digest:
+            try:
+                return self._kept.open(digest)
+            except NotFound:
+                pass
+        return self.holder.blob(part)
 
     def _committed(self, diff_id: str, parent: Layer | None) -> Layer | None:
         """The layer that a commit made on *parent*, if it is what was saved and comes back; its id is by chance."""
