@@ -258,7 +258,7 @@ class Extraction:
             stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if not S_ISDIR(stat.st_mode):
                 return
-            if not self.needs.is_hollow(own, f"/proc/self/fd/{descriptor}/{os.fsdecode(name)}"):
+            if not self.needs.is_hollow(own, b"/proc/self/fd/%d/%b" % (descriptor, name)):
                 self._make_opaque(descriptor, name)
                 # another directory than the one below, of which this one would have had owner and mode
                 self.needs.implied.pop(own, None)

@@ -75,7 +75,7 @@ class Needs:
             for name in [name for name in noted if name == path or name.startswith(below)]:
                 del noted[name]
 
-    def is_hollow(self, path: bytes, place: str) -> bool:
+    def is_hollow(self, path: bytes, place: bytes) -> bool:
         """Say whether there is a directory *path* only because the archive takes away something in it.
 
         Args:
@@ -88,10 +88,17 @@ class Needs:
         self._look(len(self.links))
         if any(name.startswith(below) for name in self.links):
             return False
-        for name, found, _opaque in stack.walk([place]):
-            self._look(1)
-            if below + name not in self.implied and not stack.is_whiteout(found.stat):
-                return False
+        pending = [(path, place)]
+        while pending:
+            path, place = pending.pop()
+            with os.scandir(place) as entries:  # one by one: there may be millions
+                for entry in entries:
+                    self._look(1)
+                    inside = path + b"/" + entry.name
+                    if inside in self.implied:
+                        pending.append((inside, entry.path))
+                    elif not stack.is_whiteout(entry.stat(follow_symlinks=False)):
+                        return False
         return True
 
     def _look(self, names: int) -> None:

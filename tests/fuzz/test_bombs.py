@@ -133,6 +133,10 @@ BOMBS: dict[str, tuple[list[Callable[[], Iterator[bytes]]], str]] = {
         [lambda: by_gzip([tar(file(b"f"), *(hardlink(b"h%d" % n, b"f") for n in range(100_000)))])],
         "",
     ),
+    "a full directory that is whited out": (
+        [lambda: by_gzip([*(file(b"d/%d" % number) for number in range(150_000)), file(b".wh.d")])],
+        "",
+    ),
     "ten thousand directories in each other, ten at a time": (
         [lambda: by_gzip([tar(*(directory(b"/".join([b"%d" % (n % 997)] * (n % 10 + 1))) for n in range(10_000)))])],
         "",
