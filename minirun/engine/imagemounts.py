@@ -24,7 +24,7 @@ from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from minirun.image.record import Image
 
@@ -106,6 +106,14 @@ def check_unmounted(home: Home, image_id: str, attempt: str) -> None:
         remedy = f"`minirun image unmount {image_id[:12]}` first; with -f it lets go for all who mounted it"
         raise Conflict(attempt, f"it is mounted at {place.root}", remedy)
     _settle(place)
+
+
+def check_known(home: Home, ids: Collection[str], attempt: str) -> None:
+    """Raise Conflict if something is mounted whose image is not among *ids*: what it shows would be freed."""
+    for place in places(home):
+        if place.id not in ids and place.is_mounted:
+            reason = f"the record of the image that is mounted at {place.root} was lost"
+            raise Conflict(attempt, reason, f"`minirun image unmount -f {place.id[:12]}` first, if nobody uses it")
 
 
 def settle_all(home: Home) -> int:

@@ -7,7 +7,6 @@ history   a  b  c  –  d                  history   a  b  c  –  d  5       c 
 from __future__ import annotations
 
 import os
-import time
 
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput
@@ -79,7 +78,7 @@ def _squash(home: Home, operation: Operation, image: Image, first: int, tags: Se
     )
     tree.sync(temporary)
     entry = {
-        "created": history.date(time.time_ns()),
+        "created": history.now(),
         "created_by": f"squash {len(upper)} layers of {image.short_id}",
         "comment": f"merge sha256:{image.id}" if rest else f"create new from sha256:{image.id}",
     }

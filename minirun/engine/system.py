@@ -108,6 +108,7 @@ def gc() -> dict[str, int]:
     try:
         images, layers = Images(home), Layers(home)
         boxes, ids = records.list_all(home), set(images.ids())
+        imagemounts.check_known(home, ids, "free what nothing needs")
         kept = {name for box in boxes for name in box.stack}
         standing = {layer for box in boxes for layer in box.committed}
         # a container whose image was lost still says on which contents it stands

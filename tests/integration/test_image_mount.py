@@ -265,6 +265,9 @@ def test_an_image_whose_record_was_lost_can_be_unmounted(small: Minirun) -> None
     record.unlink()
     checked = small("system", "check", "--format", "{{.Where}}").stdout
     assert f"{place}\n" in checked
+    refused = small("gc")
+    assert (refused.returncode, f"mounted at {place} was lost" in refused.stderr) == (125, True)
+    assert (place / "srv/page").read_text() == "page\n"
     assert small("image", "unmount", identity[:12], check=True).stdout == f"{identity}\n"
     record.write_bytes(kept)
 

@@ -98,6 +98,13 @@ def test_the_history_keeps_every_step(stocked: Minirun) -> None:
     stocked("rmi", whole, check=True)
 
 
+def test_now_is_what_source_date_epoch_says(stocked: Minirun) -> None:
+    stocked("image", "squash", "small", "dated", env={"SOURCE_DATE_EPOCH": "86400"}, check=True)
+    assert inspected(stocked, "dated")["Created"] == "1970-01-02T00:00:00Z"
+    refused = stocked("image", "squash", "small", env={"SOURCE_DATE_EPOCH": "soon"})
+    assert (refused.returncode, "SOURCE_DATE_EPOCH" in refused.stderr) == (125, True)
+
+
 def test_a_history_that_tells_of_other_layers_is_replaced(minirun: Minirun, tmp_path: Path) -> None:
     layers = tmp_path / "layers"
     for name in ("00-one", "01-two"):
