@@ -18,24 +18,26 @@ from hashlib import sha256
 
 from minirun.errors import MinirunError
 from minirun.image import seal
+from minirun.image.leavingblobs import Blob, LeavingBlobs
 from minirun.image.ocimanifest import CONFIGS, MANIFEST_BYTES, MANIFEST_TYPES
 from minirun.image.store import Images
 from minirun.kernel import jsonfile, tree
 from minirun.layer import compression as compressions
 from minirun.layer import pack
-from minirun.layer.blobs import ZSTD, Blobs, Keeper, Kept
+from minirun.layer.blobs import Blobs
 from minirun.layer.field import Malformed
 from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from minirun.home import Home
     from minirun.image.reference import Reference
     from minirun.image.source import Progress, Warn
     from minirun.image.store import Image
     from minirun.journal import Operation
+    from minirun.layer.blobs import Kept
     from minirun.layer.record import Layer
 
 LAYER_TYPES = {
@@ -44,30 +46,6 @@ LAYER_TYPES = {
     "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
 }
 _DAMAGED = "`minirun system check` tells what else is; load or pull the image again"
-
-
-class Blob:
-    """A layer as it leaves.
-
-    Attributes:
-        digest: ``sha256:…`` of what leaves.
-        diff_id: ``sha256:…`` of the tar in it.
-        size: bytes of what leaves.
-        compression: ``none``, ``gzip``, ``zstd`` or ``xz``.
-    """
-
-    __slots__ = ("_blobs", "compression", "diff_id", "digest", "size")
-
-    def __init__(self, blobs: Blobs, digest: str, diff_id: str, compression: str) -> None:
-        self._blobs = blobs
-        self.digest = digest
-        self.diff_id = diff_id
-        self.size = blobs.size(digest)
-        self.compression = compression
-
-    def open(self) -> int | Iterator[bytes]:
-        """The bytes: a descriptor of a regular file, which the caller closes, or in chunks."""
-        return self._blobs.open(self.digest)
 
 
 class Departure:
@@ -132,7 +110,7 @@ def make_ready(
         operation.will("remove_tree", folder)
         os.mkdir(folder, 0o700)
     try:
-        return _Leaving(home, folder, image, compression, accepted, progress, warn).depart(tags)
+        return _Preparation(home, folder, image, compression, accepted, progress, warn).depart(tags)
     finally:
         if progress:
             progress("", 0)
@@ -143,20 +121,7 @@ def tidy(home: Home, operation: Operation) -> None:
     tree.remove(home.temporary(operation.key))
 
 
-class _Linked(Blobs):
-    """The blobs that leave: links and files in one directory of tmp/."""
-
-    __slots__ = ("folder",)
-
-    def __init__(self, home: Home, folder: str) -> None:
-        super().__init__(home)
-        self.folder = folder
-
-    def path(self, digest: str) -> str:
-        return f"{self.folder}/{digest[7:]}"
-
-
-class _Leaving:
+class _Preparation:
     """One image while it is got ready."""
 
     def __init__(
@@ -165,7 +130,7 @@ class _Leaving:
     ) -> None:  # fmt: skip
         self.image = image
         self.kept = Blobs(home)
-        self.linked = _Linked(home, folder)
+        self.leaving = LeavingBlobs(home, folder)
         self.layers = Layers(home)
         self.images = Images(home)
         self.compression = compression
@@ -208,7 +173,7 @@ class _Leaving:
     def _kept_manifest(self) -> bytes:
         """The manifest that the image came with, if it can leave with it; or nothing."""
         image = self.image
-        if self.compression or not image.digest or not all(map(self.kept.has, {image.digest, *image.blobs})):
+        if self.compression or not all(digest and self.kept.has(digest) for digest in (image.digest, *image.blobs)):
             return b""
         document = self.kept.read(image.digest, MANIFEST_BYTES)
         named = [layer["digest"] for layer in jsonfile.loads(document.decode())["layers"]]
@@ -222,25 +187,25 @@ class _Leaving:
             raise MinirunError(f"read blob {digest[:19]}", f"it is damaged: {error}", _DAMAGED) from None
         wanted = self.compression or (found if as_it_is or found in self.accepted else "gzip")
         if wanted == found:
-            return self._link(digest, layer.diff_id or "", found)
+            return self.leaving.link(self.kept, digest, layer.diff_id or "", found)
         told = self.progress(layer.id[:12], self.kept.size(digest))
         chunks = self.kept.chunks(digest)
         try:
-            packed, kept = self._write(
+            packed, kept = self.leaving.write(
                 wanted, lambda write: pack.recompress(chunks, write, compression=wanted, progress=told)
             )
         except Malformed as error:
             raise MinirunError(f"read blob {digest[:19]}", f"it is damaged: {error}", _DAMAGED) from None
         if packed.diff_id != layer.diff_id:
             raise MinirunError(f"read blob {digest[:19]}", "the tar in it is not the layer's", _DAMAGED)
-        return self._place(kept, packed.diff_id, wanted)
+        return self.leaving.place(kept, packed.diff_id, wanted)
 
     def _pack(self, layer: Layer, keep: Callable[[Layer, str, Kept | None], bool]) -> Blob:
         """A layer of which the store has nothing but the contents."""
         wanted = self.compression or "gzip"
         told = self.progress(layer.id[:12], layer.size or 0)
         most = layer.size or 0
-        packed, kept = self._write(
+        packed, kept = self.leaving.write(
             wanted,
             lambda write: pack.pack(
                 self.layers.home.diff(layer.diff), write, compression=wanted,
@@ -251,31 +216,8 @@ class _Leaving:
             self.warn(f"layer {layer.id[:12]}: {warning}")
         # by gzip alone, or what the image leaves as by default would depend on what was asked for before
         if keep(layer, packed.diff_id, kept if wanted == "gzip" else None):
-            return self._link(kept.digest, packed.diff_id, wanted)
-        return self._place(kept, packed.diff_id, wanted)
-
-    def _write(self, wanted: str, make: Callable[[Callable[[bytes], object]], pack.Packed]) -> tuple[pack.Packed, Kept]:
-        """Have *make* write a blob to a file, and the file to the disk."""
-        keeper = Keeper(f"{self.linked.folder}/part")
-        try:
-            keeper.begin(wanted)
-            packed = make(keeper.write)
-            kept = keeper.finish(packed.digest)
-        finally:
-            keeper.close()
-        return packed, kept
-
-    def _place(self, kept: Kept, diff_id: str, compression: str) -> Blob:
-        os.rename(kept.path, self.linked.path(kept.digest) + (ZSTD if kept.packed else ""))
-        return Blob(self.linked, kept.digest, diff_id, compression)
-
-    def _link(self, digest: str, diff_id: str, compression: str) -> Blob:
-        for form in ("", ZSTD):
-            try:
-                os.link(self.kept.path(digest) + form, self.linked.path(digest) + form)
-            except (FileNotFoundError, FileExistsError):
-                pass  # it is kept in the other form; it leaves already, with another image or twice in this one
-        return Blob(self.linked, digest, diff_id, compression)
+            return self.leaving.link(self.kept, kept.digest, packed.diff_id, wanted)
+        return self.leaving.place(kept, packed.diff_id, wanted)
 
 
 def _manifest(config: bytes, layers: Sequence[Blob]) -> bytes:

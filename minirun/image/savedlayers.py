@@ -11,7 +11,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.image.departure import Blob, Departure
+    from minirun.image.departure import Departure
+    from minirun.image.leavingblobs import Blob
 
     Entries = dict[str, bytes | Blob]
 

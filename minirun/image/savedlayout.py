@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from minirun.image.departure import Blob, Departure
+    from minirun.image.departure import Departure
+    from minirun.image.leavingblobs import Blob
     from minirun.image.reference import Reference
 
     Entries = dict[str, bytes | Blob]

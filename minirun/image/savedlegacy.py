@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from minirun.image.departure import Blob, Departure
+    from minirun.image.departure import Departure
+    from minirun.image.leavingblobs import Blob
 
     Entries = dict[str, bytes | Blob]
 

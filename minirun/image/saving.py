@@ -13,7 +13,7 @@ import os
 from errno import EBADF, EINVAL, ENOSYS, EOPNOTSUPP, EXDEV
 
 from minirun.errors import MinirunError
-from minirun.image.departure import Blob
+from minirun.image.leavingblobs import Blob
 from minirun.kernel import files
 from minirun.layer import header, tar
 

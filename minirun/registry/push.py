@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from minirun.home import Home
-    from minirun.image.departure import Blob, Departure
+    from minirun.image.departure import Departure
+    from minirun.image.leavingblobs import Blob
     from minirun.registry.address import Address
     from minirun.registry.listener import Listener
     from minirun.registry.repository import Repository
