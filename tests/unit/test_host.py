@@ -66,7 +66,8 @@ def test_nothing_done_is_no_difference(own: Path) -> None:
 def test_a_mount_left_behind_is_found(own: Path, tmp_path: Path) -> None:
     before = host.snapshot(own)
     with mounted(tmp_path / "here"):
-        assert left_behind(before, own) == [f"mounts: {tmp_path}/here (tmpfs, tmpfs) was left behind"]
+        # not alone where a service in a mount namespace of its own sees it, too
+        assert f"mounts: {tmp_path}/here (tmpfs, tmpfs) was left behind" in left_behind(before, own)
 
 
 @needs_root
