@@ -116,11 +116,12 @@ minirun history --no-trunc --format '{{.CreatedBy}}' my-image
 @click.option("-H", "--human/--no-human", default=True,
               help="Ages and sizes in words (they are, unless --human=false).")  # fmt: skip
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
-def history(*, image: str, quiet: bool, no_trunc: bool, human: bool, form: str) -> None:
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Refuse an image that is for another one.")
+def history(*, image: str, quiet: bool, no_trunc: bool, human: bool, form: str, platform: str | None) -> None:
     """Show how an image came to be, the latest step first."""
     from minirun.engine import images as verbs
 
-    found, entries = verbs.history(image)
+    found, entries = verbs.history(image, platform)
     ids = [f"sha256:{found.id}" if no_trunc else found.short_id, *["<missing>"] * (len(entries) - 1)][: len(entries)]
     if quiet and not form:
         screen.write("".join(f"{row_id}\n" for row_id in ids))

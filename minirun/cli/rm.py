@@ -46,11 +46,12 @@ minirun rmi $(minirun images -q --filter dangling=true)
 @click.option("-f", "--force", is_flag=True,
               help="An image named by id goes with several names; that there is none is no failure.")  # fmt: skip
 @click.option("--no-prune", is_flag=True, help="Leave layers that nothing needs any more to `gc`.")
-def rmi(*, images: Sequence[str], force: bool, no_prune: bool) -> int:
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Leave an image that is for another one.")
+def rmi(*, images: Sequence[str], force: bool, no_prune: bool, platform: str | None) -> int:
     """Take names from images; those that have none left go, with the layers that nothing else needs."""
     from minirun.engine import imageremoval
 
-    outcomes = imageremoval.remove(images, force=force, leave_layers=no_prune, warn=fast.warn)
+    outcomes = imageremoval.remove(images, force=force, leave_layers=no_prune, platform=platform, warn=fast.warn)
     return each(_found(outcomes, force), several=len(images) > 1)
 
 

@@ -17,6 +17,7 @@ from minirun.container import state
 from minirun.engine import imagemounts, open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
 from minirun.image import lookup
+from minirun.image import platform as platforms
 from minirun.image.reference import parse
 from minirun.image.stock import Stock
 from minirun.image.store import Images
@@ -110,14 +111,16 @@ class Turn:
 
 
 def remove(
-    names: Sequence[str], *, force: bool = False, leave_layers: bool = False, warn: Warn | None = None
-) -> Iterator[str | MinirunError]:
+    names: Sequence[str], *, force: bool = False, leave_layers: bool = False, platform: str | None = None,
+    warn: Warn | None = None,
+) -> Iterator[str | MinirunError]:  # fmt: skip
     """Take names from images; an image that has none left goes, with the layers and blobs that nothing else needs.
 
     Args:
         names: as `docker rmi` takes them: a name is untagged, an id means the image with its names.
         force: remove an image by id though it has several names.
         leave_layers: leave the layers that nothing needs any more to `gc`.
+        platform: that the images must be for, as a user types it.
         warn: told that layers and blobs stay, because nobody knows what needs them.
 
     Yields:
@@ -130,7 +133,7 @@ def remove(
         try:
             with Attempt(f"remove image {pending[-1]}"), Turn(home) as turn:
                 while pending and not turn.is_over:
-                    outcomes += _outcomes(turn, pending.pop(), force=force, leave_layers=leave_layers)
+                    outcomes += _outcomes(turn, pending.pop(), platform, force=force, leave_layers=leave_layers)
                 unread = turn.stock.unread
         except MinirunError as error:
             pending.pop()
@@ -142,17 +145,20 @@ def remove(
             warn = None
 
 
-def _outcomes(turn: Turn, name: str, *, force: bool, leave_layers: bool) -> list[str] | list[MinirunError]:
+def _outcomes(
+    turn: Turn, name: str, platform: str | None, *, force: bool, leave_layers: bool
+) -> list[str] | list[MinirunError]:
     try:
         with Attempt(f"remove image {name}"):
-            return _remove(turn, name, force=force, leave_layers=leave_layers)
+            image = turn.stock.images.get(name)
+            platforms.check(f"remove image {name}", image.config.raw, platform)
+            return _remove(turn, image, name, force=force, leave_layers=leave_layers)
     except MinirunError as error:
         return [error]
 
 
-def _remove(turn: Turn, name: str, *, force: bool, leave_layers: bool) -> list[str]:
+def _remove(turn: Turn, image: Image, name: str, *, force: bool, leave_layers: bool) -> list[str]:
     images = turn.stock.images
-    image = images.get(name)
     tags = turn.stock.tags.get(image.id, [])
     reference = _reference(name)
     if reference in tags and len(tags) > 1:

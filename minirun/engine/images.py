@@ -75,16 +75,22 @@ def inspect(name: str) -> dict[str, Any]:
     return description.image(home, image, Images(home).tags().get(image.id, []), _layers(home, image))
 
 
-def history(name: str) -> tuple[Image, list[Entry]]:
+def history(name: str, platform: str | None = None) -> tuple[Image, list[Entry]]:
     """An image, and how it came to be, the latest step first.
 
+    Args:
+        name: of the image.
+        platform: that it must be for, as a user types it.
+
     Raises:
-        NotFound, Conflict, BadInput: no image, or several, are meant.
+        NotFound, Conflict, BadInput: no image, or several, are meant; it is for another platform.
     """
+    from minirun.image import platform as platforms
     from minirun.image.history import entries
 
     home = open_home()
     image = Images(home).get(name)
+    platforms.check(f"show the history of {name}", image.config.raw, platform)
     return image, entries(image, _layers(home, image))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.errors import BadInput
+from minirun.errors import BadInput, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +95,19 @@ class Platform:
             described.get("os") == self.os
             and described.get("architecture") == self.architecture
             and (not self.variant or _own_variant(self.architecture, self.variant) == theirs or not theirs)
+        )
+
+
+def check(attempt: str, described: dict[str, Any] | None, platform: str | None) -> None:
+    """Raise NotFound unless an image that is *described* so is for *platform*, as a user typed it, if he did.
+
+    Raises:
+        BadInput: it is no platform.
+    """
+    wanted = Platform.parse(platform) if platform else None
+    if wanted and not wanted.suits(described):
+        raise NotFound(
+            f"{attempt} for {wanted}", f"it is for {describe(described)}", "an image here is for one platform"
         )
 
 

@@ -242,6 +242,17 @@ def test_images_are_listed_by_their_age(store: Minirun, web: str) -> None:
     store("rmi", "fresh", check=True)
 
 
+def test_an_image_is_for_one_platform(store: Minirun, web: str) -> None:
+    store("commit", web, "here", check=True)
+    assert store("history", "--platform", "linux/amd64", "here", check=True).stdout
+    for command in (["history"], ["rmi"]):
+        refused = store(*command, "--platform", "linux/arm64", "here")
+        assert refused.returncode == 125
+        assert "for linux/arm64: it is for linux/amd64" in refused.stderr
+        assert store(*command, "--platform", "what?", "here").returncode == 125
+    assert "Deleted: " in store("rmi", "--platform", "linux/amd64", "here", check=True).stdout
+
+
 @pytest.mark.parametrize("verb", ["rm", "rmi"])
 def test_by_force_what_is_not_there_is_told_and_no_failure(store: Minirun, verb: str) -> None:
     for names in (["nothing"], ["nothing", "none"]):
