@@ -11,7 +11,7 @@ from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import imagemounts, open_home
 from minirun.errors import Unsupported
-from minirun.image import lifecycle, removal
+from minirun.image import removal
 from minirun.image.store import Images
 from minirun.kernel import files, tree
 from minirun.launch import machine
@@ -116,7 +116,7 @@ def gc() -> dict[str, int]:
         standing |= {layer.id for layer in layers.list() if layer.diff in lost} if lost else set()
         unneeded = set(layers.unreferenced(images.layers() | standing))
         freed = _unneeded_blobs(images)
-        stale = lifecycle.prune(images, kept)
+        stale = removal.prune(images, kept)
         named = kept | {name for image, _ in images.list() for name in image.stack}
         every = layers.list()
         named.update(layer.diff for layer in every if layer.id not in unneeded)

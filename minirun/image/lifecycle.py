@@ -23,7 +23,7 @@ from itertools import zip_longest
 from minirun import jsonrecord
 from minirun.errors import LOOK_AT_STORE, MinirunError
 from minirun.home import Home
-from minirun.image import lookup, mountpoints, sources
+from minirun.image import lookup, mountpoints
 from minirun.image.config import Config
 from minirun.image.record import read
 from minirun.image.reference import parse
@@ -35,7 +35,7 @@ from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from minirun.image.reference import Reference
     from minirun.image.store import Image
@@ -226,39 +226,3 @@ def _with_those_above(layer_id: str, layers: Layers) -> list[str]:
     for above in found:
         found += children.get(above, [])
     return found[::-1]
-
-
-def prune(images: Images, kept: Collection[str] = ()) -> int:
-    """Remove what no image needs: blobs, mount points and configs without a record, names that lead nowhere.
-
-    The caller holds the store's lock exclusively. Layers are not looked at.
-
-    Args:
-        images: of the store.
-        kept: names below diffs/ that containers stand on, whatever became of their images.
-
-    Returns:
-        How many things were removed.
-    """
-    home, ids = images.home, set(images.ids())
-    diffs, configs = os.listdir(home.folder("diffs")), os.listdir(home.folder("images"))
-    mounts = [name for name in diffs if name.endswith("-mounts") and name[:-7] not in ids and name not in kept]
-    stale = [f"{home.folder('images')}/{name}" for name in configs if name.endswith(".config") and name[:-7] not in ids]
-    for image_id, aliases in images.aliases().items():
-        if image_id not in ids:
-            stale += [home.alias(alias) for alias in aliases]
-    for image_id, tags in images.tags().items():
-        if image_id not in ids:
-            stale += [f"{home.folder('tags')}/{parse(tag).file_name}" for tag in tags]
-    listed = [image for image, _ in images.list()]
-    aliases = [alias for image_id, own in images.aliases().items() for alias in own if image_id in ids]
-    needed = {digest for image in listed for digest in image.needs()}
-    loose = [digest for digest in Blobs(home).list() if digest not in needed]
-    for name in mounts:
-        Layers(home).discard(name)
-    for path in stale:
-        files.remove(path)
-    for digest in loose:
-        Blobs(home).remove(digest)
-    lookup.mend(home, listed, aliases)
-    return len(mounts) + len(stale) + len(loose) + sources.prune(home, ids)

@@ -13,7 +13,7 @@ import pytest
 from minirun import journal
 from minirun.errors import Conflict, NotFound
 from minirun.home import Home
-from minirun.image import lifecycle, lookup
+from minirun.image import lookup, removal
 from minirun.image.config import Config
 from minirun.image.reference import parse
 from minirun.image.store import Image, Images
@@ -151,7 +151,7 @@ def test_a_hint_that_leads_nowhere_is_passed_over_and_freed(images: Images, make
         images.get(image.id[:6] + "5")
     with pytest.raises(NotFound):
         images.get(f"x@{DIGESTS[0]}")
-    assert lifecycle.prune(images) == 0
+    assert removal.prune(images) == 0
     assert hints(images) == [image.id]
 
 

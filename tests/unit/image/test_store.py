@@ -9,7 +9,7 @@ import pytest
 from minirun import journal
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
 from minirun.home import Home
-from minirun.image import lifecycle, lookup
+from minirun.image import lifecycle, lookup, removal
 from minirun.image.config import Config
 from minirun.image.history import entries, extend
 from minirun.image.reference import parse
@@ -177,7 +177,7 @@ def test_putting_undoes_itself_when_it_cannot_be_ended(images: Images, make: Mak
             make(author="x")
     finally:
         folder.with_name("away").rename(folder)
-    lifecycle.prune(images)
+    removal.prune(images)
     assert contents(images.home) == before
 
 
@@ -213,9 +213,9 @@ def test_an_image_that_is_there_is_not_discarded(images: Images, make: Make) -> 
 
 def test_pruning_removes_what_leads_nowhere_and_nothing_else(images: Images, make: Make) -> None:
     kept, lost = make("kept"), make("lost", author="x")
-    assert lifecycle.prune(images) == 0
+    assert removal.prune(images) == 0
     Path(images.home.image(lost.id)).unlink()
-    assert lifecycle.prune(images) == 2
+    assert removal.prune(images) == 2
     assert images.tags() == {kept.id: ["kept:latest"]}
     assert os.listdir(images.home.folder("diffs")) == [kept.mounts]
 
