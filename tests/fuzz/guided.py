@@ -37,7 +37,7 @@ def change(data: bytes, most: int, seed: int) -> Any:
 def main() -> None:
     """Never returns."""
     corpus = Path(sys.argv[1])
-    corpus.mkdir(exist_ok=True)
+    corpus.mkdir(parents=True, exist_ok=True)
     for data in [*seeds.archives(), *seeds.real()]:
         (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     atheris.Setup(sys.argv, lambda data: int(targets.timed(targets.headers, data)) * 0, custom_mutator=change)

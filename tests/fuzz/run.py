@@ -111,7 +111,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="in all, for the targets together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", choices=TARGETS, action="append")
-    parser.add_argument("--keep", type=Path, default=Path("fuzzed"))
+    parser.add_argument("--keep", type=Path, default=Path("build/fuzzed"))
     return parser.parse_args()
 
 
@@ -120,7 +120,7 @@ def main() -> int:
     asked: Any = arguments()
     if os.geteuid() != 0:
         sys.exit("fuzzing unpacks owners and devices: run it as root")
-    asked.keep.mkdir(exist_ok=True)
+    asked.keep.mkdir(parents=True, exist_ok=True)
     chosen = asked.target or TARGETS
     findings = []
     for name in chosen:
