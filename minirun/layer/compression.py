@@ -227,7 +227,10 @@ _TURNS = os.memfd_create("minirun decompresses")
 
 
 class _Turn:
-    """The right of this process to decompress: beside others, or with much memory and alone."""
+    """The right of this process to decompress: beside others, or with much memory and alone.
+
+    Whoever forks processes that decompress has none itself, else it would wait for them and they for it.
+    """
 
     def __init__(self) -> None:
         self._is_large = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 
 from tests import tars
@@ -36,6 +37,14 @@ _VALUES = (
     b"x" * 70000,
 )  # fmt: skip
 
+_WORD = re.compile(rb'"[^"\0]*"|[0-9]+|null|true|\[[^][{}\0]*\]|\{[^][{}\0]*\}')
+_WORDS = (
+    b"", b"0", b"-1", b"1e999", b"9" * 40, b"null", b"true", b"[]", b"{}", b'""', b'"../../x"', b'"/etc/passwd"',
+    b'"sha256:"',
+    b'"sha256:../../../../etc/passwd"', b'"\\ud800"', b'"\xff"', b"NaN", b"[[[[[[", b'{"a":{}}', b'"sha512:abc"',
+    b'"a\\u0000"',
+)  # fmt: skip
+
 
 class Mutator:
     """Makes mutants, the same ones for the same *seed*.
@@ -58,6 +67,21 @@ class Mutator:
         data = bytearray(self.chance.choice(self.archives))
         for _ in range(self.chance.choice((1, 1, 1, 2, 3, 5, 9))):
             self.chance.choice(self._changes)(data)
+        return bytes(data)
+
+    def mutant_text(self) -> bytes:
+        """The next one, of which only words of JSON are others; lengths, and so the tar, stay as they are."""
+        return self.changed_text(self.chance.choice(self.archives))
+
+    def changed_text(self, text: bytes) -> bytes:
+        """Other words in *text*, of the same length."""
+        data = bytearray(text)
+        words = list(_WORD.finditer(data))
+        for _ in range(self.chance.choice((1, 1, 2, 4))):
+            word = self.chance.choice(words)
+            length = word.end() - word.start()
+            other = self.chance.choice((*_WORDS, self.chance.choice(words).group()))[:length]
+            data[word.start() : word.end()] = other.ljust(length)
         return bytes(data)
 
     def _place(self, data: bytearray) -> int:

@@ -24,11 +24,13 @@ from tests.fuzz.mutation import Mutator
 
 MEMORY_MAX_MB = 200
 CHECK_EVERY = 500
-TARGETS = ("headers", "blobs", "layers")
+TARGETS = ("headers", "blobs", "layers", "images")
 
 
 def inputs(name: str, seed: int) -> Iterator[bytes]:
     """Inputs without end for the target *name*."""
+    if name == "images":
+        yield from images(seed)
     archives = [*seeds.archives(), *(seeds.real() if name != "layers" else [])]
     mutator = Mutator(seed, archives)
     if name == "headers":
@@ -46,15 +48,27 @@ def inputs(name: str, seed: int) -> Iterator[bytes]:
         yield mutator.chance.choice(compressors)(mutator.mutant())
 
 
+def images(seed: int) -> Iterator[bytes]:
+    """Archives of images, with changes to their tar, or to the text of the documents in them alone."""
+    archives = seeds.images()
+    mutator = Mutator(seed, archives)
+    yield from archives
+    while True:
+        yield mutator.mutant()
+        yield mutator.mutant_text()
+        yield seeds.COMPRESSORS["zstd"](mutator.mutant_text())
+        yield seeds.saved_index(seeds.ONE, mutator.changed_text)
+
+
 @contextmanager
 def target(name: str) -> Iterator[targets.Target]:
     """The target *name*, with a place to unpack in, in memory."""
-    if name == "layers":
+    if name in ("layers", "images"):
         with tempfile.TemporaryDirectory() as place:
             options = "size=512m,nodev,nosuid,noexec,mode=700"
             subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
             try:
-                yield targets.Layers(Path(place))
+                yield targets.Layers(Path(place)) if name == "layers" else targets.Images(Path(place))
             finally:
                 subprocess.run(["umount", "--lazy", place], check=True)
     else:
@@ -75,7 +89,7 @@ def fuzz(
             except Exception as error:  # noqa: BLE001 - whatever is not expected is what is looked for
                 findings.append(found(name, data, error, keep))
             tried += 1
-            if tried % CHECK_EVERY == 0 and isinstance(run, targets.Layers):
+            if tried % CHECK_EVERY == 0 and isinstance(run, targets.Layers | targets.Images):
                 run.check()
             if tried >= count or time.monotonic() >= end:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import lzma
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import zstandard
 
 from tests import tars
+from tests.archives import OCI, Saved, archive, digest, save, save_legacy, save_today
 from tests.tars import device, directory, file, hardlink, header, pax, symlink, tar, xattr
 
 BUILT = Path(__file__).resolve().parents[2] / "rootfs-fixtures/out"
@@ -26,6 +28,15 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "xz in streams": lambda data: lzma.compress(data[:999]) + bytes(8) + lzma.compress(data[999:]),
 }
+ONE = Saved(
+    ["one:1", "localhost:5000/one:2"],
+    [tar(directory(b"bin"), file(b"bin/sh", b"x")), tar(file(b".wh.bin"))],
+    {
+        "config": {"Cmd": ["sh"], "Env": ["A=b"], "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}}},
+        "created": "2020-01-01T00:00:00Z",
+        "history": [{"created_by": "x", "created": "2020-01-01T00:00:00Z"}, {"empty_layer": True}, {"comment": "y"}],
+    },
+)
 _VERSION = (b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0")
 _PAIRS = b"%011o\0%011o\0"
 
@@ -95,6 +106,40 @@ def archives() -> list[bytes]:
     ]
     groups = (everything, long_names, numbers, xattrs, sparse, oddities)
     return [tar(*(entry for group in groups for entry in group)), *(tar(*group) for group in groups), b"", tars.END]
+
+
+def images() -> list[bytes]:
+    """Archives of images in all forms, each of two images that share a layer, and with names."""
+    two = Saved([], [ONE.layers[0], b""], {"architecture": "arm64", "variant": "v8", "history": [{"created_by": "x"}]})
+    return [form(ONE, two) for form in (save, save_legacy, save_today)] + [
+        saved_index(ONE),
+        archive(
+            {"00-base.tar": ONE.layers[0], "01-top.tar.gz": gzip.compress(ONE.layers[1], mtime=0), "image.json": b"{}"}
+        ),
+    ]
+
+
+def saved_index(image: Saved, edit: Callable[[bytes], bytes] = bytes) -> bytes:
+    """An OCI archive with an index in an index, and platforms; *edit* changes each document before it has a digest."""
+    blobs: dict[str, bytes] = {}
+
+    def blob(document: object, kind: str, **more: object) -> dict[str, object]:
+        data = document if isinstance(document, bytes) else edit(json.dumps(document).encode())
+        blobs[f"blobs/sha256/{digest(data)}"] = data
+        return {"mediaType": f"{OCI}{kind}", "digest": f"sha256:{digest(data)}", "size": len(data), **more}
+
+    layers = [blob(gzip.compress(layer, mtime=0), "layer.v1.tar+gzip") for layer in image.layers]
+    config = blob(edit(image.document()), "config.v1+json")
+    manifests = [
+        blob({"schemaVersion": 2, "config": config, "layers": layers, "annotations": {"n": str(number)}},
+             "manifest.v1+json", platform={"os": "linux", "architecture": architecture})
+        for number, architecture in enumerate(("amd64", "arm64"))
+    ]  # fmt: skip
+    inner = blob({"schemaVersion": 2, "manifests": manifests}, "index.v1+json")
+    inner["annotations"] = {"org.opencontainers.image.ref.name": "x"}
+    outer = {"schemaVersion": 2, "manifests": [inner]}
+    files = {"index.json": json.dumps(outer).encode(), "oci-layout": b'{"imageLayoutVersion": "1.0.0"}', **blobs}
+    return archive(files)
 
 
 def old_sparse(name: bytes, real: int, regions: list[tuple[int, int]], data: bytes) -> bytes:

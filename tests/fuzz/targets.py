@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from minirun.errors import BadLayer
+from minirun.errors import BadLayer, MinirunError
+from minirun.home import Home
+from minirun.image import spool
+from minirun.image.recognition import recognise_all
 from minirun.kernel import tree
 from minirun.layer import compression, tar
 from minirun.layer.field import Malformed
@@ -91,6 +94,36 @@ class Layers:
         now = describe(self.scratch, overlay=True)
         now[b""] = self._before[b""]  # its time
         assert now == self._before
+        assert len(os.listdir("/proc/self/fd")) < 50
+
+
+class Images:
+    """Reads every input as an archive of images, as far as `load` reads it before anything is unpacked.
+
+    Args:
+        scratch: an empty directory.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self.home = Home(str(scratch / "root"), str(scratch / "runtime"))
+        self.home.create()
+
+    def __call__(self, data: bytes) -> bool:
+        """Recognise what is in an archive; tells whether it was taken."""
+        descriptor = os.memfd_create("archive")
+        os.write(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            with spool.open_descriptor(self.home, "archive", descriptor) as contents:
+                for manifest in recognise_all(contents, None):
+                    assert all(part.name for part in manifest.parts)
+        except MinirunError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Insist that nothing is left."""
+        assert not os.listdir(self.home.folder("tmp"))
         assert len(os.listdir("/proc/self/fd")) < 50
 
 

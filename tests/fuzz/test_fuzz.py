@@ -13,7 +13,7 @@ from tests.fuzz import run, seeds, targets
 from tests.fuzz.mutation import Mutator
 
 CHECKOUT = Path(__file__).parents[2]
-COUNTS = {"headers": 8_000, "blobs": 3_000, "layers": 700}
+COUNTS = {"headers": 8_000, "blobs": 3_000, "layers": 700, "images": 2_000}
 SEED = int.from_bytes(os.urandom(4)) if os.environ.get("MINIRUN_TEST_THOROUGH") else 0
 
 
