@@ -55,11 +55,14 @@ class Home:
         if not os.path.isdir(f"{self.root}/{FOLDERS[-1]}"):
             os.makedirs(self.root, 0o700, exist_ok=True)
             os.chmod(self.root, 0o700)
+            is_new = not os.path.isdir(self.folder("images"))
             for folder in FOLDERS:
                 try:
                     os.mkdir(f"{self.root}/{folder}", 0o700)
                 except FileExistsError:
                     pass
+            if is_new:  # of no image at all each is noted: see image/lookup.py
+                os.close(os.open(self.all_noted, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.keep_spare()
         if not os.path.isdir(self.attach_point):
             os.makedirs(self.attach_point, 0o700, exist_ok=True)
@@ -89,6 +92,11 @@ class Home:
     def spare(self) -> str:
         """The file whose room is given up when removing things needs some."""
         return f"{self.root}/spare"
+
+    @property
+    def all_noted(self) -> str:
+        """The file that says that every image is noted in lookup/."""
+        return f"{self.root}/lookup/complete"
 
     @property
     def attach_point(self) -> str:

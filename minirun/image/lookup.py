@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _SHELF = 2  # digits
 _DIGEST = ".digest"
-_COMPLETE = "complete"
 
 
 def beginning(images: Images, digits: str) -> set[str]:
@@ -197,15 +196,14 @@ def _remember(home: Home, names: Iterable[str]) -> None:
 
 def _complete(home: Home) -> None:
     """Note all images of a store that has never been asked."""
-    mark = f"{home.folder('lookup')}/{_COMPLETE}"
-    if os.path.exists(mark):
+    if os.path.exists(home.all_noted):
         return
     # who puts an image meanwhile notes it himself
     for name in os.listdir(home.folder("images")):
         image_id, _, suffix = name.partition(".")
         if suffix in ("alias", "json"):
             settle(home.root, image_id)
-    _make(mark, lambda path: os.mknod(path, S_IFREG | 0o600))
+    _make(home.all_noted, lambda path: os.mknod(path, S_IFREG | 0o600))
 
 
 def _make(path: str, make: Callable[[str], None]) -> None:

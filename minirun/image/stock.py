@@ -46,6 +46,7 @@ class Stock:
 
     def __init__(self, images: Images, standing: Iterable[str] = ()) -> None:
         self.images = images
+        self._is_less = False
         self.unread: list[MinirunError] = []
         self.found: dict[str, Image] = {}
         self.tags = images.tags()
@@ -94,6 +95,7 @@ class Stock:
         Raises:
             MinirunError: the store could not be written.
         """
+        self._is_less = True
         removal.remove(self.images, own)
         if image := self.found.pop(own.id, None):
             self.needs.subtract(image.layers)
@@ -105,8 +107,9 @@ class Stock:
             self._contents[layer.diff] -= 1
 
     def close(self) -> None:
-        """Forget which directories images were that are gone; nothing depends on that."""
-        sources.prune(self.images.home, set(self.images.ids()))
+        """Forget which directories images were that are gone, if one went; nothing depends on that."""
+        if self._is_less:
+            sources.prune(self.images.home, set(self.images.ids()))
 
 
 def readable_layers(home: Home, warn: Callable[[MinirunError], object]) -> Iterator[Layer]:
