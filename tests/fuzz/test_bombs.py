@@ -177,3 +177,15 @@ def test_a_bomb_does_no_harm(bomb: str, disk: Path) -> None:
     else:
         assert taken.stderr == ""
         assert taken.status == 0
+
+
+def test_large_windows_within_a_large_window_are_never_there_together(disk: Path) -> None:
+    layers = [b"".join(by_zstd(noise(140, number), 27)) for number in range(2)]
+    names = (b"00-base.tar.zst", b"01-top.tar.zst")
+    whole = tar(*(file(name, layer) for name, layer in zip(names, layers, strict=True)))
+    with (disk / "image.tar.zst").open("wb") as out:
+        out.writelines(by_zstd([whole], 27))
+    minirun = Minirun(disk / "root", disk / "runtime")
+    taken = family.watch(minirun.command(("load", "-i", disk / "image.tar.zst")), minirun.environment())
+    assert (taken.status, taken.stderr) == (0, "")
+    assert taken.peak_mb < MEMORY_MAX_MB
