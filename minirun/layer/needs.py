@@ -18,10 +18,15 @@ from minirun.kernel.descent import Descent
 from minirun.layer import stack
 from minirun.layer.field import Malformed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 REMEMBERED_MAX_BYTES = 24 << 20  # more than a hundred thousand names; and several layers are unpacked at once
 _OVERHEAD_BYTES = 128  # of one name in a dict
 _STEP_BYTES = 8  # of a directory on the way: somebody will go there
 _LOOKED_AT_MAX = 10_000_000  # names, to find those below a directory that is removed: two seconds
+_PACKED = {"implied", "links", "whiteouts", "_remembered", "_looked_at"}
 
 
 class Needs:
@@ -34,17 +39,46 @@ class Needs:
         has_opaque: whether any of its directories is opaque, or was.
     """
 
-    __slots__ = ("_looked_at", "_remembered", "has_opaque", "implied", "links", "whiteouts")
+    __slots__ = ("_looked_at", "_packed", "_remembered", "has_opaque", "implied", "links", "whiteouts")
+
+    implied: dict[bytes, None]
+    links: dict[bytes, bytes]
+    whiteouts: dict[bytes, None]
 
     def __init__(self) -> None:
-        self.implied: dict[bytes, None] = {}
-        self.links: dict[bytes, bytes] = {}
-        self.whiteouts: dict[bytes, None] = {}
+        self.implied, self.links, self.whiteouts = {}, {}, {}
         self.has_opaque = False
         self._remembered = self._looked_at = 0
 
     def __bool__(self) -> bool:
         return bool(self.implied or self.links)
+
+    # Who unpacks several layers at once gets these from the processes that do it, and has all of them until the last is
+    # there: they come compressed, and are what they were when somebody asks.
+
+    def __getstate__(self) -> tuple[bytes, bool]:
+        import marshal
+
+        import zstandard
+
+        names = (list(self.implied), self.links, list(self.whiteouts))
+        return zstandard.compress(marshal.dumps(names), 1), self.has_opaque
+
+    def __setstate__(self, state: tuple[bytes, bool]) -> None:
+        self._packed, self.has_opaque = state
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _PACKED:
+            raise AttributeError(name)
+        import marshal
+
+        import zstandard
+
+        implied, self.links, whiteouts = marshal.loads(zstandard.decompress(self._packed))
+        self.implied, self.whiteouts = dict.fromkeys(implied), dict.fromkeys(whiteouts)
+        self._packed = b""
+        self._remembered = self._looked_at = 0
+        return getattr(self, name)
 
     def add_implied(self, path: bytes) -> None:
         """Note a directory that was made because a name goes through it."""

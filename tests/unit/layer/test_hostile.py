@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import pickle
 import random
 import subprocess
 import time
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from minirun.errors import BadLayer
 from minirun.kernel import tree
 from minirun.layer import folders
+from minirun.layer.needs import Needs
 from minirun.layer.unpack import Unpacked, complete, unpack
 from tests import tars
 from tests.command import PATIENCE
@@ -340,3 +342,23 @@ def test_what_aufs_kept_for_itself_is_left_out(tmp_path: Path) -> None:
     assert len(unpacked.warnings) == 3
     with pytest.raises(BadLayer, match="name"):
         unpacked_at(tmp_path / "elsewhere", directory(b"d"), file(b"d/.wh..wh.aufs"))
+
+
+def test_what_is_left_to_layers_below_is_small_on_its_way_from_another_process(tmp_path: Path) -> None:
+    unpacked = unpacked_at(
+        tmp_path / "into",
+        *(file(b"%d/.wh.gone" % number) for number in range(1000)),
+        hardlink(b"h", b"lower"),
+        file(b"o/.wh..wh..opq"),
+    )
+    needs = unpacked.needs
+    packed = pickle.dumps(needs)
+    assert len(packed) < 10_000
+    again = pickle.loads(packed)
+    assert (again.implied, again.links, again.whiteouts) == (needs.implied, needs.links, needs.whiteouts)
+    assert again.has_opaque
+    assert list(again.implied) == list(needs.implied)
+    again = pickle.loads(pickle.dumps(pickle.loads(packed)))
+    again.add_implied(b"more")
+    assert len(again.implied) == len(needs.implied) + 1
+    assert not pickle.loads(pickle.dumps(Needs()))
