@@ -82,7 +82,7 @@ def image(shelf: Shelf, *layers: bytes, packed: bool = True, promised: bool = Tr
     """A manifest of these tars, put on the shelf compressed or not, their digests promised or not."""
     parts = []
     for number, data in enumerate(layers):
-        blob = gzip.compress(data, 1) if packed else data
+        blob = gzip.compress(data, 1, mtime=0) if packed else data
         shelf.blobs[str(number)] = blob
         parts.append(Part(str(number), digest=digest(blob) if promised else "", diff_id=digest(data)))
     raw = {"os": "linux", "author": author, "rootfs": {"type": "layers", "diff_ids": [part.diff_id for part in parts]}}
@@ -197,7 +197,7 @@ def test_an_uncompressed_layer_is_kept_compressed_and_is_the_same_again(home: Ho
 def test_a_blob_that_is_not_what_was_promised_leaves_nothing(home: Home, shelf: Shelf, which: int, harm: str) -> None:
     manifest = image(shelf, layer("a"), layer("b"), layer("c"))
     good = shelf.blobs[str(which)]
-    shelf.blobs[str(which)] = {"another": gzip.compress(layer("x"), 1), "cut": good[:-9], "longer": good + b"x"}[harm]
+    shelf.blobs[str(which)] = {"another": gzip.compress(layer("x"), 1, mtime=0), "cut": good[:-9], "longer": good + b"x"}[harm]
     before = contents(home)
     with pytest.raises(BadLayer):
         source.store(home, shelf, manifest)
@@ -210,7 +210,7 @@ def test_a_blob_without_a_promise_has_to_have_the_right_tar_even_if_only_the_blo
     manifest = image(shelf, layer("a"), promised=False)
     stored = source.store(home, shelf, manifest)
     Blobs(home).remove(stored.blobs[0])
-    shelf.blobs["0"] = gzip.compress(layer("a"), 1)
+    shelf.blobs["0"] = gzip.compress(layer("a"), 1, mtime=0)
     with pytest.raises(BadLayer, match="digest"):
         source.store(home, shelf, manifest)
 
