@@ -64,7 +64,9 @@ class Worker(threading.Thread):
             result = self.minirun(*arguments)
             self.done[arguments[0]] = self.done.get(arguments[0], 0) + (result.returncode == 0)
             said = [line for line in result.stderr.splitlines() if line.startswith("minirun:") or "Traceback" in line]
-            if any(not LEGITIMATE.match(line) for line in said) or (result.returncode not in (0, 125) and not said):
+            # 137: somebody else's `rm -f` ended the container
+            wanted = (0, 125, 137) if arguments[0] in ("run", "start") else (0, 125)
+            if any(not LEGITIMATE.match(line) for line in said) or (result.returncode not in wanted and not said):
                 self.faults.append(f"{' '.join(arguments)}: status {result.returncode}\n{result.stderr}")
 
     def kill(self, arguments: list[str]) -> None:
