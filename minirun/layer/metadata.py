@@ -23,6 +23,7 @@ OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 WARNINGS_MAX = 50
 _SPOOL_BYTES = 4 << 20  # kept in memory; more goes to an unnamed file
 _LEFT_OUT = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL}
+_TOO_MUCH = {errno.E2BIG, errno.ERANGE}  # a value of more than 64 KiB; a name of more than 255 bytes, or of none
 _LIST_MAX_BYTES = 1 << 16  # XATTR_LIST_MAX: of more, listxattr(2) tells nothing, and overlayfs cannot copy the file up
 
 
@@ -56,9 +57,9 @@ def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnin
         try:
             os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
         except OSError as error:
-            if error.errno == errno.ENOSPC and _has_space(target):
+            if error.errno in _TOO_MUCH or (error.errno == errno.ENOSPC and _has_space(target)):
                 raise Malformed(
-                    f"xattr {os.fsdecode(name)} of {len(value)} bytes: this file system has no room for it in one file"
+                    f"xattr {os.fsdecode(name[:40])!r} of {len(value)} bytes: no file of this file system has room for it"
                 ) from None
             if error.errno not in _LEFT_OUT:
                 raise

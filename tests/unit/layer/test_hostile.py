@@ -317,6 +317,12 @@ def test_a_whiteout_whose_directory_was_replaced_in_an_opaque_one_takes_no_other
 def test_xattrs_that_no_file_has_room_for_are_the_archives_fault(tmp_path: Path) -> None:
     with pytest.raises(BadLayer, match="more than listxattr"):
         unpacked_at(tmp_path / "names", pax(*((b"SCHILY.xattr.user.%05d" % n, b"") for n in range(7000))) + file(b"f"))
+    wrong = (xattr(b"user.a", bytes(70_000)), xattr(b"", b"1"), xattr(b"user." + b"n" * 300, b"1"))
+    for number, (extension, entry) in enumerate(
+        (one, other) for one in wrong for other in (file(b"f"), directory(b"f"))
+    ):
+        with pytest.raises(BadLayer, match="no file of this file system has room for it"):
+            unpacked_at(tmp_path / str(number), extension, entry)
     (tmp_path / "probe").touch()
     try:
         os.setxattr(tmp_path / "probe", "user.a", bytes(60_000))
@@ -325,7 +331,7 @@ def test_xattrs_that_no_file_has_room_for_are_the_archives_fault(tmp_path: Path)
             raise
     else:
         pytest.skip("this file system takes xattrs of any length")
-    with pytest.raises(BadLayer, match=r"'f': xattr user\.a of 60000 bytes: this file system has no room"):
+    with pytest.raises(BadLayer, match=r"'f': xattr 'user\.a' of 60000 bytes: no file of this file system has room"):
         unpacked_at(tmp_path / "value", xattr(b"user.a", bytes(60_000)) + file(b"f"))
 
 
