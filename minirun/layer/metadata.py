@@ -59,7 +59,7 @@ def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnin
         except OSError as error:
             if error.errno in _TOO_MUCH or (error.errno == errno.ENOSPC and _has_space(target)):
                 raise Malformed(
-                    f"xattr {os.fsdecode(name[:40])!r} of {len(value)} bytes: no file of this file system has room for it"
+                    f"xattr {os.fsdecode(name[:40])!r} of {len(value)} bytes: no file here has room for it"
                 ) from None
             if error.errno not in _LEFT_OUT:
                 raise

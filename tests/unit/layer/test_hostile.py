@@ -321,7 +321,7 @@ def test_xattrs_that_no_file_has_room_for_are_the_archives_fault(tmp_path: Path)
     for number, (extension, entry) in enumerate(
         (one, other) for one in wrong for other in (file(b"f"), directory(b"f"))
     ):
-        with pytest.raises(BadLayer, match="no file of this file system has room for it"):
+        with pytest.raises(BadLayer, match="no file here has room for it"):
             unpacked_at(tmp_path / str(number), extension, entry)
     (tmp_path / "probe").touch()
     try:
@@ -331,7 +331,7 @@ def test_xattrs_that_no_file_has_room_for_are_the_archives_fault(tmp_path: Path)
             raise
     else:
         pytest.skip("this file system takes xattrs of any length")
-    with pytest.raises(BadLayer, match=r"'f': xattr 'user\.a' of 60000 bytes: no file of this file system has room"):
+    with pytest.raises(BadLayer, match=r"'f': xattr 'user\.a' of 60000 bytes: no file here has room"):
         unpacked_at(tmp_path / "value", xattr(b"user.a", bytes(60_000)) + file(b"f"))
 
 
