@@ -23,6 +23,7 @@ OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 WARNINGS_MAX = 50
 _SPOOL_BYTES = 4 << 20  # kept in memory; more goes to an unnamed file
 _LEFT_OUT = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL}
+_CALLED_BYTES = 100  # of a name that may be a mebibyte, where it is told
 _TOO_MUCH = {errno.E2BIG, errno.ERANGE}  # a value of more than 64 KiB; a name of more than 255 bytes, or of none
 _LIST_MAX_BYTES = 1 << 16  # XATTR_LIST_MAX: of more, listxattr(2) tells nothing, and overlayfs cannot copy the file up
 
@@ -51,19 +52,18 @@ def set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes], warnings: Warnin
     if sum(map(len, xattrs)) + len(xattrs) > _LIST_MAX_BYTES:
         raise Malformed(f"{len(xattrs)} xattrs, more than listxattr(2) can tell of")
     for name, value in xattrs.items():
+        called = os.fsdecode(name[:_CALLED_BYTES])
         if name.startswith(OVERLAY_XATTRS):
-            warnings.add(f"xattr {os.fsdecode(name)} was dropped: it would speak to the overlay mount")
+            warnings.add(f"xattr {called} was dropped: it would speak to the overlay mount")
             continue
         try:
             os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
         except OSError as error:
             if error.errno in _TOO_MUCH or (error.errno == errno.ENOSPC and _has_space(target)):
-                raise Malformed(
-                    f"xattr {os.fsdecode(name[:40])!r} of {len(value)} bytes: no file here has room for it"
-                ) from None
+                raise Malformed(f"xattr {called!r} of {len(value)} bytes: no file here has room for it") from None
             if error.errno not in _LEFT_OUT:
                 raise
-            warnings.add(f"xattr {os.fsdecode(name)} was dropped: {error.strerror}")
+            warnings.add(f"xattr {called} was dropped: {error.strerror}")
 
 
 def _has_space(target: int | bytes) -> bool:

@@ -317,6 +317,10 @@ def test_a_whiteout_whose_directory_was_replaced_in_an_opaque_one_takes_no_other
 def test_xattrs_that_no_file_has_room_for_are_the_archives_fault(tmp_path: Path) -> None:
     with pytest.raises(BadLayer, match="more than listxattr"):
         unpacked_at(tmp_path / "names", pax(*((b"SCHILY.xattr.user.%05d" % n, b"") for n in range(7000))) + file(b"f"))
+    told = unpacked_at(tmp_path / "dropped", xattr(b"trusted.overlay." + b"n" * 60_000, b"1"), file(b"f")).warnings
+    assert [len(sentence) for sentence in told] == [
+        len("xattr  was dropped: it would speak to the overlay mount") + 100
+    ]
     wrong = (xattr(b"user.a", bytes(70_000)), xattr(b"", b"1"), xattr(b"user." + b"n" * 300, b"1"))
     for number, (extension, entry) in enumerate(
         (one, other) for one in wrong for other in (file(b"f"), directory(b"f"))
