@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,8 +206,15 @@ def test_what_was_pulled_is_pushed_with_the_same_digest_and_without_its_bytes(
     assert len([line for line in again if line.endswith("Layer already exists")]) == layers
 
 
+@pytest.fixture
+def podmans() -> Iterator[Path]:
+    """A directory for podman's store; not among pytest's, for it refuses a runroot of more than 50 letters."""
+    with tempfile.TemporaryDirectory(prefix="podman-") as folder:
+        yield Path(folder)
+
+
 def test_what_was_committed_is_pushed_and_read_by_skopeo_and_podman(
-    minirun: Minirun, registry: Registry, tmp_path: Path
+    minirun: Minirun, registry: Registry, tmp_path: Path, podmans: Path
 ) -> None:
     minirun("pull", f"{registry.place}/busybox:1", check=True)
     write = "echo happy >/happy; rm /etc/passwd"
@@ -222,8 +230,8 @@ def test_what_was_committed_is_pushed_and_read_by_skopeo_and_podman(
     other = Minirun(tmp_path / "other", tmp_path / "other-run")
     other("import", tmp_path / "read", "read", check=True)
     assert other("run", "--rm", "read", check=True).stdout == "happy\n"
-    registries.podman(tmp_path, "pull", "-q", "--tls-verify=false", made)
-    told_digest = registries.podman(tmp_path, "image", "inspect", "--format", "{{.Digest}} {{.Config.Cmd}}", made)
+    registries.podman(podmans, "pull", "-q", "--tls-verify=false", made)
+    told_digest = registries.podman(podmans, "image", "inspect", "--format", "{{.Digest}} {{.Config.Cmd}}", made)
     assert told_digest == f"{digest_of(raw)} [cat /happy]\n"
     # pushed again it is the same, and so it is for who pulls it
     assert minirun("push", made, check=True).stdout.splitlines()[-1] == told[-1]
@@ -233,13 +241,13 @@ def test_what_was_committed_is_pushed_and_read_by_skopeo_and_podman(
 
 
 def test_what_podman_pushed_is_pulled(
-    minirun: Minirun, registry: Registry, busybox_docker_tar: Path, tmp_path: Path
+    minirun: Minirun, registry: Registry, busybox_docker_tar: Path, podmans: Path
 ) -> None:
-    registries.podman(tmp_path, "load", "-q", "-i", busybox_docker_tar)
-    found = registries.podman(tmp_path, "images", "-q").split()[0]
+    registries.podman(podmans, "load", "-q", "-i", busybox_docker_tar)
+    found = registries.podman(podmans, "images", "-q").split()[0]
     for form in ("oci", "v2s2"):
         name = f"{registry.place}/podman:{form}"
-        registries.podman(tmp_path, "push", "-q", "--tls-verify=false", "--format", form, found, f"docker://{name}")
+        registries.podman(podmans, "push", "-q", "--tls-verify=false", "--format", form, found, f"docker://{name}")
         told = minirun("pull", name, check=True).stdout
         assert f"Digest: {digest_of(registries.manifest(registry, f'podman:{form}'))}" in told
         assert minirun("run", "--rm", name, "echo", form, check=True).stdout == f"{form}\n"
