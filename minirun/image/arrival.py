@@ -112,15 +112,16 @@ class Arrival:
         """
         chain: list[Layer] = []
         for number, part in enumerate(self.manifest.parts):
-            staged = self._staged.get(number)
+            # not kept until the end: what a hostile layer needs from below may be much
+            staged = self._staged.pop(number, None)
             if not (part.is_tree or (staged and staged.kept) or self._blob_there(part)):
                 # it was there, and was removed meanwhile
-                staged = self._staged[number] = self._stage(number, again=True)
+                staged = self._stage(number, again=True)
                 tree.sync(self._folder)
             if staged and staged.kept:
                 self._keep(staged.kept.digest, partial(self._kept.adopt, staged.kept))
             self.blobs.append(staged.kept.digest if staged and staged.kept else self._blob_there(part))
-            chain.append(self._settle(number, chain[-1] if chain else None))
+            chain.append(self._settle(number, staged, chain[-1] if chain else None))
             if warn and staged and staged.unpacked:
                 for warning in staged.unpacked.warnings:
                     warn(f"{self._called(part)}: {warning}")
@@ -159,13 +160,8 @@ class Arrival:
     @cached_property
     def _compressed(self) -> dict[str, str]:
         """The kept blobs of the images of the store, by the diff ids of the layers that came in them."""
-        found = {}
-        for image, _ in Images(self.home).list():
-            for layer_id, digest in zip(image.layers, image.blobs, strict=False):
-                layer = self._by_id.get(layer_id)
-                if layer and layer.diff_id and digest:
-                    found[layer.diff_id] = digest
-        return found
+        kept = Images(self.home).kept_layers().items()
+        return {self._by_id[one].diff_id or "": digest for one, digest in kept if one in self._by_id}
 
     def _called(self, part: Part) -> str:
         return os.path.normpath(f"{self.holder.path}/{part.name}") if self.holder.path else part.name
@@ -205,8 +201,10 @@ class Arrival:
 
     def _committed(self, diff_id: str, parent: Layer | None) -> Layer | None:
         """The layer that a commit made on *parent*, if it is what was saved and comes back; its id is by chance."""
+        if parent is None:
+            return None
         for layer in self._by_id.values():
-            if parent is not None and (layer.parent, layer.diff_id) == (parent.id, diff_id):
+            if (layer.parent, layer.diff_id) == (parent.id, diff_id):
                 try:
                     found = self._layers.get(layer.id)  # again: it may have been removed meanwhile
                 except NotFound:
@@ -215,8 +213,8 @@ class Arrival:
                     return found
         return None
 
-    def _settle(self, number: int, parent: Layer | None) -> Layer:
-        part, staged = self.manifest.parts[number], self._staged.get(number)
+    def _settle(self, number: int, staged: Staged | None, parent: Layer | None) -> Layer:
+        part = self.manifest.parts[number]
         said: dict[str, Any] = {"created": part.created or now(), "created_by": part.created_by, "comment": ""}
         if staged is None or not staged.contents:
             committed = self._committed(part.diff_id, parent)

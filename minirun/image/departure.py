@@ -163,12 +163,7 @@ class _Preparation:
     @cached_property
     def _of_others(self) -> dict[str, str]:
         """Kept blobs by the layers that came in them, of all images: looked through when one of ours is missing."""
-        found = {}
-        for image, _ in self.images.list():
-            for layer_id, digest in zip(image.layers, image.blobs, strict=False):
-                if digest and self.kept.has(digest):
-                    found[layer_id] = digest
-        return found
+        return self.images.kept_layers()
 
     def _kept_manifest(self) -> bytes:
         """The manifest that the image came with, if it can leave with it; or nothing."""

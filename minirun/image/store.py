@@ -219,6 +219,18 @@ class Images:
         """The digests of all blobs that images of the store need."""
         return {digest for image, _ in self.list() for digest in image.needs()}
 
+    def kept_layers(self) -> dict[str, str]:
+        """The digests of the blobs that are kept, by the ids of the layers that came in them."""
+        from minirun.layer.blobs import Blobs
+
+        kept = Blobs(self.home)
+        return {
+            layer_id: digest
+            for image, _ in self.list()
+            for layer_id, digest in zip(image.layers, image.blobs, strict=False)
+            if digest and kept.has(digest)
+        }
+
     def size(self, image: Image) -> int:
         """Bytes of data in all layers of *image*; those that a commit made are counted the first time.
 
