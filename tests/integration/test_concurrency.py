@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from minirun.cgroup.hierarchy import OWN, mount_point
-from tests import inject
+from tests import crowd, inject
 from tests.command import PATIENCE, Minirun
 from tests.small import small_layers
 
@@ -44,38 +42,21 @@ def place() -> Iterator[Path]:
         yield Path(path)
 
 
-class Worker(threading.Thread):
-    """Runs commands at random until *end*, kills one in *killing*, and keeps what was said that nobody should hear."""
+class Worker(crowd.Worker):
+    """Somebody who makes, starts, commits and removes containers."""
+
+    legitimate = LEGITIMATE
+    killed_within_s = 0.3
 
     def __init__(self, minirun: Minirun, layers: Path, seed: int, end: float, killing: int) -> None:
-        super().__init__()
-        self.minirun, self.layers, self.end, self.killing = minirun, layers, end, killing
-        self.random = random.Random(seed)
-        self.faults: list[str] = []
-        self.done: dict[str, int] = {}
+        super().__init__(minirun, seed, end, killing)
+        self.layers = layers
 
-    def run(self) -> None:
-        """Work."""
-        while time.monotonic() < self.end:
-            arguments = self.command()
-            if self.killing and self.random.randrange(self.killing) == 0:
-                self.kill(arguments)
-                continue
-            result = self.minirun(*arguments)
-            self.done[arguments[0]] = self.done.get(arguments[0], 0) + (result.returncode == 0)
-            said = [line for line in result.stderr.splitlines() if line.startswith("minirun:") or "Traceback" in line]
-            # 137: somebody else's `rm -f` ended the container
-            wanted = (0, 125, 137) if arguments[0] in ("run", "start") else (0, 125)
-            if any(not LEGITIMATE.match(line) for line in said) or (result.returncode not in wanted and not said):
-                self.faults.append(f"{' '.join(arguments)}: status {result.returncode}\n{result.stderr}")
+    def statuses(self, verb: str) -> Sequence[int]:
+        """137: somebody else's `rm -f` ended the container."""
+        return (0, 125, 137) if verb in ("run", "start") else (0, 125)
 
-    def kill(self, arguments: list[str]) -> None:
-        """Start a command, and kill it somewhere on its way."""
-        with self.minirun.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(self.random.random() * 0.3)
-            process.kill()
-
-    def command(self) -> list[str]:
+    def command(self) -> Sequence[str]:
         """Choose one."""
         pick = self.random.choice
         name, tag, image = pick(NAMES), pick(TAGS), pick([*TAGS, str(self.layers)])
@@ -103,19 +84,7 @@ def test_any_commands_may_run_at_once(killing: int, place: Path, busybox_layers:
     layers = small_layers(place / "layers", busybox_layers)
     minirun = Minirun(place / "root", place / "runtime")
     minirun("import", layers, "small", check=True)
-    seed = random.SystemRandom().randrange(1 << 32)
-    end = time.monotonic() + SECONDS
-    workers = [Worker(minirun, layers, seed + number, end, killing) for number in range(WORKERS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    faults = [fault for worker in workers for fault in worker.faults]
-    assert not faults, f"seed {seed}: {len(faults)} faults\n" + "\n".join(faults[:20])
-    done: dict[str, int] = {}
-    for worker in workers:
-        for verb, count in worker.done.items():
-            done[verb] = done.get(verb, 0) + count
+    done = crowd.work(WORKERS, SECONDS, lambda seed, end: Worker(minirun, layers, seed, end, killing))
     # on a slow machine a day's few seconds may not do for each of the fifteen
     wanted = (
         ("run", "create", "start", "commit", "rm", "rmi", "tag", "import", "gc") if inject.THOROUGH else ("run", "gc")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
-import subprocess
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from tests import inject
+from tests import crowd, inject
 from tests.command import PATIENCE, Minirun
 from tests.small import small_layers
 
@@ -64,35 +61,16 @@ class Sources:
             maker("save", "--format", form, "-o", self.archives[-1], "small", "more", check=True)
 
 
-class Worker(threading.Thread):
-    """Runs commands at random until *end*, kills one in *killing*, and keeps what was said that nobody should hear."""
+class Worker(crowd.Worker):
+    """Somebody who brings images in, uses them, names them and removes them."""
+
+    legitimate = LEGITIMATE
+    environment: ClassVar[Mapping[str, str]] = {"MINIRUN_DEBUG": "1"}
+    killed_within_s = 0.4
 
     def __init__(self, minirun: Minirun, sources: Sources, seed: int, end: float, killing: int) -> None:
-        super().__init__()
-        self.minirun, self.sources, self.end, self.killing = minirun, sources, end, killing
-        self.random = random.Random(seed)
-        self.faults: list[str] = []
-        self.done: dict[str, int] = {}
-
-    def run(self) -> None:
-        """Work."""
-        while time.monotonic() < self.end:
-            arguments = self.command()
-            if self.killing and self.random.randrange(self.killing) == 0:
-                self.kill(arguments)
-                continue
-            result = self.minirun(*arguments, env={"MINIRUN_DEBUG": "1"})
-            verb = " ".join(arguments[: 1 + (arguments[0] in ("image", "system"))])
-            self.done[verb] = self.done.get(verb, 0) + (result.returncode == 0)
-            said = [line for line in result.stderr.splitlines() if line.startswith("minirun:") or "Traceback" in line]
-            if any(not LEGITIMATE.match(line) for line in said) or (result.returncode not in (0, 125) and not said):
-                self.faults.append(f"{' '.join(arguments)}: status {result.returncode}\n{result.stderr}")
-
-    def kill(self, arguments: Sequence[str]) -> None:
-        """Start a command, and kill it somewhere on its way."""
-        with self.minirun.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(self.random.random() * 0.4)
-            process.kill()
+        super().__init__(minirun, seed, end, killing)
+        self.sources = sources
 
     def command(self) -> Sequence[str]:
         """Choose one."""
@@ -133,20 +111,8 @@ def test_images_come_and_go_at_once(killing: int, place: Path, busybox_layers: P
     sources = Sources(place, busybox_layers)
     minirun = Minirun(place / "root", place / "runtime")
     minirun("images", check=True)
-    seed = random.SystemRandom().randrange(1 << 32)
-    end = time.monotonic() + SECONDS
-    workers = [Worker(minirun, sources, seed + number, end, killing) for number in range(WORKERS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    done = crowd.work(WORKERS, SECONDS, lambda seed, end: Worker(minirun, sources, seed, end, killing))
     minirun("image", "unmount", "-af", check=True)
-    faults = [fault for worker in workers for fault in worker.faults]
-    assert not faults, f"seed {seed}: {len(faults)} faults\n" + "\n".join(faults[:20])
-    done: dict[str, int] = {}
-    for worker in workers:
-        for verb, count in worker.done.items():
-            done[verb] = done.get(verb, 0) + count
     wanted = ("load", "import", "run", "rmi", "tag", "gc", "image squash", "image mount", "save")
     assert all(done.get(verb) for verb in (wanted if inject.THOROUGH else ("load", "import", "run", "rmi"))), done
     look(minirun, sources)
