@@ -12,7 +12,6 @@ import pytest
 
 from minirun import journal
 from minirun.errors import Conflict, NotFound
-from minirun.home import Home
 from minirun.image import lookup, removal
 from minirun.image.config import Config
 from minirun.image.reference import parse
@@ -21,13 +20,6 @@ from minirun.kernel import jsonfile
 
 Make = Callable[..., Image]
 DIGESTS = [f"sha256:{digit * 64}" for digit in "123"]
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Images:
-    home = Home(str(tmp_path / "root"), str(tmp_path / "runtime"))
-    home.create()
-    return Images(home)
 
 
 @pytest.fixture

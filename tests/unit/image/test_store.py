@@ -20,13 +20,6 @@ Make = Callable[..., Image]
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Images:
-    home = Home(str(tmp_path / "root"), str(tmp_path / "runtime"))
-    home.create()
-    return Images(home)
-
-
-@pytest.fixture
 def make(images: Images) -> Make:
     """Put an image without layers, which anybody can make."""
 
