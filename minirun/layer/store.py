@@ -169,36 +169,6 @@ class Layers:
             whole=whole,
         )
 
-    def add_directory(
-        self,
-        path: str,
-        parent: Layer | None,
-        *,
-        created_by: str = "",
-        created: str | None = None,
-        comment: str = "",
-        progress: Progress | None = None,
-        what: str = "the layer",
-        whole: Operation | None = None,
-    ) -> tuple[Layer, Unpacked | None]:
-        """Store a copy of the directory *path* as a layer on top of *parent*.
-
-        It goes through a tar in memory, so that one set of rules holds: it may have ``.wh.`` names or overlay's
-        whiteouts. The arguments and the rest are those of `add`.
-        """
-        from minirun.layer import pack
-
-        return self.add(
-            pack.stream(path, literal=True),
-            parent,
-            created_by=created_by,
-            created=created,
-            comment=comment,
-            progress=progress,
-            what=what,
-            whole=whole,
-        )
-
     def adopt(
         self,
         path: str,

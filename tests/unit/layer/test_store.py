@@ -214,15 +214,15 @@ def test_a_directory_is_a_layer_by_the_same_rules(layers: Layers, tmp_path: Path
     (source / "etc/new").write_text("1")
     os.setxattr(source / "etc", "user.a", b"1")
     os.mknod(source / "usr", 0o20000, os.makedev(0, 0))
-    layer, unpacked = layers.add_directory(str(source), base, created_by="copy")
+    layer, unpacked = layers.add(pack.stream(str(source), literal=True), base, created_by="copy")
     assert unpacked is not None
-    assert layers.add_directory(str(source), base) == (layer, None)
+    assert layers.add(pack.stream(str(source), literal=True), base) == (layer, None)
     with mounted(layers.stack(layer.id), tmp_path) as view:
         assert sorted(os.listdir(view)) == ["etc"]
         assert sorted(os.listdir(view / "etc")) == ["new"]
     assert describe(layers.stack(layer.id)[-1])[b"etc"].xattrs == (("user.a", b"1"),)
     with pytest.raises(FileNotFoundError):
-        layers.add_directory(str(tmp_path / "missing"), base)
+        layers.add(pack.stream(str(tmp_path / "missing"), literal=True), base)
 
 
 def test_an_adopted_directory_is_renamed_and_sealed_when_asked(layers: Layers, tmp_path: Path) -> None:
