@@ -42,9 +42,14 @@ def refuse(error: MinirunError) -> int:
         Its exit code.
     """
     sys.stdout.flush()
-    sys.stderr.write(f"minirun: {clean(str(error), keep=chr(10))}\n")
+    sys.stderr.write(refusal(error))
     sys.stderr.flush()
     return error.exit_code
+
+
+def refusal(error: MinirunError) -> str:
+    """The lines that tell a refusal."""
+    return f"minirun: {clean(str(error), keep=chr(10))}\n"
 
 
 def clean(text: str, *, keep: str = "") -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from minirun.engine.statistics import Statistics
+    from minirun.errors import MinirunError
 
 # The fields that Docker has are text; minirun's own, below them, are numbers, null where nobody counts.
 _TITLES: dict[str, Any] = {
@@ -63,13 +64,15 @@ def stats(*, containers: Sequence[str], everything: bool, no_stream: bool, no_tr
 
     drawn = _draw([], form)  # a format that is none is refused now, not in a second
     redrawn = screen.is_terminal() and not no_stream
-    frames = statistics.watch(containers, everything=everything)
+    unread: list[MinirunError] = []
+    # what is written beside a screen that is drawn again is drawn over
+    frames = statistics.watch(containers, everything=everything, warn=unread.append if redrawn else screen.refuse)
     if redrawn:
         _show(drawn)
     for frame in frames:
         drawn = _draw([_row(one, whole=no_trunc) for one in frame], form)
         if redrawn:
-            _show(drawn)
+            _show(drawn + "".join(map(screen.refusal, unread)))
             continue
         screen.write_styled(drawn)
         sys.stdout.flush()

@@ -59,7 +59,7 @@ def info(*, form: str) -> None:
     """Show what is stored, and what this host offers."""
     from minirun.engine import system
 
-    told = system.info()
+    told = system.info(screen.refuse)
     if form:
         table.show_objects([told], form)
         return

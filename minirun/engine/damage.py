@@ -5,7 +5,7 @@
     containers/<id>/ ─▶ Record ┘      └ damage: what could not be read
 
 Records are read one by one: `Layers.list` and its like refuse a store in which one is damaged, as everybody should who
-adds or frees something.
+frees something.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def _read_all(found: Stored, kind: str, folder: str, get: Callable[[str], T]) ->
 
 def _read(found: Stored, kind: str, path: str, identity: str, get: Callable[[str], T]) -> T | None:
     remedy = {
-        "layer": "remove that file, check again, and make the images that then lack a layer again from their source",
+        "layer": "make the images of that layer again from their source, which writes it again; or remove that file, "
+        "and check again",
         "image": "remove that file, check again, and make the image again from its source",
         "container": f"save what you want of {os.path.dirname(path)}/upper, and remove that directory",
     }[kind]

@@ -24,7 +24,6 @@ from minirun.container.state import State
 from minirun.engine import open_home
 from minirun.errors import Attempt, MinirunError, NotFound
 from minirun.home import Home
-from minirun.image.stock import readable_layers
 from minirun.image.store import Image, Images
 from minirun.kernel import files, tree
 from minirun.layer.blobs import Blobs
@@ -155,7 +154,7 @@ def measure(warn: Callable[[MinirunError], object]) -> Usage:
         lock = files.lock(home.lock, exclusive=False)
         try:
             boxes = records.list_all(home, warn)
-            layers = {layer.id: layer for layer in counted(Layers(home), readable_layers(home, warn))}
+            layers = {layer.id: layer for layer in counted(Layers(home), Layers(home).list(warn))}
             found = Images(home).list(warn)
             kept = Blobs(home)
             blobs = {digest: kept.usage(digest) for digest in kept.list()}

@@ -18,7 +18,7 @@ from collections import Counter
 from minirun.container import record as records
 from minirun.engine import open_home
 from minirun.image.history import entries, seconds
-from minirun.image.stock import freed, readable_layers
+from minirun.image.stock import freed
 from minirun.image.store import Images
 from minirun.kernel import files
 from minirun.layer.blobs import Blobs
@@ -106,8 +106,7 @@ def tree(
     lock = files.lock(home.lock, exclusive=False)
     try:
         found, boxes = Images(home).list(warn), records.list_all(home, warn)
-        readable = Layers(home).list() if warn is None else readable_layers(home, warn)
-        layers = list(counted(Layers(home), readable))
+        layers = list(counted(Layers(home), Layers(home).list(warn)))
         blobs = Blobs(home)
         sizes = {digest: blobs.usage(digest) for image, _ in found for digest in image.needs()}
     finally:

@@ -24,11 +24,12 @@ from minirun.network import traffic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from minirun.cgroup.usage import Cpu, Usage
     from minirun.container.record import Record
     from minirun.container.state import State
+    from minirun.errors import MinirunError
     from minirun.home import Home
 
 INTERVAL_S = 1.0
@@ -56,24 +57,34 @@ class Statistics:
 
 
 def watch(
-    names: Sequence[str], *, everything: bool = False, interval_s: float = INTERVAL_S
-) -> Iterator[list[Statistics]]:
+    names: Sequence[str], *, everything: bool = False, interval_s: float = INTERVAL_S,
+    warn: Callable[[MinirunError], object] | None = None,
+) -> Iterator[list[Statistics]]:  # fmt: skip
     """Look at containers for ever; it ends when all that were named have been removed.
 
     Args:
         names: which; none means all that run at the time of a frame.
         everything: also those that do not run, where none are named.
         interval_s: from one look to the next; the first frame comes after it.
+        warn: told once of each record that cannot be read, where none are named; without it that is raised.
 
     Raises:
         NotFound, Conflict: a name means no container, or several.
     """
     home = open_home()
     wanted = {name: records.find(home, name).id for name in names}
-    before = dict(_first(now.cgroup, box.id) for box, now, _ in _boxes(home, wanted) if now.alive)
+    unread: dict[str, MinirunError] = {}
+
+    def once(error: MinirunError) -> None:
+        if warn is None:
+            raise error
+        if unread.setdefault(str(error), error) is error:
+            warn(error)
+
+    before = dict(_first(now.cgroup, box.id) for box, now, _ in _boxes(home, wanted, once) if now.alive)
     while True:
         time.sleep(interval_s)
-        boxes = _boxes(home, wanted)
+        boxes = _boxes(home, wanted, once)
         if names and not boxes:
             return
         frame = [_look(box, now, called, before.get(box.id)) for box, now, called in boxes]
@@ -81,10 +92,12 @@ def watch(
         yield [one for one in frame if one.used or names or everything]
 
 
-def _boxes(home: Home, wanted: Mapping[str, str]) -> list[tuple[Record, State, str]]:
+def _boxes(
+    home: Home, wanted: Mapping[str, str], warn: Callable[[MinirunError], object]
+) -> list[tuple[Record, State, str]]:
     """The containers to look at, with what is true of them and what the user calls them; removed ones are left out."""
     if not wanted:
-        return [(box, state.read(home, box), box.id) for box in records.list_all(home)]
+        return [(box, state.read(home, box), box.id) for box in records.list_all(home, warn)]
     found = []
     for name, container_id in wanted.items():
         try:

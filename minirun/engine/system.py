@@ -20,8 +20,10 @@ from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from minirun.errors import MinirunError
     from minirun.home import Home
 
 
@@ -44,15 +46,19 @@ def version() -> dict[str, str]:
     }
 
 
-def info() -> dict[str, Any]:
-    """What is in the store, and what the host offers; the keys are Docker's where it has them."""
+def info(warn: Callable[[MinirunError], object] | None = None) -> dict[str, Any]:
+    """What is in the store, and what the host offers; the keys are Docker's where it has them.
+
+    Args:
+        warn: told of each container's record that cannot be read, which is not counted; without it that is raised.
+    """
     import psutil
 
     from minirun.cgroup import controllers
     from minirun.kernel import privileges
 
     home = open_home()
-    boxes = [state.read(home, box).status for box in records.list_all(home)]
+    boxes = [state.read(home, box).status for box in records.list_all(home, warn)]
     try:
         mount = hierarchy.mount_point()
         there = hierarchy.controllers(mount)
@@ -69,7 +75,7 @@ def info() -> dict[str, Any]:
         "ContainersPaused": boxes.count("paused"),
         "ContainersStopped": len(boxes) - boxes.count("running") - boxes.count("paused"),
         "Images": len(Images(home).ids()),
-        "Layers": len(Layers(home).list()),
+        "Layers": len(Layers(home).ids()),
         "Driver": "overlay",
         "MinirunRootDir": home.root,
         "MinirunRuntimeDir": home.runtime,

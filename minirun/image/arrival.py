@@ -63,7 +63,8 @@ class Arrival:
         self._kept = Blobs(home)
         self._folder = home.temporary(operation.key)
         self._staged: dict[int, Staged] = {}
-        self._by_id = {layer.id: layer for layer in self._layers.list()}
+        # one whose record cannot be read is not there: if it is among those that come, it is written again
+        self._by_id = {layer.id: layer for layer in self._layers.list(lambda _error: None)}
         self._alike = {
             layer.diff_id: layer
             for layer in self._by_id.values()

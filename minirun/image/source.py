@@ -214,7 +214,10 @@ def store(
         # the layers that were added in vain are removed under the exclusive lock, which our own would prevent
         if held is not None:
             fcntl.flock(held, fcntl.LOCK_UN)
-        operation.undo()
+        try:
+            operation.undo()
+        except (OSError, MinirunError):
+            operation.leave()  # what went wrong first is what there is to tell
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise MinirunError(f"store {holder.path or 'an image'}", error, LOOK_AT_STORE) from None
         raise

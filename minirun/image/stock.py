@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-from minirun.errors import MinirunError, NotFound
+from minirun.errors import MinirunError
 from minirun.image import lookup, removal, sources
 from minirun.image.record import read
 from minirun.image.removal import Own
@@ -21,9 +21,8 @@ from minirun.layer.store import Layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from minirun.home import Home
     from minirun.image.record import Image
     from minirun.image.store import Images
     from minirun.layer.record import Layer
@@ -63,7 +62,7 @@ class Stock:
             self.found[image_id] = image
             self.needs.update(image.layers)
             self._blobs.update(image.needs())
-        self._layers = {layer.id: layer for layer in readable_layers(images.home, self.unread.append)}
+        self._layers = {layer.id: layer for layer in Layers(images.home).list(self.unread.append)}
         self._contents.update(layer.diff for layer in self._layers.values())
 
     def own(self, image_id: str, *, leave_layers: bool = False) -> Own:
@@ -110,18 +109,6 @@ class Stock:
         """Forget which directories images were that are gone, if one went; nothing depends on that."""
         if self._is_less:
             sources.prune(self.images.home, set(self.images.ids()))
-
-
-def readable_layers(home: Home, warn: Callable[[MinirunError], object]) -> Iterator[Layer]:
-    """Every layer, but those whose record cannot be read; *warn* is told why."""
-    layers = Layers(home)
-    for name in sorted(os.listdir(home.folder("layers"))):
-        try:
-            yield layers.get(name.removesuffix(".json"))
-        except NotFound:
-            continue  # removed meanwhile, or no record
-        except MinirunError as error:
-            warn(error)
 
 
 def freed(image: Image, needs: Mapping[str, int]) -> Iterator[str]:

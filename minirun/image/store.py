@@ -220,13 +220,16 @@ class Images:
         return {digest for image, _ in self.list() for digest in image.needs()}
 
     def kept_layers(self) -> dict[str, str]:
-        """The digests of the blobs that are kept, by the ids of the layers that came in them."""
+        """The digests of the blobs that are kept, by the ids of the layers that came in them.
+
+        Those of an image whose record cannot be read are left out: without them a layer is packed, or read, again.
+        """
         from minirun.layer.blobs import Blobs
 
         kept = Blobs(self.home)
         return {
             layer_id: digest
-            for image, _ in self.list()
+            for image, _ in self.list(lambda _error: None)
             for layer_id, digest in zip(image.layers, image.blobs, strict=False)
             if digest and kept.has(digest)
         }

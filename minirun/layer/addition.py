@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from minirun.errors import NotFound
+from minirun.errors import MinirunError
 from minirun.journal import Operation
 from minirun.kernel import files, tree
 from minirun.layer import borrowing, staging, unpack
@@ -115,7 +115,8 @@ def is_stored(layers: Layers, layer: Layer) -> bool:
 
 def like(layers: Layers, diff_id: str) -> Layer | None:
     """A stored layer of the contents *diff_id* that took nothing from those below it, with its contents; or None."""
-    for layer in layers.list():
+    # one whose record cannot be read is none that is like it
+    for layer in layers.list(lambda _error: None):
         if layer.diff_id == diff_id and not layer.is_bound and is_stored(layers, layer):
             return layer
     return None
@@ -143,8 +144,8 @@ def share(
         if is_stored(layers, layer):
             return layer, None
         # its contents were lost, and will be there again
-    except NotFound:
-        pass
+    except MinirunError:
+        pass  # it is not there, or its record cannot be read, and will be written again
     other = other or like(layers, diff_id)
     if other is None:
         return None
@@ -163,7 +164,7 @@ def _publish(layers: Layers, layer: Layer, contents: str | None, whole: Operatio
     lock = files.lock(layers.home.lock, exclusive=False)
     try:
         target = layers.home.diff(layer.diff)
-        if os.path.exists(layers.home.layer(layer.id)) and os.path.isdir(target):
+        if layers.is_known(layer.id) and os.path.isdir(target):
             return False
         if whole is not None:
             whole.will("discard_layer", layers.home.root, layer.id, layer.diff)

@@ -23,10 +23,14 @@ from minirun.layer.record import Layer, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from minirun.home import Home
     from minirun.layer.unpack import Progress, Unpacked
+
+    # within Layers, list is its method
+    Listing = list[Layer]
+    Ids = list[str]
 
 _HEX = frozenset("0123456789abcdef")
 _RECORD = ".json"
@@ -58,19 +62,40 @@ class Layers:
         except OSError as error:
             raise MinirunError(attempt, error) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise MinirunError(attempt, f"its record is damaged: {error}", "remove and add its image again") from None
+            remedy = "add its image again from its source"
+            raise MinirunError(attempt, f"its record is damaged: {error}", remedy) from None
 
-    def list(self) -> Sequence[Layer]:
-        """Every layer, in the order of their ids."""
+    def ids(self) -> Ids:
+        """The ids of all layers, sorted, be their records readable or not."""
+        names = os.listdir(self.home.folder("layers"))
+        return sorted(name[:64] for name in names if len(name) == 64 + len(_RECORD) and name.endswith(_RECORD))
+
+    def list(self, warn: Callable[[MinirunError], object] | None = None) -> Listing:
+        """Every layer, in the order of their ids.
+
+        Args:
+            warn: told of each record that cannot be read, which is left out; without it that is raised, as who frees
+                something wants it: nobody knows what such a layer has.
+        """
         found = []
-        for name in sorted(os.listdir(self.home.folder("layers"))):
-            layer_id = name.removesuffix(_RECORD)
-            if layer_id != name and len(layer_id) == 64:
-                try:
-                    found.append(self.get(layer_id))
-                except NotFound:
-                    pass  # removed meanwhile
+        for layer_id in self.ids():
+            try:
+                found.append(self.get(layer_id))
+            except NotFound:
+                continue  # removed meanwhile
+            except MinirunError as error:
+                if warn is None:
+                    raise
+                warn(error)
         return found
+
+    def is_known(self, layer_id: str) -> bool:
+        """Whether there is a record of the layer that can be read; one that cannot be is replaced when it is added."""
+        try:
+            self.get(layer_id)
+        except MinirunError:
+            return False
+        return True
 
     def chain(self, layer_id: str) -> Sequence[Layer]:
         """The layer and all it lies on, bottom to top.

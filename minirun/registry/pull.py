@@ -193,11 +193,7 @@ def _present(home: Home, manifest: Manifest) -> set[int]:
     layers, blobs = Layers(home), Blobs(home)
     there = set()
     for number, layer_id in enumerate(chain_ids([part.diff_id for part in manifest.parts])):
-        try:
-            layers.get(layer_id)
-        except NotFound:
-            continue
-        if blobs.has(manifest.parts[number].digest):
+        if layers.is_known(layer_id) and blobs.has(manifest.parts[number].digest):
             there.add(number)
     return there
 

@@ -95,9 +95,12 @@ def push(
 
 
 def known(home: Home, address: Address) -> dict[str, list[str]]:
-    """Which repositories of a registry images were pulled from or pushed to, by the digests of their blobs."""
+    """Which repositories of a registry images were pulled from or pushed to, by the digests of their blobs.
+
+    What an image whose record cannot be read came from, nobody knows: its blobs are sent.
+    """
     found: dict[str, list[str]] = {}
-    for image, _ in Images(home).list():
+    for image, _ in Images(home).list(lambda _error: None):
         for text in image.repo_digests:
             try:
                 there, name = of_image(parse(text))

@@ -294,6 +294,27 @@ def test_a_terminal_is_drawn_over_and_ctrl_c_ends_it(store: Minirun, idle: State
     assert seen.endswith(b"\x1b[J\x1b[?7h^C")
 
 
+def test_what_cannot_be_read_is_told_below_what_is_drawn(store: Minirun, idle: State, still: str) -> None:
+    record = store.root / f"containers/{still}/container.json"
+    whole = record.read_text()
+    record.write_text("{")
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(store.command([])[0], store.command(["stats"]), {**store.environment(), "COLUMNS": "80"})
+    seen = b""
+    while seen.count(b"\x1b[J") < 3:
+        assert select.select([master], [], [], PATIENCE_S)[0], seen
+        seen += os.read(master, 65536)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(master)
+    record.write_text(whole)
+    for page in seen.split(b"\x1b[J")[1:3]:
+        rows = page.decode().splitlines()
+        assert "idle" in rows[1]
+        assert rows[2].startswith(f"minirun: cannot read container {still[:12]}: ")
+
+
 def test_rows_that_do_not_fit_on_a_terminal_are_counted(store: Minirun, idle: State, still: str) -> None:
     pid, master = pty.fork()
     if pid == 0:

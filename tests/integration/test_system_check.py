@@ -130,6 +130,8 @@ def _runs(path: Path, name: str) -> bool:
         ("names/made/container.json", ["ps", "-a"], "container", "ended"),
         ("names/made/container.json", ["system", "df"], "container", "Containers"),
         ("names/made/container.json", ["image", "tree"], "container", "unused:1"),
+        ("names/made/container.json", ["stats", "-a", "--no-stream"], "container", "ended"),
+        ("names/made/container.json", ["info"], "container", "Layers: "),
     ],
 )
 def test_who_lists_goes_on_beside_a_record_that_cannot_be_read(
@@ -151,6 +153,55 @@ def test_who_lists_layers_goes_on_beside_one_that_cannot_be_read(stocked: Miniru
         assert result.returncode == 0
         assert "its record is damaged" in result.stderr
         assert result.stdout
+
+
+def test_what_comes_needs_no_record_but_those_of_its_own_layers(stocked: Minirun, busybox_oci: Path) -> None:
+    rot(top(stocked.root))
+    layers = stocked.root.parent / "others"
+    for name, text in (("01-one", "1"), ("02-two", "2")):
+        (layers / name).mkdir(parents=True)
+        (layers / name / name).write_text(text)
+    stocked("import", layers, "others", check=True)
+    assert stocked("run", "--rm", layers, "true").returncode == 127  # there is no command in it
+    stocked("save", "-o", layers.with_suffix(".tar"), "others", check=True)
+    stocked("rmi", "others", check=True)
+    assert "others" in stocked("load", "-i", layers.with_suffix(".tar"), check=True).stdout
+    stocked("import", busybox_oci, "again", check=True)
+    assert stocked("run", "--rm", "again", "true", check=True).stderr == ""
+    assert [row["What"] for row in found(stocked)[1]] == ["damaged layer record"]
+
+
+def test_why_it_cannot_come_is_told_beside_a_record_that_cannot_be_read(stocked: Minirun) -> None:
+    rot(top(stocked.root))
+    layers = stocked.root.parent / "others"
+    (layers / "01-one").mkdir(parents=True)
+    (layers / "02-two.tar").write_bytes(b"this is no tar " * 100)
+    before = sorted(os.listdir(stocked.root / "layers"))
+    result = stocked("import", layers)
+    assert "02-two.tar" in result.stderr
+    assert "record" not in result.stderr
+    assert sorted(os.listdir(stocked.root / "layers")) == before
+
+
+@pytest.mark.parametrize("spoil", [rot, lambda path: path.write_text("{}"), lambda path: path.write_text("[]")])
+def test_a_layer_whose_record_cannot_be_read_comes_back_with_its_image(stocked: Minirun, spoil: Damages) -> None:
+    layers = stocked.root.parent / "others"
+    for name, text in (("01-one", "1"), ("02-two", "2")):
+        (layers / name).mkdir(parents=True)
+        (layers / name / name).write_text(text)
+    stocked("import", layers, "others", check=True)
+    stocked("save", "-o", layers.with_suffix(".tar"), "others", check=True)
+    records = [stocked.root / f"layers/{layer(stocked.root, 'others:latest', place)['id']}.json" for place in (0, 1)]
+    for record in records:
+        spoil(record)
+        assert {row["What"] for row in found(stocked)[1]} >= {"damaged layer record"}
+        stocked("load", "-i", layers.with_suffix(".tar"), check=True)
+        assert found(stocked) == (0, [])
+    spoil(records[0])
+    shutil.rmtree(stocked.root / "sources")
+    (stocked.root / "sources").mkdir()
+    stocked("import", layers, check=True)
+    assert found(stocked) == (0, [])
 
 
 def fewer_layers(root: Path) -> None:
@@ -332,7 +383,7 @@ def test_nothing_is_freed_that_a_lost_record_may_have_needed(stocked: Minirun) -
     before = os.listdir(stocked.root / "diffs")
     result = stocked("system", "check", "--repair")
     assert result.returncode == 1
-    assert "make the images that then lack a layer again from their source" in result.stdout
+    assert "make the images of that layer again from their source" in result.stdout
     assert "sound" not in result.stdout
     assert "cannot free what nothing needs: what is damaged may have needed it" in result.stderr
     assert os.listdir(stocked.root / "diffs") == before
