@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minirun.engine import saving
+from minirun.engine import check, saving
 from minirun.home import Home
 from minirun.image import lookup
 from minirun.kernel import files
@@ -455,6 +456,25 @@ def test_an_operation_that_goes_on_is_no_damage(stocked: Minirun) -> None:
         os.close(holder)
         os.close(record)
     assert [row["What"] for row in found(stocked)[1]] == ["operation that was cut short", "half-made file"]
+
+
+def test_what_looks_wrong_for_a_moment_is_not_told(stocked: Minirun) -> None:
+    home = Home(str(stocked.root), str(stocked.runtime))
+    over = threading.Event()
+
+    def begin_and_end() -> None:
+        # as `files.hold` makes a mark: the lock comes after the file
+        while not over.wait(0.01):
+            path = Path(home.mark(os.urandom(16).hex()))
+            path.touch()
+            over.wait(0.01)
+            path.unlink()
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(begin_and_end)
+        checks = [check.examine(home).damage for _ in range(40)]
+        over.set()
+    assert checks == [[]] * 40
 
 
 def test_beside_other_commands_a_store_stays_sound(stocked: Minirun) -> None:
