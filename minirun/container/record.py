@@ -64,6 +64,10 @@ class Record:
         """The attributes, as container.json keeps them."""
         return {slot: getattr(self, slot) for slot in self.__slots__}
 
+    def told(self, **more: str) -> dict[str, str]:
+        """What events tell of it (see events.py): its labels, its name and its image, and *more*."""
+        return {**self.options["labels"], "image": self.image_name, "name": self.name, **more}
+
     @property
     def base(self) -> list[str]:
         """The part of *stack* that is the image's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.cgroup import group
 from minirun.container import record as records
 from minirun.container import state
@@ -47,6 +48,8 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
     )
     if now.cgroup:
         group.remove(now.cgroup)
+        if now.alive:
+            events.emit(home, "container", "kill", box.id, box.told(signal="9"))
     records.release_name(home.name(box.name), box.id)
     # out of the way first: whoever still writes there (its parent, that it ended) finds no directory, and leaves none
     try:
@@ -54,3 +57,4 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
     except FileNotFoundError:
         pass  # its parent was quicker, as --rm told it
     tree.remove(temporary)
+    events.emit(home, "container", "destroy", box.id, box.told())

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 
-from minirun import jsonrecord
+from minirun import events, jsonrecord
 from minirun.cgroup import group
 from minirun.errors import Conflict
 from minirun.home import Home
@@ -124,8 +124,18 @@ def settle(root: str, container_id: str, cgroup: str) -> None:
             killed = group.oom_kills(cgroup) > 0
             fields.update(status="exited", pid=0, cgroup="", finished=time.time(), exit_code=LOST, oom_killed=killed)
             jsonrecord.write(home, path, fields, durable=False)
+            _tell_lost(home, container_id)
     except (FileNotFoundError, ValueError):
         pass  # never started, or `rm -f` was quicker; or a power cut took what was not durable
+
+
+def _tell_lost(home: Home, container_id: str) -> None:
+    from minirun.container import record as records
+
+    mine = Home.of_environment()  # marks name no runtime directory: whoever finds one has it
+    if mine.root == home.root:
+        box = records.read(home, container_id)
+        events.emit(mine, "container", "die", box.id, box.told(exitCode=str(LOST)))
 
 
 def _path(home: Home, record: Record) -> str:

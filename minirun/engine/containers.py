@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
@@ -174,9 +175,12 @@ def commit(
         box, lock = records.find_and_hold(home, name)
         shared = files.lock(home.lock, exclusive=False)
         try:
-            return commit_container(
+            made = commit_container(
                 home, box, operation, tags, author=author, message=message, changes=changes, pause=pause
             )
+            told = box.told(comment=message, imageID=f"sha256:{made.id}", imageRef=image_name or "")
+            events.emit(home, "container", "commit", box.id, told)
+            return made
         finally:
             os.close(shared)
             os.close(lock)
@@ -201,6 +205,7 @@ def export(name: str, output: int) -> None:
             pack(root, output, compression="none", literal=True)
         finally:
             os.close(root)
+        events.emit(home, "container", "export", box.id, box.told())
     except BrokenPipeError:
         raise  # who read it has gone, and knows
     except OSError as error:

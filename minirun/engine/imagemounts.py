@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from errno import EBUSY
 
+from minirun import events
 from minirun.engine import open_home
 from minirun.engine.mountplace import MountPlace, places, settle
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
@@ -81,6 +82,7 @@ def unmount(names: Sequence[str], *, force: bool = False) -> Iterator[str | Mini
             with Attempt(f"unmount image {name}"):
                 image_id = _find(home, name)
                 if _unmount(MountPlace(home, image_id), name, force=force):
+                    events.emit(home, "image", "unmount", f"sha256:{image_id}", {"name": name})
                     yield image_id
         except MinirunError as error:
             yield error
@@ -149,6 +151,7 @@ def _mount(home: Home, name: str) -> str:
                     operation.will("settle_mount", home.root, home.runtime, image.id)
                     _attach(home, image, place, name)
                 place.hold()
+                events.emit(home, "image", "mount", *image.told(name))
             finally:
                 os.close(lock)
         return place.root

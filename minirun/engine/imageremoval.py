@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirun import jsonrecord
+from minirun import events, jsonrecord
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import imagemounts, open_home
@@ -92,6 +92,9 @@ class Turn:
         """Remove an image that nothing uses; returns Docker's lines."""
         own = self.stock.own(image.id, leave_layers=leave_layers)
         self.stock.remove(own)
+        for _ in own.tags:
+            events.emit(self.home, "image", "untag", *image.told())
+        events.emit(self.home, "image", "delete", *image.told())
         return [
             *(f"Untagged: {name}" for name in (*own.tags, *image.repo_digests)),
             f"Deleted: sha256:{image.id}",
@@ -164,6 +167,7 @@ def _remove(turn: Turn, image: Image, name: str, *, force: bool, leave_layers: b
     if reference in tags and len(tags) > 1:
         images.untag(parse(name))
         tags.remove(reference)
+        events.emit(turn.home, "image", "untag", *image.told())
         return [f"Untagged: {reference}"]
     if reference in image.repo_digests and (tags or len(image.repo_digests) > 1):
         image.repo_digests = [digest for digest in image.repo_digests if digest != reference]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.engine import open_home
 from minirun.errors import Attempt, MinirunError
 from minirun.image.reference import parse
@@ -167,8 +168,11 @@ def import_(
         else:
             mistaken.refuse_file(source)
         if source == "-":
-            return sources.load_stream(home, 0, wanted, progress=progress, warn=warn)
-        return sources.load(home, source, wanted, progress=progress, warn=warn)
+            made = sources.load_stream(home, 0, wanted, progress=progress, warn=warn)
+        else:
+            made = sources.load(home, source, wanted, progress=progress, warn=warn)
+    events.emit(home, "image", "import", *made.told())
+    return made
 
 
 def tag(name: str, new_name: str) -> None:
@@ -183,6 +187,8 @@ def tag(name: str, new_name: str) -> None:
         try:
             store = Images(home)
             reference = parse(new_name)
-            store.tag(store.get(name).id, reference)
+            image = store.get(name)
+            store.tag(image.id, reference)
+            events.emit(home, "image", "tag", *image.told(reference.familiar))
         finally:
             os.close(lock)

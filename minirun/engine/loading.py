@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minirun import events
 from minirun.engine import open_home
 from minirun.errors import Attempt
 from minirun.image.platform import Platform
@@ -36,4 +37,6 @@ def load(
     wanted = Platform.parse(platform) if platform else None
     home = open_home()
     with Attempt(f"load {path}"):
-        yield from loading.load(home, path, wanted, progress=progress, warn=warn)
+        for loaded in loading.load(home, path, wanted, progress=progress, warn=warn):
+            events.emit(home, "image", "load", *loaded.image.told())
+            yield loaded

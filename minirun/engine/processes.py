@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 
+from minirun import events
 from minirun.cgroup import group
 from minirun.container import record as records
 from minirun.container import state
@@ -52,6 +53,7 @@ def top(name: str, options: Sequence[str] = DEFAULT) -> list[str]:
         raise Conflict(
             f"show the processes of container {box.name}", "it is not running", "`minirun ps` lists those that are"
         )
+    events.emit(home, "container", "top", box.id, box.told())
     words = options[0].split() if len(options) == 1 else list(options)
     attempt = f"show the processes of container {box.name} by `{' '.join(['ps', *words])}`"
     if renamed := next(filter(None, map(_RENAMED.search, words)), None):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from minirun import events
 from minirun.container import record as records
 from minirun.container import state
 from minirun.container.record import Record
@@ -125,6 +126,11 @@ def containers(chosen: Chosen) -> Pruned:
     return pruned
 
 
+def _tell(home: Home, kind: str, pruned: Pruned) -> Pruned:
+    events.emit(home, kind, "prune", "", {"reclaimed": str(pruned.freed_bytes)})
+    return _tell(home, "container", pruned)
+
+
 def _written(home: Home, box: Record) -> int:
     try:
         return tree.usage(f"{home.container(box.id)}/upper")[0]
@@ -177,7 +183,7 @@ def images(chosen: Chosen, *, named: bool) -> Pruned:
         except MinirunError as error:
             pruned.refusals.append(error)
             break
-    return pruned
+    return _tell(home, "image", pruned)
 
 
 def _remove_image(turn: Turn, image_id: str, pruned: Pruned, *, named: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
+from minirun import events
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, NotFound
 from minirun.image import departure, platform
@@ -101,7 +102,10 @@ def pull(
             raise NotFound(attempt, "the repository has no tags", "look at its name")
         for tag in tags:
             one = Reference(reference.name, tag) if tag else reference
-            newer |= pulling.pull(home, repository, one, taken, told, warn)[1]
+            image, is_newer = pulling.pull(home, repository, one, taken, told, warn)
+            newer |= is_newer
+            # Docker tells the name that was asked for, where other events have the id
+            events.emit(home, "image", "pull", one.familiar, image.told(one.name)[1])
     shown = reference.name if all_tags else reference.familiar
     told.say(f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {shown}")
     return whole(Reference(reference.name, "") if all_tags else reference)
@@ -162,6 +166,7 @@ def _push(
         digest = pushing.push(repository, reference.tag, leaving, others, told)
         departure.tidy(home, operation)
     _remember(home, leaving.id, f"{reference.name}@{digest}")
+    events.emit(home, "image", "push", reference.familiar, image.told(reference.name)[1])
 
 
 def _remember(home: Home, image_id: str, repo_digest: str) -> None:

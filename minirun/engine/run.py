@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
-from minirun import journal
+from minirun import events, journal
+from minirun.cgroup import group
 from minirun.container import create as creation
 from minirun.container import options, start, state
 from minirun.container import record as records
@@ -66,7 +68,11 @@ def run(
     with Attempt(f"run {image_name}"), Operation(home) as operation:
         box = _create(home, operation, flags, image_name, command, trace, progress, warn, fetch)
         lock = records.hold(home, box)
-        code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace, warn=warn)
+        try:
+            code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace, warn=warn)
+        except BaseException:
+            events.emit(home, "container", "destroy", box.id, box.told())
+            raise
     if trace is not None:
         from minirun.container.report import print_trace
 
@@ -114,6 +120,7 @@ def _run(
     operation.carry_out(start.steps(home, box, cgroup), trace)
     running = start.launch(home, box, cgroup, stdin=stdin, trace=trace)
     now = state.running(home, box, before or state.State(), running.process.pid, cgroup)
+    events.emit(home, "container", "start", box.id, box.told())
     # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
     operation.restart(start.undos_while_running(home, box, cgroup))
     os.close(lock)
@@ -121,16 +128,26 @@ def _run(
         # what removes it, imported while the command runs and not after
         from minirun.kernel import tree  # noqa: F401
     code = running.wait()
+    _tell_end(home, box, now, code)
     try:
         if not box.remove:
             state.exited(home, box, now, code)
         operation.undo()
+        if box.remove:
+            events.emit(home, "container", "destroy", box.id, box.told())
     except (OSError, MinirunError) as error:
         # The command ran, and its exit code is what there is to know.
         operation.leave()
         if warn:
             warn(f"what is left of container {box.name} waits for the next command: {error}")
     return code
+
+
+def _tell_end(home: Home, box: Record, now: state.State, code: int) -> None:
+    if code == 137 and group.oom_kills(now.cgroup):
+        events.emit(home, "container", "oom", box.id, box.told())
+    lasted_s = int(time.time() - now.started)
+    events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
 
 
 def _protect_interpreter() -> None:
@@ -178,6 +195,7 @@ def _create(
         operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
         if path := flags.get("cidfile"):
             operation.carry_out([_cidfile(path, box)], trace)
+        events.emit(home, "container", "create", box.id, box.told())
         return box
     finally:
         os.close(lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.engine import open_home, output
 from minirun.errors import Attempt, BadInput, NotFound
 from minirun.image import departure, savedlayers, savedlayout, savedlegacy, saving
@@ -82,6 +83,8 @@ def save(
             with output.archive(home, path) as descriptor:
                 saving.write_tar(entries, descriptor)
         departure.tidy(home, operation)
+    for image, _ in chosen:
+        events.emit(home, "image", "save", *image.told())
 
 
 def _check(path: str | None, form: str, compression: str) -> None:

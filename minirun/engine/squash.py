@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput
 from minirun.image import history, merging
@@ -51,7 +52,9 @@ def squash(name: str, new_name: str | None = None, *, first: int = 1) -> Image:
             count = len(image.layers)
             if not 1 <= first < count:
                 raise _refusal(name, first, count)
-            return _squash(home, operation, image, first, tags)
+            made = _squash(home, operation, image, first, tags)
+            events.emit(home, "image", "create", *made.told(new_name or ""))
+            return made
         finally:
             os.close(lock)
 

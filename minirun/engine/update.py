@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.cgroup import control, group, limits, memory
 from minirun.container import place, state
 from minirun.container import record as records
@@ -43,6 +44,7 @@ def update(names: Sequence[str], flags: Mapping[str, Any]) -> Iterator[str | Min
                     _update(home, box, changed, operation)
             finally:
                 os.close(lock)
+            events.emit(home, "container", "update", box.id, box.told())
             yield name
         except MinirunError as error:
             yield error

@@ -70,6 +70,10 @@ class Image:
         """The first twelve digits, as Docker shows them."""
         return self.id[:12]
 
+    def told(self, name: str = "") -> tuple[str, dict[str, str]]:
+        """What events tell of it (see events.py): its id, and its labels with its name, or its id again."""
+        return f"sha256:{self.id}", {**self.config.labels, "name": name or f"sha256:{self.id}"}
+
     def needs(self) -> set[str]:
         """The digests of all blobs that it needs."""
         return {digest for digest in (self.digest, *self.blobs) if digest}

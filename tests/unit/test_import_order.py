@@ -17,6 +17,7 @@ ORDER = (
     ("kernel",),
     ("home",),
     ("jsonrecord",),
+    ("events",),
     ("journal",),
     ("layer",),
     ("image",),
