@@ -13,22 +13,14 @@ The order is the security of it; each step says what binds it to its place.
 
 from __future__ import annotations
 
-from _signal import SIG_IGN, getsignal
-from errno import EACCES, EDQUOT, ENOENT, ENOSYS
-from struct import pack
-
-from minirun.kernel.call import Call, Struct, Vector
+from minirun.kernel.call import Call
 from minirun.kernel.names import (
-    AT_EMPTY_PATH,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUTS,
-    CLOSE_RANGE_CLOEXEC,
-    F_SETFD,
-    KEYCTL_JOIN_SESSION_KEYRING,
     MNT_DETACH,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
@@ -36,24 +28,19 @@ from minirun.kernel.names import (
     MS_REC,
     O_CLOEXEC,
     O_RDWR,
-    SIG_SETMASK,
     TIOCSCTTY,
-    mode,
 )
+from minirun.launch import ending
 from minirun.network import loopback
 from minirun.rootfs import attach, overlay, special, volumes
 from minirun.rootfs.attach import DEV, ROOT, SCRATCH, STUB
-from minirun.security import capabilities, masks
+from minirun.security import masks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minirun.launch.spec import Spec
-    from minirun.security.user import User
-
-# glibc keeps these two for itself: its own calls, and so Python's, can neither see nor change what they are set to
-_GLIBC_SIGNALS = (32, 33)
 
 
 def namespaces(spec: Spec) -> int:
@@ -69,7 +56,7 @@ def plan(spec: Spec, *, by_options: bool = False) -> list[Call]:
         spec: the container.
         by_options: mount the overlay the way of Linux before 6.8.
     """
-    return [*_root(spec, by_options=by_options), *_inside(spec), *_process(spec), *_command(spec)]
+    return [*_root(spec, by_options=by_options), *_inside(spec), *_process(spec), *ending.become(spec)]
 
 
 def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
@@ -124,55 +111,4 @@ def _process(spec: Spec) -> Iterator[Call]:
     for descriptor, place in spec.redirects:
         yield Call("dup3", descriptor, place, 0, why="a pipe in place of a file of the host's")
     yield from attach.working_directory(spec.cwd)
-    # a full quota or a kernel without keyrings leaves nothing to see either
-    yield Call(
-        "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight"
-    )
-    if spec.rlimits:
-        from minirun.launch import resources
-
-        yield from resources.limit(spec.rlimits)
-    yield from capabilities.bound(spec.capabilities)
-    yield from _become(spec.user)
-    yield from capabilities.limit(0 if spec.user.uid else spec.capabilities)
-
-
-def _become(user: User) -> Iterator[Call]:
-    groups = Struct(f"groups={list(user.groups)}", pack(f"<{len(user.groups)}I", *user.groups) or b"\0" * 4)
-    yield Call("setgroups", len(user.groups), groups, why="groups first: they need what the user will not have")
-    yield Call("setresgid", user.gid, user.gid, user.gid)
-    yield Call("setresuid", user.uid, user.uid, user.uid, why="the user; any but root loses its capabilities here")
-
-
-def _command(spec: Spec) -> Iterator[Call]:
-    default = Struct("SIG_DFL", bytes(32))
-    for signal in _ignored():
-        yield Call(
-            "rt_sigaction", signal, default, 0, 8, why="as a fresh process has it: an exec keeps what is ignored"
-        )
-    yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
-    yield Call("umask", mode(0o022))
-    yield Call(
-        "close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, why="no descriptor of the host's goes in (CVE-2024-21626)"
-    )
-    if not spec.stub:
-        yield from _command_by_itself(spec)
-        return
-    yield Call("fcntl", spec.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
-    argv = Vector(["init" if spec.init else "exec", str(spec.status), *spec.argv])
-    yield Call("execveat", STUB, "", argv, Vector(spec.env), AT_EMPTY_PATH, why="become the command")
-
-
-def _ignored() -> list[int]:
-    """The signals that are ignored here: PIPE and XFSZ by Python, HUP under nohup, whatever our caller left so."""
-    return [number for number in range(1, 65) if number in _GLIBC_SIGNALS or getsignal(number) == SIG_IGN]
-
-
-def _command_by_itself(spec: Spec) -> Iterator[Call]:
-    """What the stub does, where no compiler made one: the search in PATH, one execve a place."""
-    name, argv, env = spec.argv[0], Vector(spec.argv), Vector(spec.env)
-    path = next((text[5:] for text in spec.env if text.startswith("PATH=")), "")
-    files = [name] if "/" in name else [f"{folder}/{name}" for folder in path.split(":") if folder]
-    for file in files[:-1]:
-        yield Call("execve", file, argv, env, tolerate=(ENOENT, EACCES))
-    yield Call("execve", files[-1] if files else name, argv, env, why="become the command")
+    yield from ending.confine(spec)
