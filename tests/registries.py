@@ -69,13 +69,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def registry(folder: Path, *, tls: bool = False, password: bool = False) -> Iterator[Registry]:
+def registry(folder: Path, *, tls: bool = False, password: bool = False, clients: bool = False) -> Iterator[Registry]:
     """Run a registry until the end of the block.
 
     Args:
         folder: is made, for it.
         tls: whether it speaks TLS, with a certificate by an authority that nobody knows.
         password: whether it wants USER and PASSWORD.
+        clients: whether it speaks TLS with those alone who have a certificate by the authority of its own.
     """
     needed("docker-registry")
     folder.mkdir()
@@ -88,10 +89,11 @@ def registry(folder: Path, *, tls: bool = False, password: bool = False) -> Iter
         "http": http,
     }
     authority = None
-    if tls:
+    if tls or clients:
         authority = certificates(folder / "certificates")
         http["tls"] = {
-            "certificate": f"{folder}/certificates/server.crt", "key": f"{folder}/certificates/server.key"
+            "certificate": f"{folder}/certificates/server.crt", "key": f"{folder}/certificates/server.key",
+            **({"clientcas": [str(authority)]} if clients else {}),
         }  # fmt: skip
     if password:
         needed("htpasswd")

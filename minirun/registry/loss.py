@@ -7,6 +7,7 @@ NewConnectionError             no connection: ECONNREFUSED …                no
 ConnectTimeoutError            no connection within 10 s                    tried again
 ReadTimeoutError               nothing came for 30 s                        tried again
 SSLError, of a certificate     it is not trusted                            not tried again
+SSLError, of ours              it wants a certificate of ours               not tried again
 SSLError, no TLS               it does not speak TLS                        in the clear, if that is allowed
 ProtocolError, anything else   the connection broke: ECONNRESET …           tried again
 """
@@ -14,6 +15,7 @@ ProtocolError, anything else   the connection broke: ECONNRESET …           tr
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 
@@ -25,6 +27,9 @@ from minirun.registry.address import origin_of, place_of, shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.registry.patience import Patience
+
+# alerts by which a server says what it thinks of a client's certificate, or that there is none: RFC 8446, 6.2
+_OURS = re.compile(r"ALERT_(BAD|UNSUPPORTED)_CERTIFICATE|ALERT_CERTIFICATE_|ALERT_UNKNOWN_CA|ALERT_ACCESS_DENIED")
 
 
 class Lost(Exception):
@@ -97,6 +102,11 @@ def _tls(error: Exception, place: str) -> Lost:
             "--tls-verify=false takes any, also that of somebody in between", again=False,
         )  # fmt: skip
     reason = getattr(cause, "reason", None) or str(cause)[:120]
+    if _OURS.search(reason):
+        return Lost(
+            f"{place} wants a certificate of ours that it knows, and was shown none, or another ({reason})",
+            f"put NAME.cert and NAME.key into /etc/docker/certs.d/{place}/, or into DIR of --cert-dir", again=False,
+        )  # fmt: skip
     cut = isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
     plain = reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
     if plain:

@@ -6,14 +6,19 @@ import base64
 import json
 import os
 import pty
+import shutil
+import socket
+import ssl
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from minirun.registry.trust import Trust
 from tests import middleman as between
 from tests import registries
 from tests.command import Minirun
@@ -240,6 +245,100 @@ def test_a_certificate_must_be_good(
     minirun("pull", "--tls-verify=false", f"{secure.place}/app", env=own, check=True)
     assert "is not trusted" in minirun("pull", f"{secure.place}/app", env=own).stderr
     assert log_in(minirun, own, secure.place, "--cert-dir", "/nonexistent").returncode == 125
+
+
+@pytest.fixture
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, Path]]:
+    """A registry that speaks with those alone whom it knows by their certificate, and a folder with such a one."""
+    with registries.registry(tmp_path_factory.mktemp("registry") / "own", clients=True) as where:
+        assert where.authority is not None
+        folder = tmp_path_factory.mktemp("certificates")
+        for name, ours in (("ca.crt", "ca.crt"), ("client.crt", "me.cert"), ("client.key", "me.key")):
+            shutil.copy(where.authority.with_name(name), folder / ours)
+        yield where, folder
+
+
+def test_a_registry_may_want_to_know_a_client_by_its_certificate(
+    minirun: Minirun, known: tuple[Registry, Path], own: dict[str, str], busybox_layers: Path, tmp_path: Path
+) -> None:
+    where, folder = known
+    name = f"{where.place}/app"
+    minirun("import", busybox_layers, name, check=True)
+    minirun("push", "--cert-dir", str(folder), name, env=own, check=True)
+    minirun("rmi", name, check=True)
+    minirun("pull", "--cert-dir", str(folder), name, env=own, check=True)
+    minirun("pull", "--cert-dir", str(folder), "--tls-verify=false", name, env=own, check=True)
+    nobody = tmp_path / "nobody"
+    nobody.mkdir()
+    shutil.copy(folder / "ca.crt", nobody)
+    registries.certificates(tmp_path / "others")
+    for files in ((), (("client.crt", "other.cert"), ("client.key", "other.key"))):
+        for theirs, ours in files:
+            shutil.copy(tmp_path / "others" / theirs, nobody / ours)
+        refused = minirun("pull", "--cert-dir", str(nobody), name, env=own)
+        assert refused.returncode == 125
+        assert f"{where.place} wants a certificate of ours that it knows" in refused.stderr
+        assert f"NAME.key into /etc/docker/certs.d/{where.place}/" in refused.stderr
+
+
+def test_a_client_is_known_by_what_docker_has(
+    minirun: Minirun, known: tuple[Registry, Path], own: dict[str, str], docker_folder: Path, busybox_layers: Path
+) -> None:
+    where, folder = known
+    place = docker_folder / "certs.d" / where.place
+    shutil.copytree(folder, place)
+    minirun("import", busybox_layers, f"{where.place}/there", check=True)
+    pushed = elsewhere(minirun, own, {"/etc/docker": docker_folder}, "push", f"{where.place}/there")
+    assert pushed.returncode == 0, pushed.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "me.key").unlink(), "NAME.cert has its key beside it in NAME.key"),
+        (lambda folder: shutil.copy(folder / "other.key", folder / "me.key"), "its key is another's"),
+        (lambda folder: (folder / "me.cert").write_text("none"), "it is no certificate in PEM"),
+        (
+            lambda folder: subprocess.run(
+                ["openssl", "ec", "-in", "other.key", "-out", "me.key", "-aes128", "-passout", "pass:x"],
+                cwd=folder, check=True, capture_output=True,
+            ),
+            "me.cert",
+        ),
+    ],
+    ids=["no key", "another's key", "no certificate", "a key with a password"],
+)  # fmt: skip
+def test_a_certificate_of_ours_that_cannot_be_used_is_told(
+    minirun: Minirun, known: tuple[Registry, Path], own: dict[str, str], spoil: Callable[[Path], object], said: str
+) -> None:
+    where, folder = known
+    assert where.authority is not None
+    shutil.copy(where.authority.with_name("server.key"), folder / "other.key")
+    spoil(folder)
+    refused = minirun("pull", "--cert-dir", str(folder), f"{where.place}/app", env=own)
+    assert refused.returncode == 125
+    assert f"cannot use {folder}/me.cert: " in refused.stderr
+    assert said in refused.stderr
+
+
+def test_who_is_not_the_registry_is_not_told_who_we_are(tmp_path: Path) -> None:
+    authority = registries.certificates(tmp_path / "certificates")
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    for file, copied in (("ca.crt", "ca.crt"), ("client.crt", "me.cert"), ("client.key", "me.key")):
+        shutil.copy(authority.with_name(file), folder / copied)
+    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    asking.load_cert_chain(authority.with_name("server.crt"), authority.with_name("server.key"))
+    asking.load_verify_locations(authority)
+    asking.verify_mode = ssl.CERT_OPTIONAL
+    rules = Trust(cert_dir=str(folder), folder=str(tmp_path / "none"))
+    for own in (True, False):
+        ours, theirs = socket.socketpair()
+        with ThreadPoolExecutor() as threads:
+            taken = threads.submit(asking.wrap_socket, theirs, server_side=True)
+            context = rules.context("localhost", own=own, verified=True)
+            with context.wrap_socket(ours, server_hostname="localhost"), taken.result(10) as server:
+                assert bool(server.getpeercert()) == own
 
 
 def elsewhere(
