@@ -121,14 +121,18 @@ def _opened(directory: int, name: str | bytes) -> int:
 
 
 def usage(path: str) -> tuple[int, int]:
-    """Count what is below the directory *path*.
+    """Count *path* and what is below it; a symlink is not followed.
 
     Returns:
         ``(bytes, entries)``: the lengths of its regular files and the number of its inodes, each inode once.
     """
     size = entries = 0
     several: set[tuple[int, int]] = set()
-    root = os.open(path, descent.DIRECTORY)
+    try:
+        root = os.open(path, descent.DIRECTORY)
+    except NotADirectoryError:
+        there = os.lstat(path)
+        return there.st_size if S_ISREG(there.st_mode) else 0, 1
     try:
         for event, _directory, _name, stat in descent.walk(root):
             if event == descent.LEAVE:

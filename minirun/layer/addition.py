@@ -174,6 +174,9 @@ def _publish(layers: Layers, layer: Layer, contents: str | None, whole: Operatio
         else:
             try:
                 os.rename(contents, target)
+            except NotADirectoryError:
+                files.remove(target)  # whatever it is, contents it is not
+                os.rename(contents, target)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise

@@ -88,6 +88,12 @@ def top(root: Path) -> Path:
     return root / f"layers/{layer(root, 'unused:1', -1)['id']}.json"
 
 
+def forget_sources(root: Path) -> None:
+    """Have every directory read again that an image is made of."""
+    for path in (root / "sources").iterdir():
+        path.unlink()
+
+
 def test_a_store_that_was_used_is_sound(stocked: Minirun) -> None:
     result = stocked("system", "check")
     assert (result.returncode, result.stderr) == (0, "")
@@ -199,9 +205,30 @@ def test_a_layer_whose_record_cannot_be_read_comes_back_with_its_image(stocked: 
         stocked("load", "-i", layers.with_suffix(".tar"), check=True)
         assert found(stocked) == (0, [])
     spoil(records[0])
-    shutil.rmtree(stocked.root / "sources")
-    (stocked.root / "sources").mkdir()
+    forget_sources(stocked.root)
     stocked("import", layers, check=True)
+    assert found(stocked) == (0, [])
+
+
+def test_a_stray_file_among_contents_is_freed_with_its_bytes(stocked: Minirun) -> None:
+    (stocked.root / "diffs/stray").write_bytes(bytes(5_000_000))
+    freed = stocked("gc", check=True).stdout
+    assert "Other remains removed: 1\nTotal reclaimed space: 5MB\n" in freed
+    assert found(stocked) == (0, [])
+
+
+def test_a_file_in_the_place_of_contents_makes_room_for_them(stocked: Minirun) -> None:
+    layers = stocked.root.parent / "others"
+    (layers / "01-one").mkdir(parents=True)
+    (layers / "01-one/one").write_text("1")
+    stocked("import", layers, "others", check=True)
+    contents = stocked.root / "diffs" / layer(stocked.root, "others:latest", 0)["diff"]
+    shutil.rmtree(contents)
+    contents.write_text("?")
+    assert [row["What"] for row in found(stocked)[1]] == ["layer without contents"]
+    forget_sources(stocked.root)
+    stocked("import", layers, "others", check=True)
+    assert (contents / "one").read_text() == "1"
     assert found(stocked) == (0, [])
 
 
@@ -305,6 +332,9 @@ MENDED: list[tuple[str, Damages]] = [
     ("missing directory", lambda root: (root / "sources").rename(root / "gone")),
     ("layer that nothing needs", no_image),
     ("contents that nothing names", lambda root: (root / "diffs" / NOWHERE).mkdir()),
+    ("contents that nothing names", lambda root: (root / "diffs/stray").write_text("?")),
+    ("contents that nothing names", lambda root: (root / "diffs/stray").symlink_to("/etc")),
+    ("contents that nothing names", lambda root: os.mkfifo(root / "diffs/stray")),
     ("configuration without an image", lambda root: (root / f"images/{NOWHERE}.config").write_text("{}")),
     ("note of a directory whose image is not there", lambda root: (root / "sources/%2Fx.json").write_text("{")),
     ("blob that nothing needs", lambda root: kept(root, b"x")),
