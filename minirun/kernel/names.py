@@ -43,6 +43,7 @@ F_SETFD = Named("F_SETFD", 2)
 # linux/openat2.h
 RESOLVE_NO_MAGICLINKS = Named("RESOLVE_NO_MAGICLINKS", 0x02)
 RESOLVE_NO_SYMLINKS = Named("RESOLVE_NO_SYMLINKS", 0x04)
+RESOLVE_IN_ROOT = Named("RESOLVE_IN_ROOT", 0x10)
 
 # sched.h
 CLONE_PIDFD = Named("CLONE_PIDFD", 0x1000)
@@ -80,6 +81,7 @@ S_IFREG = Named("S_IFREG", 0o100000)
 S_IFCHR = Named("S_IFCHR", 0o020000)
 
 # sys/prctl.h, linux/keyctl.h, linux/close_range.h
+PR_SET_DUMPABLE = Named("PR_SET_DUMPABLE", 4)
 PR_CAPBSET_DROP = Named("PR_CAPBSET_DROP", 24)
 PR_CAP_AMBIENT = Named("PR_CAP_AMBIENT", 47)
 PR_CAP_AMBIENT_CLEAR_ALL = Named("PR_CAP_AMBIENT_CLEAR_ALL", 4)
@@ -126,6 +128,7 @@ SYSCALLS = {
     "unshare": 272,
     "dup3": 292,
     "prlimit64": 302,
+    "setns": 308,
     "execveat": 322,
     "open_tree": 428,
     "move_mount": 429,

@@ -18,7 +18,7 @@ from minirun.layer import stack as layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LIMIT_BYTES = 1 << 20
 LAST_ID = 4294967294  # -1 means "unchanged" to setresuid(2)
@@ -52,11 +52,24 @@ def find(text: str, stack: Sequence[str]) -> User:
     Raises:
         BadInput: a name that the image has not got, or a number out of range.
     """
+    return look_up(text, lambda path: _read(stack, path))
+
+
+def look_up(text: str, read: Callable[[str], bytes]) -> User:
+    """Find the user that *text* names, as `find` does, in whatever root file system *read* reads.
+
+    Args:
+        text: ``user[:group]``.
+        read: gives the first LIMIT_BYTES of ``etc/passwd`` or ``etc/group``; nothing where there is no such file.
+
+    Raises:
+        BadInput: as `find`.
+    """
     user, _, group = text.partition(":")
-    name, uid, gid, home = _user(user or "0", _rows(stack, "etc/passwd", 7), text)
+    name, uid, gid, home = _user(user or "0", _rows(read("etc/passwd"), 7), text)
+    rows = _rows(read("etc/group"), 4)
     if group:
-        return User(uid, _group(group, _rows(stack, "etc/group", 4), text), (), home)
-    rows = _rows(stack, "etc/group", 4)
+        return User(uid, _group(group, rows, text), (), home)
     members = (row[2] for row in rows if name and name in row[3].split(","))
     groups = dict.fromkeys([gid, *(int(number) for number in members if _is_id(number))])
     return User(uid, gid, list(groups), home)
@@ -99,14 +112,17 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= LAST_ID
 
 
-def _rows(stack: Sequence[str], path: str, fields: int) -> list[list[str]]:
+def _read(stack: Sequence[str], path: str) -> bytes:
     found = layers.find(stack, path)
     if found is None or not stat.S_ISREG(found.stat.st_mode):
-        return []
+        return b""
     descriptor = os.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        text = os.read(descriptor, LIMIT_BYTES).decode(errors="surrogateescape")
+        return os.read(descriptor, LIMIT_BYTES)
     finally:
         os.close(descriptor)
-    rows = (line.split(":") for line in text.split("\n"))
+
+
+def _rows(data: bytes, fields: int) -> list[list[str]]:
+    rows = (line.split(":") for line in data.decode(errors="surrogateescape").split("\n"))
     return [row for row in rows if len(row) >= fields and not row[0].startswith("#")]
