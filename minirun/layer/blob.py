@@ -40,7 +40,8 @@ class Blob:
     """The tar in a blob, and what both hash to.
 
     Args:
-        source: a descriptor to read from where it stands, or the blob in chunks. It stays the caller's.
+        source: a descriptor to read from where it stands, which stays the caller's; or the blob in chunks, which are
+            closed with this.
         progress: called now and then, in the consumer's thread, with how many bytes of the blob have been read.
         keeper: is given the blob as it is read; its end is for the caller to see to.
 
@@ -104,12 +105,16 @@ class Blob:
         self.diff_id = self.digest if self.compression == "none" else f"sha256:{self._tar_hash.hexdigest()}"
 
     def close(self) -> None:
-        """End the threads, wherever they are; idempotent."""
+        """End the threads, wherever they are, and the chunks; idempotent."""
         self._closed = True
         self._room.release(2)
         self._hash_room.release(2)
         for thread in self._threads:
             thread.join()
+        # an error refers to the frames that it came through, and they to what was read: until somebody collects
+        # garbage, nobody else closes it
+        if (close := getattr(self._read, "close", None)) is not None:
+            close()
 
     def _is_closed(self) -> bool:
         return self._closed
