@@ -45,19 +45,22 @@ class Arrival:
         manifest: says what they are. A part that does not say when it was made is told.
         operation: undoes what was done.
         progress: see image/source.py.
+        ready: see image/source.py.
 
     Attributes:
         blobs: the digest of the blob of each layer, bottom to top, or empty; whole when all are settled.
     """
 
     def __init__(
-        self, home: Home, holder: Holder, manifest: Manifest, operation: Operation, progress: Progress | None
-    ) -> None:
+        self, home: Home, holder: Holder, manifest: Manifest, operation: Operation, progress: Progress | None,
+        ready: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
         self.home = home
         self.holder = holder
         self.manifest = manifest
         self.operation = operation
         self.progress = progress
+        self.ready = ready or (lambda _name: None)
         self.blobs: list[str] = []
         self._layers = Layers(home)
         self._kept = Blobs(home)
@@ -94,6 +97,7 @@ class Arrival:
                 lambda place, told: self._stage(missing[place], told),
                 width=WORKERS if size >= SMALL_BYTES else 1,
                 begun=lambda place: self._begin(parts[missing[place]]),
+                ended=lambda place: self.ready(parts[missing[place]].name),
             )
         finally:
             if self.progress:

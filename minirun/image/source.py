@@ -172,11 +172,14 @@ class Stream:
 
 def store(
     home: Home, holder: Holder, manifest: Manifest, wanted: Wanted | None = None, *, progress: Progress | None = None,
-    warn: Warn | None = None, lock: int | None = None,
+    warn: Warn | None = None, lock: int | None = None, ready: Callable[[str], object] | None = None,
 ) -> Image:  # fmt: skip
-    """Make an image of *manifest*, whose blobs *holder* has; the arguments are those of `load`.
+    """Make an image of *manifest*, whose blobs *holder* has; the other arguments are those of `load`.
 
     What is stored already is not asked of *holder*. Without a *lock* nobody waits while layers are made ready.
+
+    *ready* is told the name of each layer that was missing and now is unpacked, and is what its digests say; it has its
+    place in the store when all are.
 
     Returns:
         The image in the store, which keeps the blobs it came in.
@@ -194,7 +197,7 @@ def store(
         raise MinirunError("begin to store an image", error, LOOK_AT_STORE) from None
     held = lock
     try:
-        arrival = Arrival(home, holder, manifest, operation, progress)
+        arrival = Arrival(home, holder, manifest, operation, progress, ready)
         arrival.make_ready()
         if held is None:
             held = files.lock(home.lock, exclusive=False)

@@ -35,8 +35,9 @@ _FAR, _RESULT, _FAILED = "far", "result", "failed"
 
 
 def run(
-    count: int, task: Task[Result], *, width: int, begun: Callable[[int], Callable[[int], None]] | None = None
-) -> list[Result]:
+    count: int, task: Task[Result], *, width: int, begun: Callable[[int], Callable[[int], None]] | None = None,
+    ended: Callable[[int], object] = lambda _number: None,
+) -> list[Result]:  # fmt: skip
     """Do the tasks 0 … *count* - 1.
 
     Args:
@@ -44,6 +45,7 @@ def run(
         task: does one; called in a worker. What it returns or raises is pickled.
         width: how many workers there are at most; with one, or for one task, everything is done here.
         begun: called here with the number of each task that begins; what it returns is told how far the task is.
+        ended: called here with the number of each task that is done.
 
     Returns:
         What each task returned, in the order of their numbers.
@@ -55,7 +57,11 @@ def run(
     """
     told = begun or (lambda _number: lambda _far: None)
     if min(count, width) < 2:
-        return [task(number, told(number)) for number in range(count)]
+        done = []
+        for one in range(count):
+            done.append(task(one, told(one)))
+            ended(one)
+        return done
     workers: list[_Worker] = []
     results: dict[int, Result] = {}
     waiting = iter(range(count))
@@ -73,6 +79,7 @@ def run(
                 answer = worker.answer()
                 if answer is not None:
                     results[worker.number] = answer[0]
+                    ended(worker.number)
                     number = next(waiting, None)
                     if number is not None:
                         worker.give(number, told)

@@ -119,15 +119,14 @@ def pull(
     ids = [part.name for part in manifest.parts]
     for number, name in enumerate(ids):
         told.layer(name, "Already exists" if number in there else "Pulling fs layer")
+    coming = _Coming(told, [name for number, name in enumerate(ids) if number not in there])
     remote = Remote(repository, reference.familiar)
     tags = [reference] if reference.tag else []
     with _Interruptible(remote):
         image = source.store(
-            home, remote, manifest, source.Wanted(tags=tags), progress=_progress(told), warn=warn
+            home, remote, manifest, source.Wanted(tags=tags), progress=coming.begin, warn=warn, ready=coming.ready
         )  # fmt: skip
-    for number, name in enumerate(ids):
-        if number not in there:
-            told.layer(name, "Pull complete")
+    coming.over()
     told.say(f"Digest: {document.digest}")
     return image, before is None or before.id != image.id
 
@@ -198,21 +197,49 @@ def _present(home: Home, manifest: Manifest) -> set[int]:
     return there
 
 
-def _progress(told: Listener) -> source.Progress:
-    def begin(name: str, size: int) -> Callable[[int], None]:
+class _Coming:
+    """What is told of layers on their way, in Docker's words.
+
+    Pulling fs layer ─▶ Downloading … ─▶ Download complete ─▶ Pull complete
+                                         its bytes are here   and it is unpacked, and what its digests say
+
+    Args:
+        told: is told.
+        names: of those that are on their way; two may have the same.
+    """
+
+    def __init__(self, told: Listener, names: Sequence[str]) -> None:
+        self._told = told
+        self._left = list(names)
+        self._whole: set[str] = set()
+
+    def begin(self, name: str, size: int) -> Callable[[int], None]:
+        """A layer is begun: see image/source.py."""
         if not name:
             return lambda _far: None
-        whole = False
 
         def far(read_bytes: int) -> None:
-            nonlocal whole
             if read_bytes >= size:
-                if not whole:
-                    told.layer(name, "Download complete")
-                whole = True
+                self._download_complete(name)
             else:
-                told.far(name, "Downloading", read_bytes, size)
+                self._told.far(name, "Downloading", read_bytes, size)
 
+        self._whole.discard(name)
         return far
 
-    return begin
+    def ready(self, name: str) -> None:
+        """A layer is unpacked, and is the right one."""
+        self._download_complete(name)
+        self._told.layer(name, "Pull complete")
+        if name in self._left:
+            self._left.remove(name)
+
+    def over(self) -> None:
+        """All are there: also those of which the contents were, in another image."""
+        for name in self._left:
+            self._told.layer(name, "Pull complete")
+
+    def _download_complete(self, name: str) -> None:
+        if name not in self._whole:
+            self._whole.add(name)
+            self._told.layer(name, "Download complete")

@@ -77,9 +77,11 @@ def test_what_skopeo_pushed_is_pulled_with_the_same_digest_and_the_same_tree(
     ids = [layer["digest"][7:19] for layer in json.loads(raw)["layers"]]
     assert lines[0] == "1: Pulling from busybox"
     assert lines[1 : 1 + len(ids)] == [f"{one}: Pulling fs layer" for one in ids]
-    assert {f"{one}: Download complete" for one in ids} <= set(lines)
-    assert lines[-3 - len(ids) :] == [
-        *(f"{one}: Pull complete" for one in ids),
+    for one in ids:
+        assert lines.index(f"{one}: Download complete") < lines.index(f"{one}: Pull complete")
+        assert lines.count(f"{one}: Pull complete") == 1
+    assert len(lines) == 1 + 3 * len(ids) + 3
+    assert lines[-3:] == [
         f"Digest: {digest_of(raw)}",
         f"Status: Downloaded newer image for {name}",
         name,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -431,6 +433,36 @@ def test_ctrl_c_ends_who_waits_for_a_registry_that_stalls(
     assert process.returncode == 130
     assert time.monotonic() - begun < 5
     is_empty(minirun)
+
+
+def test_a_layer_is_told_to_be_complete_while_another_is_waited_for(
+    minirun: Minirun, registry: Registry, middle: Middleman, tmp_path: Path
+) -> None:
+    for name, size in (("01-late", 2 << 20), ("02-soon", 1 << 10)):
+        (tmp_path / "layers" / name / "bin").mkdir(parents=True)
+        (tmp_path / "layers" / name / name).write_bytes(os.urandom(size))
+    maker = Minirun(tmp_path / "maker", tmp_path / "maker-run")
+    maker("import", tmp_path / "layers", f"{registry.place}/two:1", check=True)
+    maker("push", f"{registry.place}/two:1", check=True)
+    late, soon = (one["digest"] for one in json.loads(registries.manifest(registry, "two:1"))["layers"])
+    go = threading.Event()
+
+    def hold(visit: Visit, _asked: Asked, reply: Reply) -> None:
+        go.wait(60)
+        visit.send(reply.status, reply.headers, reply.body)
+
+    middle.trick(late, hold)
+    with minirun.start("pull", f"{middle.place}/two:1") as process:
+        assert process.stdout
+        lines = iter(process.stdout.readline, b"")
+        before = list(itertools.takewhile(lambda line: line != f"{soon[7:19]}: Pull complete\n".encode(), lines))
+        assert f"{soon[7:19]}: Download complete\n".encode() in before
+        assert f"{late[7:19]}: Download complete\n".encode() not in before
+        assert os.listdir(minirun.root / "layers") == os.listdir(minirun.root / "images") == []
+        go.set()
+        after = list(lines)
+    assert process.returncode == 0
+    assert after[:2] == [f"{late[7:19]}: {state}\n".encode() for state in ("Download complete", "Pull complete")]
 
 
 def test_what_a_registry_does_not_take_is_told(minirun: Minirun, middle: Middleman, tmp_path: Path) -> None:

@@ -35,13 +35,16 @@ def test_nothing_is_a_result_too() -> None:
     assert workers.run(0, square, width=2) == []
 
 
-def test_who_waits_is_told_how_far_each_task_is() -> None:
+@pytest.mark.parametrize("width", [1, 3])
+def test_who_waits_is_told_how_far_each_task_is_and_when_it_is_done(width: int) -> None:
     told: dict[int, list[int]] = {}
 
     def begun(number: int) -> Callable[[int], None]:
         return told.setdefault(number, []).append
 
-    workers.run(6, square, width=3, begun=begun)
+    ended: list[int] = []
+    workers.run(6, square, width=width, begun=begun, ended=ended.append)
+    assert sorted(ended) == list(range(6))
     assert told == {number: [number] for number in range(6)}
 
 
