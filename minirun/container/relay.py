@@ -7,7 +7,8 @@
 
 Whoever holds a descriptor of a file can open /proc/self/fd/N again, for writing what was open for reading, or to
 shorten what was open for appending; with a directory he can walk the host. Pipes, sockets and terminals give nothing
-but what they are, and go in as they are.
+but what they are, and go in as they are. The host's null device does not: root in the container could change its mode,
+and with it that of everybody's /dev/null. The container gets its own.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import os
 from stat import S_ISCHR, S_ISFIFO, S_ISSOCK
 
 from minirun.kernel import files
+from minirun.launch.spec import NULL_DEVICE
 
 _CHUNK_BYTES = 1 << 16
+_NULL = os.makedev(1, 3)
 
 
 class Relay:
     """The pipes in place of files among descriptors 0, 1 and 2.
 
     Attributes:
-        redirects: (descriptor, place): what the container is to find at 0, 1 or 2.
+        redirects: (descriptor, place): what the container is to find at 0, 1 or 2; see Spec.
     """
 
     __slots__ = ("_copies", "_running", "redirects")
@@ -48,6 +51,10 @@ class Relay:
         pipes: dict[tuple[int, int], int] = {}
         for place in (0, 1, 2) if stdin else (1, 2):
             status = os.fstat(place)
+            if status.st_rdev == _NULL and S_ISCHR(status.st_mode):
+                relay = relay or cls()
+                relay.redirects.append((NULL_DEVICE, place))
+                continue
             if S_ISFIFO(status.st_mode) or S_ISCHR(status.st_mode) or S_ISSOCK(status.st_mode):
                 continue
             relay = relay or cls()
@@ -74,7 +81,7 @@ class Relay:
 
     def close(self) -> None:
         """Close our copies of the container's ends. Idempotent."""
-        for descriptor in {descriptor for descriptor, _ in self.redirects}:
+        for descriptor in {descriptor for descriptor, _ in self.redirects} - {NULL_DEVICE}:
             os.close(descriptor)
         self.redirects = []
 

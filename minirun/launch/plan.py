@@ -31,6 +31,7 @@ from minirun.kernel.names import (
     TIOCSCTTY,
 )
 from minirun.launch import ending
+from minirun.launch.spec import NULL_DEVICE
 from minirun.network import loopback
 from minirun.rootfs import attach, overlay, special, volumes
 from minirun.rootfs.attach import DEV, ROOT, SCRATCH, STUB
@@ -101,14 +102,24 @@ def _inside(spec: Spec) -> Iterator[Call]:
 
 
 def _process(spec: Spec) -> Iterator[Call]:
+    yield from _streams(spec)
+    yield from attach.working_directory(spec.cwd)
+    yield from ending.confine(spec)
+
+
+def _streams(spec: Spec) -> Iterator[Call]:
     if spec.terminal:
         for descriptor in (0, 1, 2):
             yield Call("dup3", spec.terminal[1], descriptor, 0, why="its terminal")
         yield Call("ioctl", 0, TIOCSCTTY, 0, why="which controls its session")
-    elif not spec.stdin:
-        yield Call("openat", DEV, "null", O_RDWR | O_CLOEXEC, 0, save=SCRATCH, why="without -i nothing is read")
-        yield Call("dup3", SCRATCH, 0, 0)
+        return
+    nulls = [place for descriptor, place in spec.redirects if descriptor == NULL_DEVICE]
+    if not spec.stdin:
+        nulls.insert(0, 0)
+    if nulls:
+        yield Call("openat", DEV, "null", O_RDWR | O_CLOEXEC, 0, save=SCRATCH, why="its null device, not the host's")
+    for place in nulls:
+        yield Call("dup3", SCRATCH, place, 0, why="without -i nothing is read" if place == 0 else "")
     for descriptor, place in spec.redirects:
-        yield Call("dup3", descriptor, place, 0, why="a pipe in place of a file of the host's")
-    yield from attach.working_directory(spec.cwd)
-    yield from ending.confine(spec)
+        if descriptor != NULL_DEVICE:
+            yield Call("dup3", descriptor, place, 0, why="a pipe in place of a file of the host's")

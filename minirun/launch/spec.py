@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from minirun.security.user import User
 
 
+NULL_DEVICE = -1  # in place of a descriptor
+
+
 class Spec:
     """One container, ready to be planned.
 
@@ -25,7 +28,8 @@ class Spec:
         tmpfs: memory at paths in the container, attached before the volumes.
         terminal: descriptors (devpts, slave) of the caller's pty; None: descriptors 0, 1 and 2 are the caller's own.
         stdin: whether descriptor 0 is passed on; if not, it is the null device.
-        redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2.
+        redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2; NULL_DEVICE is the
+            container's null device.
         user: who the command is.
         capabilities: the bits it keeps, for root; anybody else has them as the bound only.
         cwd: its working directory.
