@@ -11,6 +11,7 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── sources/<key>.json  what a directory held when it was last unpacked
 ├── containers/<id>/    container.json state.json upper/ work/
 ├── names/<name>        symlink → ../containers/<id>
+├── volumes/<name>/     volume.json _data/: see container/volumes.py
 ├── marks/<id>          unfinished operations and how to undo them (see journal.py)
 ├── tmp/                half-made things, each named by a mark
 ├── spare               room that is given up when a full disk has none left to remove things
@@ -23,7 +24,9 @@ import os
 
 SPARE_BYTES = 128 << 10
 # the last is the youngest: where it is, all are
-FOLDERS = ("diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp", "blobs", "lookup")
+FOLDERS = (
+    "diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp", "blobs", "lookup", "volumes",
+)  # fmt: skip
 
 
 class Home:
@@ -135,6 +138,10 @@ class Home:
     def name(self, name: str) -> str:
         """The symlink that reserves a container's name."""
         return f"{self.root}/names/{name}"
+
+    def volume(self, name: str) -> str:
+        """The directory of one volume."""
+        return f"{self.root}/volumes/{name}"
 
     def mark(self, key: str) -> str:
         """The mark of one unfinished operation."""

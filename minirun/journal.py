@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 UNDO = {
     "remove_tree": "minirun.kernel.tree:remove",
     "remove_file": "minirun.kernel.files:remove",
+    "remove_folder": "minirun.kernel.files:remove_folder",
+    "discard_volume": "minirun.container.volumes:discard",
     "remove_cgroup": "minirun.cgroup.group:remove",
     "settle_limits": "minirun.container.place:settle_limits",
     "remove_name": "minirun.container.record:release_name",

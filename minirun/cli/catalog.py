@@ -112,8 +112,8 @@ _FLAGS = """
     --detach --detach-keys --device --device-cgroup-rule
     --dns --dns-option --dns-search --domainname --expose --gpus --group-add
     --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address
-    --mount --network-alias --no-healthcheck --pid --platform
+    --network-alias --no-healthcheck --pid --platform
     --privileged --publish --publish-all --quiet --restart --runtime --security-opt --sig-proxy
-    --stop-timeout --storage-opt --sysctl --userns --uts --volume-driver --volumes-from
+    --stop-timeout --storage-opt --sysctl --userns --uts --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

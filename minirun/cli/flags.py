@@ -70,6 +70,7 @@ CREATE = (
     Flag("interactive", "i", "", "Let the command read standard input"),
     Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
     Flag("memory-swappiness", "", "0|-1", "0: its memory is not swapped; -1: as the host does (-1)"),
+    Flag("mount", "", "KEY=VALUE,…", "Attach as type=bind, volume or tmpfs: source=…,target=…,readonly", many=True),
     Flag("name", "", "NAME", "The container's name (a random one)"),
     Flag("network", "", "none|host", "none: a network of its own with loopback only; host: the host's (none)"),
     Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
@@ -83,7 +84,8 @@ CREATE = (
     Flag("tty", "t", "", "Give it a terminal"),
     Flag("ulimit", "", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2): nofile=1024:2048; -1 is no limit", many=True),
     Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
-    Flag("volume", "v", "SOURCE:TARGET[:ro]", "Attach a directory or file of the host", many=True),
+    Flag("volume", "v", "[SOURCE:]TARGET[:OPTIONS]", "Attach a path of the host, or a volume: ro, O, nocopy …", many=True),
+    Flag("volumes-from", "", "CONTAINER[:ro]", "Attach what that container has attached", many=True),
     Flag("workdir", "w", "PATH", "The command's working directory"),
 )
 RUN = (

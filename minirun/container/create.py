@@ -112,8 +112,17 @@ def steps(home: Home, record: Record, *, named: bool) -> list[Step]:
             f"symlink {home.name(record.name)}", lambda: _reserve(home, record, named=named),
             ("remove_name", home.name(record.name), record.id), "nobody else can have the name",
         ),
+        *_mount_steps(home, record),
         Step(f"write {directory}/container.json", lambda: records.write(home, record), (), "what the container is"),
     ]  # fmt: skip
+
+
+def _mount_steps(home: Home, record: Record) -> list[Step]:
+    if not record.options["volumes"]:
+        return []
+    from minirun.container import copyup
+
+    return copyup.steps(home, record)
 
 
 def make_upper(home: Home, record: Record) -> None:

@@ -1,6 +1,6 @@
 """What `run` and `create` were asked for: flags are read once, here, and trusted from then on.
 
--v SOURCE:TARGET[:ro]      --tmpfs TARGET[:size=64m,mode=1777,…]     -e NAME[=VALUE]     -l KEY[=VALUE]
+-e NAME[=VALUE]     -l KEY[=VALUE]     what is attached: see mountflags.py
 """
 
 from __future__ import annotations
@@ -8,13 +8,6 @@ from __future__ import annotations
 import os
 
 from minirun.errors import BadInput, Unsupported
-from minirun.kernel.names import (
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NONE,
-    MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +20,9 @@ LIMITS = frozenset(
      "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "memory", "memory-reservation",
      "memory-swap", "memory-swappiness", "oom-kill-disable", "pids-limit")
 )  # fmt: skip
+# those that container/mountflags.py reads, likewise
+MOUNTS = frozenset(("mount", "tmpfs", "volume", "volumes-from"))
 SHM_BYTES = 64 << 20  # Docker's
-_VOLUMES = 200  # what the slots of a plan hold
-_NOT_YET = "only bind mounts of the host's files and directories are built in this version"
 # asm/signal.h on x86_64
 SIGNALS = {
     "HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9, "USR1": 10,
@@ -47,16 +40,13 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, ulimits, oom_score_adj, shm_bytes,
-        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels.
+        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels; and volumes_from, if it is given.
 
     Raises:
         BadInput: a flag's value has no meaning.
         Unsupported: it has one that is not built, or that this host has not got.
     """
     get = flags.get
-    volumes = [_volume(text) for text in get("volume") or ()]
-    if len(volumes) > _VOLUMES:
-        raise BadInput("attach volumes", f"{len(volumes)} are more than {_VOLUMES}")
     entrypoint = get("entrypoint")
     return {
         "entrypoint": None if entrypoint is None else [entrypoint] if entrypoint else [],
@@ -73,8 +63,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "shm_bytes": _shm_bytes(get("shm-size")),
         "cgroup_parent": _cgroup_parent(get("cgroup-parent")),
         "cgroupns": _cgroupns(get("cgroupns")),
-        "volumes": volumes,
-        "tmpfs": [_tmpfs(text) for text in get("tmpfs") or ()],
+        **_mounts(flags),
         "read_only": bool(get("read-only")),
         "init": bool(get("init")),
         "stop_signal": _signal(get("stop-signal")),
@@ -88,6 +77,14 @@ def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:
     from minirun.cgroup import limits
 
     return limits.read(flags)
+
+
+def _mounts(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if MOUNTS.isdisjoint(flags):
+        return {"volumes": [], "tmpfs": []}
+    from minirun.container import mountflags
+
+    return mountflags.read(flags)
 
 
 def _ulimits(given: Sequence[str] | None) -> list[list[Any]]:
@@ -219,72 +216,3 @@ def signal_name(text: str) -> str:
         if name in (known, str(number)):
             return f"SIG{known}"
     raise BadInput(f"use the signal {text!r}", "there is none of that name or number", "`kill -l` lists them")
-
-
-def _volume(text: str) -> list[Any]:
-    """Read -v into [source, target, read only]."""
-    attempt = f"attach -v {text}"
-    parts = text.split(":")
-    if not 2 <= len(parts) <= 3 or not all(parts) or "\0" in text:
-        if len(parts) == 1:
-            raise Unsupported(
-                attempt, f"it names no source, and {_NOT_YET}", "write it as -v /host/path:/container/path"
-            )
-        raise BadInput(attempt, "it is not SOURCE:TARGET or SOURCE:TARGET:OPTIONS")
-    source, target = parts[0], parts[1]
-    if source.startswith("."):
-        source = os.path.abspath(source)
-    if not source.startswith("/"):
-        raise Unsupported(
-            attempt, f"{source!r} is a volume's name, and {_NOT_YET}", "write the source as a path, ./x or /x"
-        )
-    read_only = False
-    for option in parts[2].split(",") if len(parts) == 3 else ():
-        if option not in ("ro", "rw"):
-            raise Unsupported(attempt, f"the option {option!r} is not built in this version", "ro and rw are")
-        read_only = option == "ro"
-    try:
-        os.stat(source)
-    except OSError as error:
-        raise BadInput(attempt, error, f"make it first: `mkdir -p {source}`") from None
-    return [os.path.realpath(source), _target(attempt, target), read_only]
-
-
-def _target(attempt: str, path: str) -> str:
-    if not path.startswith("/"):
-        raise BadInput(attempt, f"{path!r} is not an absolute path in the container")
-    path = os.path.normpath(path).replace("//", "/")
-    if path == "/" or path == "/proc" or path.startswith("/proc/"):
-        raise BadInput(attempt, f"nothing can be attached at {path}", "choose another place in the container")
-    return path
-
-
-_TMPFS_FLAGS = {
-    "ro": MOUNT_ATTR_RDONLY, "noexec": MOUNT_ATTR_NOEXEC, "nosuid": MOUNT_ATTR_NOSUID, "nodev": MOUNT_ATTR_NODEV,
-    "rw": 0, "exec": 0, "suid": 0,
-}  # fmt: skip
-_TMPFS_NEGATIONS = {"rw": "ro", "exec": "noexec", "suid": "nosuid"}
-_TMPFS_OPTIONS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
-
-
-def _tmpfs(text: str) -> list[Any]:
-    """Read --tmpfs into [target, [[option, value] …], mount attributes]; Docker's defaults: noexec nosuid nodev."""
-    target, _, given = text.partition(":")
-    attempt = f"attach --tmpfs {text}"
-    flags = {"noexec", "nosuid", "nodev"}
-    options = {"mode": "1777"}
-    for option in filter(None, given.split(",")):
-        name, equals, value = option.partition("=")
-        if equals and name in _TMPFS_OPTIONS and value:
-            options[name] = value
-        elif not equals and name in _TMPFS_FLAGS:
-            flags.add(name)
-            flags.discard(_TMPFS_NEGATIONS.get(name, ""))
-        else:
-            raise BadInput(
-                attempt, f"{option!r} is no option of a tmpfs", "size=64m, mode=1777, ro, exec … are: tmpfs(5)"
-            )
-    attributes = MOUNT_ATTR_NONE | 0
-    for flag in flags:
-        attributes = attributes | _TMPFS_FLAGS[flag]
-    return [_target(attempt, target), [[name, value] for name, value in options.items()], int(attributes)]

@@ -68,8 +68,17 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
             lambda: etc.write(directory, options["hostname"], options["network"]), (),
             "files of /etc that are the container's own",
         ),
+        *_overlay_steps(home, record),
         *_group_steps(path, options["limits"]),
     ]  # fmt: skip
+
+
+def _overlay_steps(home: Home, record: Record) -> list[Step]:
+    if not record.options["volumes"]:
+        return []
+    from minirun.container import mounts
+
+    return mounts.overlay_steps(home, record)
 
 
 def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
@@ -87,9 +96,18 @@ def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]
     directory = home.container(record.id)
     if record.remove:
         name = home.name(record.name)
-        return [keep, ["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
+        own = [["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
+        return [keep, *_volume_undos(home, record), *own]
     # undone from the last to the first: the group says how it ended, and then goes
     return [keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
+
+
+def _volume_undos(home: Home, record: Record) -> list[list[str]]:
+    if not record.options["volumes"]:
+        return []
+    from minirun.container import mounts
+
+    return mounts.discards(home, record)
 
 
 def specify(
@@ -124,11 +142,7 @@ def specify(
         hostname=options["hostname"],
         network=options["network"],
         files=etc.volumes(directory, read_only=options["read_only"]),
-        volumes=[
-            Volume(source, target, read_only=read_only, directory=os.path.isdir(source))
-            for source, target, read_only in options["volumes"]
-        ],
-        tmpfs=[Tmpfs(target, given, attributes) for target, given, attributes in options["tmpfs"]],
+        volumes=_attached(home, record),
         terminal=terminal and (terminal.devpts, terminal.slave),
         stdin=stdin,
         redirects=(),
@@ -145,6 +159,15 @@ def specify(
         oom_score_adj=options["oom_score_adj"],
         status=status,
     )
+
+
+def _attached(home: Home, record: Record) -> list[Volume | Tmpfs]:
+    """What is attached, in order; most containers have nothing that mounts.py would be needed for."""
+    if record.options["volumes"]:
+        from minirun.container import mounts
+
+        return mounts.attach(home, record)
+    return [Tmpfs(target, given, attributes) for target, given, attributes in record.options["tmpfs"]]
 
 
 class Running:

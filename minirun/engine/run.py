@@ -192,13 +192,33 @@ def _create(
         wanted = _read(flags)
         image = _find(home, image_name, flags.get("pull") or "missing", lock, progress, warn, fetch)
         box = _describe(image, image_name, command, wanted, flags)
-        operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
+        volumes = _hold_volumes(home, box, image)
+        try:
+            operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
+        finally:
+            if volumes >= 0:
+                os.close(volumes)
         if path := flags.get("cidfile"):
             operation.carry_out([_cidfile(path, box)], trace)
         events.emit(home, "container", "create", box.id, box.told())
         return box
     finally:
         os.close(lock)
+
+
+def _hold_volumes(home: Home, box: Record, image: Image) -> int:
+    """Complete what is attached, and have nobody make or remove a volume; -1: nothing is attached."""
+    if not (box.options["volumes"] or image.config.volumes or "volumes_from" in box.options):
+        return -1
+    from minirun.container import mounts, volumes
+
+    held = volumes.hold(home)
+    try:
+        mounts.complete(home, box.options, image.config.volumes)
+    except BaseException:
+        os.close(held)
+        raise
+    return held
 
 
 def _find(
@@ -262,5 +282,7 @@ def _dry_run(home: Home, flags: Mapping[str, Any], image_name: str, command: Seq
     wanted = _read(flags)
     image, unpacked_first = preview(home, image_name)
     box = _describe(image, image_name, command, wanted, flags)
+    if (volumes := _hold_volumes(home, box, image)) >= 0:
+        os.close(volumes)
     print("\n".join(plan_lines(home, box, unpacked_first)))  # noqa: T201 - this is what was asked for
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import EEXIST, ENOTEMPTY
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -58,6 +59,17 @@ def remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def remove_folder(path: str) -> None:
+    """Remove the directory *path*; that it is not there, or that something is in it, is no error."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in (ENOTEMPTY, EEXIST):
+            raise
 
 
 def lock(path: str, *, exclusive: bool, wait: bool = True) -> int:

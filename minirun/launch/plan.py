@@ -3,7 +3,7 @@
     clone3(NEWNS NEWPID NEWIPC NEWUTS [NEWNET], into the container's cgroup)
       │  private mounts ─ overlay ─ sources of volumes ─ stub          the host's paths still mean something
       ▼  pivot_root                                                   ── from here on no path can name the host ──
-      │  /dev ─ /sys ─ tmpfs ─ volumes ─ mount points ─ /proc ─ masks
+      │  /dev ─ /sys ─ volumes and memory ─ mount points ─ /proc ─ masks
       │  loopback ─ hostname ─ terminal ─ working directory
       ▼  keyring ─ rlimits ─ bounding set ─ user ─ capabilities       from here on there is nothing to give away
       execveat(stub) ─▶ the command
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from minirun.launch.spec import Spec
+    from minirun.rootfs.volumes import Tmpfs, Volume
 
 
 def namespaces(spec: Spec) -> int:
@@ -70,8 +71,11 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
         from minirun.launch import resources
 
         yield from resources.oom_score(spec.oom_score_adj)
+    attached = _attached(spec)
+    # before it is made private: from then on it has no peers on the host that it could be joined to
+    yield from volumes.take(attached, joined=True, by_options=by_options)
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
-    yield from volumes.take([*spec.files, *spec.volumes])
+    yield from volumes.take(attached, by_options=by_options)
     if spec.stub:
         yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
         attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
@@ -84,11 +88,16 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     yield Call("chdir", "/")
 
 
+def _attached(spec: Spec) -> list[Volume | Tmpfs]:
+    """All that is attached, what is nearer to the root first; of one place what is the user's is on top."""
+    every = [*spec.files, *spec.volumes]
+    return sorted(every, key=lambda one: one.target.count("/")) if spec.volumes else every
+
+
 def _inside(spec: Spec) -> Iterator[Call]:
     yield from special.dev(spec.terminal, spec.shm_bytes)
     yield from special.sys()
-    yield from volumes.memory(spec.tmpfs)
-    yield from volumes.give([*spec.files, *spec.volumes])
+    yield from volumes.give(_attached(spec))
     # before /proc is there: a path through it could lead to a descriptor of ours
     if not spec.cwd.startswith("/proc/"):  # nothing can be made there, and here it would be made below the mount
         yield from volumes.make_target(spec.cwd, directory=True)

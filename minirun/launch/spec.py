@@ -24,8 +24,7 @@ class Spec:
         hostname: for its uts namespace.
         network: ``none`` (a namespace with loopback) or ``host``.
         files: hostname, hosts and resolv.conf, left out where the image has no place for them.
-        volumes: what the user attaches, in the order to attach it.
-        tmpfs: memory at paths in the container, attached before the volumes.
+        volumes: what the user attaches, memory among it, in the order to attach it.
         terminal: descriptors (devpts, slave) of the caller's pty; None: descriptors 0, 1 and 2 are the caller's own.
         stdin: whether descriptor 0 is passed on; if not, it is the null device.
         redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2; NULL_DEVICE is the
@@ -47,7 +46,7 @@ class Spec:
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "env", "files", "hostname", "init",
         "network", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits", "shm_bytes", "status", "stdin",
-        "stub", "terminal", "tmpfs", "user", "volumes",
+        "stub", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -56,8 +55,7 @@ class Spec:
     hostname: str
     network: str
     files: Sequence[Volume]
-    volumes: Sequence[Volume]
-    tmpfs: Sequence[Tmpfs]
+    volumes: Sequence[Volume | Tmpfs]
     terminal: tuple[int, int] | None
     stdin: bool
     redirects: Sequence[tuple[int, int]]

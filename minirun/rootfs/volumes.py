@@ -50,12 +50,35 @@ class Volume:
 
     __slots__ = ("directory", "own", "read_only", "source", "target")
 
+    joined = False  # to mounts of the host: see binds.py
+    last = False  # attached when all others are
+
     def __init__(self, source: str, target: str, *, read_only: bool, directory: bool, own: bool = False) -> None:
         self.source = source
         self.target = target
         self.read_only = read_only
         self.directory = directory
         self.own = own
+
+    def take(self, slot: Slot, *, by_options: bool) -> Iterator[Call]:
+        """Clone the source."""
+        why = f"what will be {self.target}"
+        if not self.own:
+            yield from open_source(self)
+            yield clone("", at=TARGET, recursive=self.directory, save=slot, why=why)
+            yield Call("close", TARGET)
+        else:
+            yield clone(self.source, recursive=self.directory, save=slot, why=why)
+        attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY if self.read_only else MOUNT_ATTR_NODEV
+        yield allow(slot, attributes, recursive=self.directory, why="devices only as /dev has them")
+
+    def give(self, slot: Slot) -> Iterator[Call]:
+        """Attach the clone."""
+        if not self.own:
+            yield from make_target(self.target, directory=self.directory)
+            yield from attach(self.target, mount=slot, why=self.source)
+        else:
+            yield from if_there(self.target, list(attach_at_target(mount=slot, why=self.source)), why="")
 
 
 class Tmpfs:
@@ -69,46 +92,55 @@ class Tmpfs:
 
     __slots__ = ("attributes", "options", "target")
 
+    joined = False
+    last = False
+
     def __init__(self, target: str, options: Sequence[tuple[str, str | None]], attributes: int) -> None:
         self.target = target
         self.options = options
         self.attributes = attributes
 
+    def take(self, slot: Slot, *, by_options: bool) -> Iterator[Call]:
+        """Nothing: it is made where it is attached."""
+        return iter(())
 
-def take(volumes: Sequence[Volume]) -> Iterator[Call]:
-    """Clone the sources, while the host's paths still mean something."""
+    def give(self, slot: Slot) -> Iterator[Call]:
+        """Make it, and attach it."""
+        yield from make_target(self.target, directory=True)
+        yield from filesystem("tmpfs", self.options, self.attributes, why=f"memory at {self.target}")
+        yield from attach(self.target)
+
+
+def take(volumes: Sequence[Volume | Tmpfs], *, joined: bool = False, by_options: bool = False) -> Iterator[Call]:
+    """Clone the sources, while the host's paths still mean something.
+
+    Args:
+        volumes: all of a container's.
+        joined: those alone that are joined to mounts of the host, or the others alone.
+        by_options: mount overlays the way of Linux before 6.8.
+    """
     for index, volume in enumerate(volumes):
-        source = Slot(FIRST_SOURCE + index, f"volume{index}")
-        why = f"what will be {volume.target}"
-        if not volume.own:
-            # A link on the way was put there since, by whoever wants another place attached (CVE-2021-30465).
-            how = open_how(O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS)
-            yield Call("openat2", AT_FDCWD, volume.source, how, 24, save=TARGET, why=why)
-            yield clone("", at=TARGET, recursive=volume.directory, save=source, why=why)
-            yield Call("close", TARGET)
-        else:
-            yield clone(volume.source, recursive=volume.directory, save=source, why=why)
-        attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY if volume.read_only else MOUNT_ATTR_NODEV
-        yield allow(source, attributes, recursive=volume.directory, why="devices only as /dev has them")
+        if volume.joined == joined:
+            yield from volume.take(_slot(index), by_options=by_options)
 
 
-def give(volumes: Sequence[Volume]) -> Iterator[Call]:
+def give(volumes: Sequence[Volume | Tmpfs]) -> Iterator[Call]:
     """Attach what `take` cloned, once the root of the container is ours."""
-    for index, volume in enumerate(volumes):
-        source = Slot(FIRST_SOURCE + index, f"volume{index}")
-        if not volume.own:
-            yield from make_target(volume.target, directory=volume.directory)
-            yield from attach(volume.target, mount=source, why=volume.source)
-        else:
-            yield from if_there(volume.target, list(attach_at_target(mount=source, why=volume.source)), why="")
+    for last in (False, True):
+        for index, volume in enumerate(volumes):
+            if volume.last == last:
+                yield from volume.give(_slot(index))
 
 
-def memory(filesystems: Sequence[Tmpfs]) -> Iterator[Call]:
-    """Mount the --tmpfs directories."""
-    for tmpfs in filesystems:
-        yield from make_target(tmpfs.target, directory=True)
-        yield from filesystem("tmpfs", tmpfs.options, tmpfs.attributes, why=f"memory at {tmpfs.target}")
-        yield from attach(tmpfs.target)
+def _slot(index: int) -> Slot:
+    return Slot(FIRST_SOURCE + index, f"volume{index}")
+
+
+def open_source(volume: Volume) -> Iterator[Call]:
+    """Open the source of what a user attaches as TARGET."""
+    # A link on the way was put there since, by whoever wants another place attached (CVE-2021-30465).
+    how = open_how(O_PATH | O_CLOEXEC, RESOLVE_NO_SYMLINKS)
+    yield Call("openat2", AT_FDCWD, volume.source, how, 24, save=TARGET, why=f"what will be {volume.target}")
 
 
 def make_target(path: str, *, directory: bool) -> Iterator[Call]:

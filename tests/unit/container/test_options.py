@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from minirun.container import options
-from minirun.errors import BadInput, MinirunError, Unsupported
+from minirun.errors import BadInput, Unsupported
 from minirun.kernel import privileges
-from minirun.kernel.names import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 
 def read(**flags: Any) -> dict[str, Any]:
@@ -38,39 +37,6 @@ def test_a_signal_has_a_name_or_a_number(text: str, name: str) -> None:
 def test_what_is_no_signal_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
         options.signal_name(text)
-
-
-def test_a_volume_is_a_source_a_target_and_whether_it_is_only_read(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    assert read(volume=[f"{tmp_path}/link:/a/../b/", f"{tmp_path}:/c:ro", f"{tmp_path}:/d:rw,ro"])["volumes"] == [
-        [str(tmp_path), "/b", False],
-        [str(tmp_path), "/c", True],
-        [str(tmp_path), "/d", True],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [("a", Unsupported), ("name:/x", Unsupported), ("/tmp:/x:z", Unsupported), ("", Unsupported), ("/tmp:x", BadInput),
-     ("/tmp:", BadInput), (":", BadInput), ("/tmp:/x:ro:", BadInput), ("/tmp:/", BadInput), ("/tmp:/proc", BadInput),
-     ("/tmp://proc/self", BadInput), ("/tmp:/a/../proc/1", BadInput), ("/no/such:/x", BadInput),
-     ("/tmp:/x\0y", BadInput), ("/tmp\0x:/x", BadInput)],
-)  # fmt: skip
-def test_what_is_no_volume_is_refused(text: str, kind: type[MinirunError]) -> None:
-    with pytest.raises(kind):
-        read(volume=[text])
-
-
-def test_a_tmpfs_has_dockers_flags_and_options() -> None:
-    barred = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID
-    assert read(tmpfs=["/a", "/b:size=64m,mode=700,ro,exec,suid", "/c:rw,noexec"])["tmpfs"] == [
-        ["/a", [["mode", "1777"]], int(barred)],
-        ["/b", [["mode", "700"], ["size", "64m"]], int(MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY)],
-        ["/c", [["mode", "1777"]], int(barred)],
-    ]
-    for text in ("/a:dev", "/a:size", "/a:size=", "/a:mode=1,what", "a", "/proc/x", "/"):
-        with pytest.raises(BadInput):
-            read(tmpfs=[text])
 
 
 def test_labels_and_variables_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
