@@ -9,7 +9,7 @@ import click
 
 from minirun.cli import complete, screen, table
 from minirun.cli.command import Command
-from minirun.errors import MinirunError, NotFound
+from minirun.errors import BadInput, MinirunError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,18 +24,23 @@ minirun inspect web
 minirun inspect -f '{{.State.Pid}}' web
 minirun inspect -f '{{range .Mounts}}{{.Source}} {{end}}' web
 minirun inspect --type image -f '{{json .Config}}' my-web
+minirun image inspect --platform linux/arm64 my-web
 """,
 )
 @click.argument("names", metavar="NAME|ID...", nargs=-1, required=True, shell_complete=complete.both)
 @click.option("-f", "--format", "form", metavar="FORMAT", default="", help="json, or a Go template.")
 @click.option("-s", "--size", is_flag=True, help="Also measure containers: SizeRw, SizeRootFs.")
 @click.option("--type", "kind", type=click.Choice(["container", "image"]), help="Look among these only.")
-def inspect(*, names: Sequence[str], form: str, size: bool, kind: str | None) -> int:
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Look among images, and refuse one for another platform.")
+def inspect(*, names: Sequence[str], form: str, size: bool, kind: str | None, platform: str | None) -> int:
     """Show everything about containers and images."""
+    if platform and kind == "container":
+        raise BadInput("inspect a container by --platform", "images are for platforms", "leave it or --type out")
+    kind = "image" if platform else kind
     found, code = [], 0
     for name in names:
         try:
-            found.append(_find(name, kind, size=size))
+            found.append(_find(name, kind, platform, size=size))
         except MinirunError as error:
             if len(names) == 1:
                 raise
@@ -48,7 +53,7 @@ def inspect(*, names: Sequence[str], form: str, size: bool, kind: str | None) ->
     return code
 
 
-def _find(name: str, kind: str | None, *, size: bool) -> dict[str, Any]:
+def _find(name: str, kind: str | None, platform: str | None, *, size: bool) -> dict[str, Any]:
     from minirun.engine import containers
 
     if kind != "image":
@@ -60,7 +65,7 @@ def _find(name: str, kind: str | None, *, size: bool) -> dict[str, Any]:
     from minirun.engine import images
 
     try:
-        return images.inspect(name)
+        return images.inspect(name, platform)
     except NotFound:
         if kind:
             raise

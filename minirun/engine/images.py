@@ -63,16 +63,22 @@ def _count(home: Home, images: Sequence[Image]) -> None:
         os.close(lock)
 
 
-def inspect(name: str) -> dict[str, Any]:
+def inspect(name: str, platform: str | None = None) -> dict[str, Any]:
     """Everything about one image, as Docker's JSON has it: see engine/description.py.
 
+    Args:
+        name: of the image.
+        platform: that it must be for, as a user types it.
+
     Raises:
-        NotFound, Conflict, BadInput: no image, or several, are meant.
+        NotFound, Conflict, BadInput: no image, or several, are meant; it is for another platform.
     """
     from minirun.engine import description
+    from minirun.image import platform as platforms
 
     home = open_home()
     image = Images(home).get(name)
+    platforms.check(f"inspect {name}", image.config.raw, platform)
     return description.image(home, image, Images(home).tags().get(image.id, []), _layers(home, image))
 
 

@@ -98,14 +98,19 @@ class Platform:
         )
 
 
+def is_for(config: dict[str, Any] | None, platform: Platform) -> bool:
+    """Whether an image is for *platform*; one whose config says no architecture is for everybody."""
+    return not (config and config.get("architecture")) or platform.suits({"os": "linux", **config})
+
+
 def check(attempt: str, described: dict[str, Any] | None, platform: str | None) -> None:
-    """Raise NotFound unless an image that is *described* so is for *platform*, as a user typed it, if he did.
+    """Raise NotFound unless an image whose config is *described* is for *platform*, as a user typed it, if he did.
 
     Raises:
         BadInput: it is no platform.
     """
     wanted = Platform.parse(platform) if platform else None
-    if wanted and not wanted.suits(described):
+    if wanted and not is_for(described, wanted):
         raise NotFound(
             f"{attempt} for {wanted}", f"it is for {describe(described)}", "an image here is for one platform"
         )

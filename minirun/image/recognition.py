@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from minirun.errors import BadInput
 from minirun.image import dockerlegacy, dockersave, layerdir, ocilayout, skopeodir
-from minirun.image.platform import describe
+from minirun.image.platform import describe, is_for
 from minirun.image.reference import parse
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ def recognise_all(contents: Contents, platform: Platform | None) -> Iterator[Man
     """
     for manifest in _all(contents, platform):
         raw = manifest.config.raw
-        if platform and raw.get("architecture") and not platform.suits({"os": "linux", **raw}):
+        if platform and not is_for(raw, platform):
             called = manifest.names[0][:80] if manifest.names else "an image"
             raise BadInput(f"load {called} from {contents.path}", f"it is not there for {platform}",
                            f"it is there for {describe({'os': 'linux', **raw})}")  # fmt: skip

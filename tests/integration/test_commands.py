@@ -245,11 +245,15 @@ def test_images_are_listed_by_their_age(store: Minirun, web: str) -> None:
 def test_an_image_is_for_one_platform(store: Minirun, web: str) -> None:
     store("commit", web, "here", check=True)
     assert store("history", "--platform", "linux/amd64", "here", check=True).stdout
-    for command in (["history"], ["rmi"]):
+    told = store("image", "inspect", "--platform", "amd64", "-f", "{{.Architecture}}", "here", check=True).stdout
+    assert told == "amd64\n"
+    for command in (["history"], ["rmi"], ["image", "inspect"], ["inspect"]):
         refused = store(*command, "--platform", "linux/arm64", "here")
         assert refused.returncode == 125
         assert "for linux/arm64: it is for linux/amd64" in refused.stderr
         assert store(*command, "--platform", "what?", "here").returncode == 125
+    assert store("container", "inspect", "--platform", "linux/amd64", web).returncode == 125
+    assert store("inspect", "--platform", "linux/amd64", web).returncode == 125  # it is a container
     assert "Deleted: " in store("rmi", "--platform", "linux/amd64", "here", check=True).stdout
 
 
