@@ -2,6 +2,7 @@
 
 minirun/launch/_plan.c  ─▶  minirun/launch/_plan.<abi>.so   runs a plan in a child (else: ctypes and fork)
 minirun/launch/stub.c   ─▶  minirun/launch/stub             static, without libc: the last step of a plan
+minirun/launch/keeper.c ─▶  minirun/launch/keeper           the same: the parent of a detached container (else: Python)
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 LAUNCH = Path("minirun/launch")  # relative to this file: setuptools runs it from its directory
-STUB_FLAGS = [
+PROGRAMS = ("stub", "keeper")
+STATIC_FLAGS = [
     "-static",
     "-nostdlib",
     "-ffreestanding",
@@ -29,23 +31,27 @@ STUB_FLAGS = [
 
 
 class BuildLaunch(build_ext):
-    """Build the extension, and beside it the stub, which is an executable and so unknown to setuptools."""
+    """Build the extension, and beside it the programs, which are executables and so unknown to setuptools."""
 
     def run(self) -> None:
         """Build what has its source here."""
         super().run()
-        source = LAUNCH / "stub.c"
+        for name in PROGRAMS:
+            self._program(name)
+
+    def _program(self, name: str) -> None:
+        source = LAUNCH / f"{name}.c"
         if not source.exists():
-            left_out("stub", f"{source} is not here")
+            left_out(name, f"{source} is not here")
             return
-        target = (Path() if self.inplace else Path(self.build_lib)) / LAUNCH / "stub"
+        target = (Path() if self.inplace else Path(self.build_lib)) / LAUNCH / name
         target.parent.mkdir(parents=True, exist_ok=True)
         compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
-        new = target.with_name("stub.new")
+        new = target.with_name(f"{name}.new")
         try:
-            subprocess.run([compiler, *STUB_FLAGS, "-o", str(new), str(source)], check=True)
+            subprocess.run([compiler, *STATIC_FLAGS, "-o", str(new), str(source)], check=True)
         except (FileNotFoundError, subprocess.CalledProcessError) as error:
-            left_out("stub", error)
+            left_out(name, error)
             return
         # Renamed into place: a running container may be executing the old one (ETXTBSY).
         new.replace(target)

@@ -4,9 +4,10 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── diffs/<name>/       layer contents   ├── root/   where each container attaches its
 ├── layers/<id>.json    layer records    │           root file system, in its own mount
 ├── images/<id>.json    image records    │           namespace; always empty on the host
-├── images/<id>.alias   symlink → …      └── images/<id>/   an image that is mounted
-├── blobs/<digest>      compressed layers and manifests, as they came
-├── lookup/<aa>/<id>    what finds an image by the beginning of its id
+├── images/<id>.alias   symlink → …      ├── images/<id>/       an image that is mounted
+├── blobs/<digest>      compressed …     ├── containers/<id>/   of one that has a keeper: see
+├── lookup/<aa>/<id>    what finds an    │                      container/kept.py
+│                       image by its id  └── supervisor.{lock,wake}   who looks after those
 ├── tags/<name>         symlink → ../images/<id>.json
 ├── sources/<key>.json  what a directory held when it was last unpacked
 ├── containers/<id>/    container.json state.json upper/ work/
@@ -134,6 +135,20 @@ class Home:
     def container(self, container_id: str) -> str:
         """The directory of one container."""
         return f"{self.root}/containers/{container_id}"
+
+    def kept(self, container_id: str) -> str:
+        """The directory of what a container with a keeper needs while it runs."""
+        return f"{self.runtime}/containers/{container_id}"
+
+    @property
+    def supervisor_lock(self) -> str:
+        """The file whose flock the one supervisor holds."""
+        return f"{self.runtime}/supervisor.lock"
+
+    @property
+    def supervisor_wake(self) -> str:
+        """The FIFO that the supervisor reads: a byte means that there is something new to look at."""
+        return f"{self.runtime}/supervisor.wake"
 
     def name(self, name: str) -> str:
         """The symlink that reserves a container's name."""

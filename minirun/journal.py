@@ -43,6 +43,7 @@ UNDO = {
     "finish_taking": "minirun.container.taking:undo",
     "thaw": "minirun.cgroup.group:thaw",
     "settle": "minirun.container.state:settle",
+    "forget_kept": "minirun.container.kept:forget",
     "set_tags": "minirun.image.lifecycle:set_tags",
     "discard_image": "minirun.image.lifecycle:discard_image",
     "discard_layer": "minirun.image.lifecycle:discard_layer",

@@ -14,10 +14,16 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
     "Containers": {
         "run": ("run", "Run a command in a new container"),
         "create": ("run", "Create a container that does not run yet"),
-        "start": ("start", "Run the command of a container that was created, or that ended"),
+        "start": ("start", "Run the command of containers that were created, or that ended"),
+        "stop": ("stop", "Have containers end: a signal, and SIGKILL for those that do not"),
+        "restart": ("stop", "Stop containers, and start them again"),
+        "kill": ("stop", "Send a signal to containers"),
+        "wait": ("stop", "Wait until containers have ended, and print their exit codes"),
+        "exec": ("exec", "Run a command in a container that runs"),
         "ps": ("ps", "List containers"),
         "stats": ("stats", "Show what containers use, again every second"),
         "top": ("top", "Show the processes of a container"),
+        "cp": ("cp", "Copy files between a container and the host, or another container"),
         "diff": ("diff", "Show what a container changed since its image"),
         "update": ("update", "Change the limits of containers"),
         "rm": ("rm", "Remove containers"),
@@ -41,6 +47,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "All of it": {
         "inspect": ("inspect", "Show everything about containers and images as JSON"),
+        "events": ("events", "Show what happens, as it happens"),
         "info": ("system", "Show what is stored, and what this host offers"),
         "doctor": ("doctor", "Try what containers need of this host, and say what to do"),
         "version": ("system", "Show the versions of minirun and of what it stands on"),
@@ -66,10 +73,10 @@ GROUPED = {
 # Docker's groups → the names in them → the command, with the flags that it then has
 GROUPS = {
     "container": {
-        "commit": "commit", "create": "create", "diff": "diff", "export": "export",
-        "inspect": "inspect --type=container", "list": "ps", "ls": "ps", "prune": "container-prune", "ps": "ps",
-        "remove": "rm", "rm": "rm",
-        "run": "run", "start": "start", "stats": "stats", "top": "top", "update": "update",
+        "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec", "export": "export",
+        "inspect": "inspect --type=container", "kill": "kill", "list": "ps", "ls": "ps", "prune": "container-prune",
+        "ps": "ps", "remove": "rm", "restart": "restart", "rm": "rm", "run": "run", "start": "start",
+        "stats": "stats", "stop": "stop", "top": "top", "update": "update", "wait": "wait",
     },
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
@@ -77,10 +84,11 @@ GROUPS = {
         "pull": "pull", "push": "push", "remove": "rmi", "rm": "rmi", "save": "save", "squash": "image-squash",
         "tag": "tag", "tree": "image-tree", "umount": "image-unmount", "unmount": "image-unmount",
     },
-    "system": {"check": "system-check", "df": "system-df", "info": "info", "prune": "system-prune"},
+    "system": {
+        "check": "system-check", "df": "system-df", "events": "events", "info": "info", "prune": "system-prune",
+    },
 }  # fmt: skip
 
-_KILL = "to end one: `minirun rm -f NAME`, or `kill $(minirun inspect -f '{{.State.Pid}}' NAME)`"
 _TERMINAL = "a container's output goes to the terminal it was started from"
 _BUILD = "run the steps in a container and `minirun commit` it"
 # commands of Docker's that this version has not → what to do instead
@@ -89,31 +97,24 @@ NOT_BUILT = {
     "build": _BUILD,
     "builder": _BUILD,
     "buildx": _BUILD,
-    "cp": "`minirun run -v $PWD:/host …` shares a directory; `minirun export NAME | tar x PATH` takes files out",
-    "events": "",
-    "exec": "`nsenter --all -t $(minirun inspect -f '{{.State.Pid}}' NAME) COMMAND` runs one beside it",
-    "kill": _KILL,
     "logs": _TERMINAL,
     "network": "`run --network none` and `--network host` are there",
     "pause": "",
     "port": "`run --network host` shares the host's ports",
     "rename": "",
-    "restart": "`minirun start -a NAME` runs a container again that has ended",
     "search": "",
-    "stop": _KILL,
     "unpause": "",
     "volume": "`run -v /host/path:/container/path` attaches a directory of the host",
-    "wait": "`minirun run` returns when the command ends, with its exit code",
 }
 
 # flags of Docker's `run` and `create` that this version has not
 _FLAGS = """
     -P -a -p --add-host --annotation --attach --cap-add --cap-drop
-    --detach --detach-keys --device --device-cgroup-rule
+    --detach-keys --device --device-cgroup-rule
     --dns --dns-option --dns-search --domainname --expose --gpus --group-add
     --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address
     --network-alias --no-healthcheck --pid --platform
-    --privileged --publish --publish-all --quiet --restart --runtime --security-opt --sig-proxy
-    --stop-timeout --storage-opt --sysctl --userns --uts --volume-driver
+    --privileged --publish --publish-all --quiet --runtime --security-opt --sig-proxy
+    --storage-opt --sysctl --userns --uts --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

@@ -1,4 +1,4 @@
-"""`minirun run` without click: the same flags from the same table, 26 ms sooner."""
+"""`minirun run` and `exec` without click: the same flags from the same tables, 26 ms sooner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from minirun.cli import flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 
 def run(args: Sequence[str]) -> int | None:
@@ -23,9 +24,44 @@ def run(args: Sequence[str]) -> int | None:
         return None
     if not rest:
         return None
+    return start(values, rest[0], rest[1:])
+
+
+def start(values: Mapping[str, Any], image: str, command: Sequence[str]) -> int:
+    """Run a container in the foreground, or start it in the background and print its id.
+
+    Returns:
+        The exit code for `run`.
+    """
+    if values.get("detach") and not values.get("dry-run"):
+        import sys
+
+        from minirun.engine import background
+
+        sys.stdout.write(f"{background.run(values, image, command, show_layer, warn, fetch)}\n")
+        return 0
     from minirun.engine import run as verbs
 
-    return verbs.run(values, rest[0], rest[1:], show_layer, warn, fetch)
+    return verbs.run(values, image, command, show_layer, warn, fetch)
+
+
+def execute(args: Sequence[str]) -> int | None:
+    """Run a command in a container.
+
+    Returns:
+        Its exit code, or None if click is to answer: help was asked for, or the usage is wrong.
+    """
+    from minirun.errors import BadInput
+
+    try:
+        values, rest = flags.parse(args, flags.EXEC)
+    except BadInput:
+        return None
+    if len(rest) < 2:
+        return None
+    from minirun.engine import execution
+
+    return execution.execute(values, rest[0], rest[1:])
 
 
 def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:

@@ -1,4 +1,4 @@
-"""The flags of `run` and `create`, once: the fast parser below reads this table, and click gets its options from it.
+"""The flags of `run`, `create` and `exec`, once: the fast parser below reads this table, and click gets its options from it.
 
 Importing click takes longer than starting a container. So `run` reads its own flags, by Docker's rules: flags come
 before the image, what follows is the command's; short flags can be joined (-it), and values to them (-eA=b).
@@ -77,21 +77,39 @@ CREATE = (
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
     Flag("pull", "", "missing|always|never", "When to pull the image: if it is not stored, each time, never (missing)"),
     Flag("read-only", "", "", "Make the root file system read-only"),
+    Flag("restart", "", "POLICY", "Start it again when it ended: no, on-failure[:N], always, unless-stopped (no)"),
     Flag("rm", "", "", "Remove the container when its command ends"),
     Flag("shm-size", "", "BYTES", "Size of /dev/shm (64m)"),
     Flag("stop-signal", "", "SIGNAL", "The signal that asks the command to end"),
+    Flag("stop-timeout", "", "SECONDS", "How long it has after that signal before it is killed; -1: for ever (10)"),
+    Flag("timeout", "", "SECONDS", "Kill it when it has run for so long"),
     Flag("tmpfs", "", "PATH[:OPTIONS]", "Mount fresh memory at PATH: /run:size=64m,exec", many=True),
     Flag("tty", "t", "", "Give it a terminal"),
     Flag("ulimit", "", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2): nofile=1024:2048; -1 is no limit", many=True),
     Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
-    Flag("volume", "v", "[SOURCE:]TARGET[:OPTIONS]", "Attach a path of the host, or a volume: ro, O, nocopy …", many=True),
+    Flag(
+        "volume", "v", "[SOURCE:]TARGET[:OPTIONS]", "Attach a path of the host, or a volume: ro, O, nocopy …", many=True
+    ),
     Flag("volumes-from", "", "CONTAINER[:ro]", "Attach what that container has attached", many=True),
     Flag("workdir", "w", "PATH", "The command's working directory"),
 )
 RUN = (
     *CREATE,
-    Flag("detach", "d", "", "Not built in this version: containers run in the foreground"),
+    Flag("detach", "d", "", "Run it in the background, and print its id"),
     Flag("trace", "", "", "When the command has ended, print what each operation took in microseconds"),
+)
+
+
+EXEC = (
+    Flag("detach", "d", "", "Leave it running, without input and output"),
+    Flag("detach-keys", "", "KEYS", "With -it: what is typed to leave it running (ctrl-p,ctrl-q)"),
+    Flag("env", "e", "NAME[=VALUE]", "Set an environment variable, or pass on the caller's", many=True),
+    Flag("env-file", "", "FILE", "Set the environment variables of FILE, one a line", many=True),
+    Flag("interactive", "i", "", "Let the command read standard input"),
+    Flag("privileged", "", "", "Let the command keep every capability"),
+    Flag("tty", "t", "", "Give it a terminal"),
+    Flag("user", "u", "USER[:GROUP]", "Run as this user of the container, by name or number (the container's)"),
+    Flag("workdir", "w", "PATH", "The command's working directory (the container's)"),
 )
 
 

@@ -24,14 +24,22 @@ class TableCommand(Command):
         name: of the command.
         table: its flags.
         options: as Command has them.
+
+    Attributes:
+        subject: what comes before the command that it runs.
+        command: how its help calls that.
+        missing: why it is refused without a subject, and the remedy.
     """
 
+    subject = click.Argument(["image"], metavar="IMAGE|DIR", shell_complete=complete.images)
+    command = "[COMMAND] [ARG]..."
+    missing = ("no image was named", "`{} IMAGE COMMAND` runs one; `minirun images` lists them")
+
     def __init__(self, name: str, table: Sequence[Flag], **options: Any) -> None:
-        image = click.Argument(["image"], metavar="IMAGE|DIR", shell_complete=complete.images)
-        command = click.Argument(["command"], metavar="[COMMAND] [ARG]...", nargs=-1, required=False)
+        command = click.Argument(["command"], metavar=self.command, nargs=-1, required=False)
         super().__init__(
             name,
-            params=[*map(option, table), image, command],
+            params=[*map(option, table), self.subject, command],
             context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
             **options,
         )
@@ -46,16 +54,14 @@ class TableCommand(Command):
             click.echo(ctx.get_help())
             ctx.exit()
         if not rest:
-            raise BadInput(f"read the arguments of `{ctx.command_path}`", "no image was named",
-                           f"`{ctx.command_path} IMAGE COMMAND` runs one; `minirun images` lists them")  # fmt: skip
-        ctx.params = {"values": values, "image": rest[0], "command": rest[1:]}
+            reason, remedy = self.missing
+            raise BadInput(f"read the arguments of `{ctx.command_path}`", reason, remedy.format(ctx.command_path))
+        ctx.params = {"values": values, str(self.subject.name): rest[0], "command": rest[1:]}
         return []
 
 
 def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:
-    from minirun.engine import run as verbs
-
-    return verbs.run(values, image, command, fast.show_layer, fast.warn, fast.fetch)
+    return fast.start(values, image, command)
 
 
 def _create(*, values: dict[str, Any], image: str, command: list[str]) -> None:
@@ -77,6 +83,7 @@ run = TableCommand(
     examples="""
 minirun run -it ubuntu-layers/ /bin/sh                    a shell on a directory of layers
 minirun run --rm debian:12 cat /etc/os-release            a container that leaves nothing behind
+minirun run -d --name web --restart always IMAGE COMMAND  one in the background: see logs, exec, stop
 minirun run --rm -v "$PWD:/src" -w /src -u 1000 build make
 minirun run --memory 512m --cpus 1.5 --pids-limit 100 IMAGE COMMAND
 minirun run --dry-run IMAGE                               every system call, and why; nothing is done
@@ -88,7 +95,7 @@ create = TableCommand(
     callback=_create,
     help="""Create a container that does not run yet, and print its id.
 
-    `minirun start -a` runs it.""",
+    `minirun start` runs it.""",
     examples="""
 minirun create --name web -i ubuntu-layers/ cat
 echo hello | minirun start -ai web

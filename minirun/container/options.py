@@ -22,6 +22,7 @@ LIMITS = frozenset(
 )  # fmt: skip
 # those that container/mountflags.py reads, likewise
 MOUNTS = frozenset(("mount", "tmpfs", "volume", "volumes-from"))
+LIFETIME = frozenset(("restart", "stop-timeout", "timeout"))  # the same of lifetime.py
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64
 SIGNALS = {
@@ -68,7 +69,16 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "init": bool(get("init")),
         "stop_signal": _signal(get("stop-signal")),
         "labels": dict(_pair("-l", text, "") for text in get("label") or ()),
+        **_lifetime(flags),
     }
+
+
+def _lifetime(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if LIFETIME.isdisjoint(flags):
+        return {}
+    from minirun.container import lifetime
+
+    return lifetime.read(flags)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,6 +213,15 @@ def _network(text: str | None) -> str:
 
 def _signal(text: str | None) -> str | None:
     return None if text is None else signal_name(text)
+
+
+def signal_number(text: str) -> int:
+    """The number of a signal; see `signal_name` for how it may be written.
+
+    Raises:
+        BadInput: there is no such signal.
+    """
+    return SIGNALS[signal_name(text).removeprefix("SIG")]
 
 
 def signal_name(text: str) -> str:

@@ -240,17 +240,22 @@ def find_and_hold(home: Home, text: str) -> tuple[Record, int]:
         raise
 
 
-def hold(home: Home, record: Record) -> int:
+def hold(home: Home, record: Record, *, wait: bool = True) -> int:
     """Keep every other command from changing a container; closing the descriptor lets go.
 
     Raises:
         NotFound: it was removed meanwhile.
+        BlockingIOError: *wait* is false, and another command holds it.
     """
     try:
         descriptor = os.open(home.container(record.id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
     except FileNotFoundError:
         raise _unknown(record.name) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
     if not os.path.exists(f"{home.container(record.id)}/container.json"):
         os.close(descriptor)
         raise _unknown(record.name)

@@ -6,8 +6,8 @@ import os
 
 from minirun import events
 from minirun.cgroup import group
+from minirun.container import kept, state
 from minirun.container import record as records
-from minirun.container import state
 from minirun.errors import Conflict
 from minirun.kernel import tree
 
@@ -31,7 +31,7 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
         Conflict: it runs, and *force* is not given.
     """
     now = state.read(home, box)
-    if now.alive and not force:
+    if (now.alive or now.status == "restarting") and not force:
         raise Conflict(
             f"remove container {box.name}", f"it is {now.status}", "let its command end, or kill it: `minirun rm -f`"
         )
@@ -44,13 +44,16 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
             ["remove_tree", directory],
             ["remove_name", home.name(box.name), box.id],
             *([["remove_cgroup", now.cgroup]] if now.cgroup else []),
+            ["forget_kept", home.root, home.runtime, box.id],
         ]
     )
+    kept.mark_by_hand(home, box.id)  # or the supervisor would start it again before it is gone
     if now.cgroup:
         group.remove(now.cgroup)
         if now.alive:
             events.emit(home, "container", "kill", box.id, box.told(signal="9"))
     records.release_name(home.name(box.name), box.id)
+    kept.forget(home.root, home.runtime, box.id)
     # out of the way first: whoever still writes there (its parent, that it ended) finds no directory, and leaves none
     try:
         os.rename(directory, temporary)

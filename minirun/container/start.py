@@ -221,30 +221,15 @@ def launch(
         MinirunError: a call of the plan failed.
     """
     terminal = relay = None
-    if record.options["tty"]:
-        from minirun.container.terminal import Terminal
-
-        terminal = Terminal.open()
-    else:
-        relay = Relay.open(stdin=stdin)
-    report, status = os.pipe2(os.O_CLOEXEC)
-    wait.hold()
     try:
-        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
-            spec.redirects = relay.redirects if relay else ()
-            process = _spawn(spec, directory, trace)
-        finally:
-            os.close(directory)
-            os.close(status)
-        # empty once the stub has become the command: the pipe is closed by its exec
-        error = int.from_bytes(os.read(report, 4), "little")
-        if error:
-            os.waitpid(process.pid, 0)
-            from minirun.launch.refusal import not_executed
+        if record.options["tty"]:
+            from minirun.container.terminal import Terminal
 
-            raise not_executed(spec.argv[0], error)  # noqa: TRY301 - the terminal is closed for every failure alike
+            terminal = Terminal.open()
+        else:
+            relay = Relay.open(stdin=stdin)
+        redirects = relay.redirects if relay else ()
+        process = begin(home, record, path, stdin=stdin, terminal=terminal, redirects=redirects, trace=trace)
     except BaseException:
         wait.release()
         if terminal:
@@ -252,11 +237,59 @@ def launch(
         if relay:
             relay.close()
         raise
-    finally:
-        os.close(report)
     if relay:
         relay.start()
     return Running(process, terminal, relay, stdin=stdin)
+
+
+def begin(
+    home: Home,
+    record: Record,
+    path: str,
+    *,
+    stdin: bool,
+    terminal: Terminal | None,
+    redirects: Sequence[tuple[int, int]],
+    trace: list[tuple[str, float]] | None = None,
+) -> machine.Process:
+    """Make the container's first process, which is a child of ours, and wait until it is the command.
+
+    Signals that could be passed on to it wait from here on: see wait.hold.
+
+    Args:
+        home: the store.
+        record: a container that does not run; what `steps` lists was done.
+        path: its group.
+        stdin: whether the command may read; from descriptor 0, unless *redirects* has another.
+        terminal: what is to control it.
+        redirects: (descriptor, place): what it is to find at 0, 1 or 2.
+        trace: takes every call and its microseconds.
+
+    Raises:
+        CommandNotFound, CommandNotExecutable: the command could not begin.
+        MinirunError: a call of the plan failed.
+    """
+    report, status = os.pipe2(os.O_CLOEXEC)
+    wait.hold()
+    try:
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
+            spec.redirects = redirects
+            process = _spawn(spec, directory, trace)
+        finally:
+            os.close(directory)
+            os.close(status)
+        # empty once the stub has become the command: the pipe is closed by its exec
+        error = int.from_bytes(os.read(report, 4), "little")
+    finally:
+        os.close(report)
+    if error:
+        os.waitpid(process.pid, 0)
+        from minirun.launch.refusal import not_executed
+
+        raise not_executed(spec.argv[0], error)
+    return process
 
 
 def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:

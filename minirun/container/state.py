@@ -1,18 +1,21 @@
 """The states of a container, and the moves between them.
 
-    created ──▶ running ◀──▶ paused        from       to
-                  │  ▲                     ─────────  ────────────────
-                  ▼  │                     created    running, exited
-                 exited                    running    exited
-                                           exited     running
+    created ──▶ running ◀──▶ paused        from         to
+                │  ▲  ▲                    ──────────   ────────────────────
+                │  │  │                    created      running, exited
+                ▼  │  ▼                    running      exited, restarting
+             exited ◀── restarting         restarting   running, exited
+                                           exited       running
 
-state.json says what was last written; the cgroup says what is true. A container whose state is "running" and whose
-cgroup has no process has lost whoever watched it: it exited, with a status that nobody saw (Docker's 255). "paused"
-is read from the cgroup's freezer and never written.
+state.json says what was last written; the cgroup and the keeper (see kept.py) say what is true. A container whose
+state is "running" and whose cgroup has no process has ended: how, its keeper knows; without one it has lost whoever
+watched it, and exited with a status that nobody saw (Docker's 255). "paused" is read from the cgroup's freezer and
+never written.
 """
 
 from __future__ import annotations
 
+import os
 import time
 
 from minirun import events, jsonrecord
@@ -27,23 +30,35 @@ if TYPE_CHECKING:
 
 LOST = 255  # the exit code of a container whose end nobody saw
 
-MOVES = {"created": ("running", "exited"), "running": ("exited",), "exited": ("running",)}
+MOVES = {
+    "created": ("running", "exited"),
+    "running": ("exited", "restarting"),
+    "restarting": ("running", "exited"),
+    "exited": ("running",),
+}
 
 
 class State:
     """What became of a container; the attributes are the keys of state.json.
 
     Attributes:
-        status: ``created``, ``running``, ``paused`` or ``exited``.
+        status: ``created``, ``running``, ``paused``, ``restarting`` or ``exited``.
         pid: of its first process, as the host sees it; 0 when it does not run.
         started, finished: seconds since 1970; 0 for never.
         exit_code: as `minirun run` returned it.
         error: why it could not start, for a container that never did.
         cgroup: the directory of its group, while it runs.
         oom_killed: whether the kernel killed a process of it for want of memory.
+        restarts: how often its restart policy started it again, since a person did.
+        by_hand: whether a person ended it, or it would have been started again.
+        next_start: when its restart policy starts it again, while it is ``restarting``.
+        delay: how long that policy waited the last time, in seconds: see restart.py.
     """
 
-    __slots__ = ("cgroup", "error", "exit_code", "finished", "oom_killed", "pid", "started", "status")
+    __slots__ = (
+        "by_hand", "cgroup", "delay", "error", "exit_code", "finished", "next_start", "oom_killed", "pid", "restarts",
+        "started", "status",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +70,10 @@ class State:
         error: str = "",
         cgroup: str = "",
         oom_killed: bool = False,
+        restarts: int = 0,
+        by_hand: bool = False,
+        next_start: float = 0,
+        delay: float = 0,
     ) -> None:
         self.status = status
         self.pid = pid
@@ -64,6 +83,10 @@ class State:
         self.error = error
         self.cgroup = cgroup
         self.oom_killed = oom_killed
+        self.restarts = restarts
+        self.by_hand = by_hand
+        self.next_start = next_start
+        self.delay = delay
 
     @property
     def alive(self) -> bool:
@@ -73,27 +96,73 @@ class State:
 
 def read(home: Home, record: Record) -> State:
     """What is true of a container now."""
-    try:
-        state = State(**jsonfile.read(_path(home, record)))
-    except (FileNotFoundError, ValueError, TypeError):
-        state = State()  # never started, or a power cut took what was not durable
+    state = written(home, record)
     if state.status != "running":
         return state
     if not group.alive(state.cgroup):
-        return State("exited", 0, state.started, state.finished or state.started, LOST, cgroup=state.cgroup)
+        from minirun.container import kept
+
+        seen = kept.ended(home, record.id)
+        if seen is None and os.path.exists(home.kept(record.id)):
+            return state  # its end is just being written down
+        code, finished = (exit_code(seen[0]), seen[1]) if seen else (LOST, state.finished or state.started)
+        return State(
+            "exited", 0, state.started, finished, code, cgroup=state.cgroup, restarts=state.restarts,
+            oom_killed=group.oom_kills(state.cgroup) > 0,
+        )  # fmt: skip
     if group.frozen(state.cgroup):
         state.status = "paused"
     return state
 
 
+def written(home: Home, record: Record) -> State:
+    """What was last written of a container."""
+    try:
+        return State(**jsonfile.read(_path(home, record)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return State()  # never started, or a power cut took what was not durable
+
+
+def exit_code(status: int) -> int:
+    """Docker's exit code for a wait status: see wait(2)."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
 def running(home: Home, record: Record, before: State, pid: int, cgroup: str) -> State:
     """Write that a container runs, and in which group."""
-    return _move(home, record, before, State("running", pid, time.time(), cgroup=cgroup))
+    again = before.status == "restarting"
+    now = State(
+        "running", pid, time.time(), cgroup=cgroup, restarts=before.restarts + again, delay=before.delay * again
+    )  # fmt: skip
+    return _move(home, record, before, now)
 
 
-def exited(home: Home, record: Record, before: State, exit_code: int) -> State:
+def exited(
+    home: Home, record: Record, before: State, code: int, *, finished: float = 0, by_hand: bool = False
+) -> State:  # fmt: skip
     """Write that a container's command ended; its group is still there, and says whether the OOM killer was."""
-    now = State("exited", 0, before.started, time.time(), exit_code, oom_killed=group.oom_kills(before.cgroup) > 0)
+    now = State(
+        "exited", 0, before.started, finished or time.time(), code, restarts=before.restarts, by_hand=by_hand,
+        oom_killed=group.oom_kills(before.cgroup) > 0 if before.cgroup else before.oom_killed,
+    )  # fmt: skip
+    return _move(home, record, before, now)
+
+
+def restarting(home: Home, record: Record, before: State, code: int, *, finished: float, delay: float) -> State:
+    """Write that a container's command ended, and that its restart policy starts it again after *delay* seconds."""
+    now = State(
+        "restarting", 0, before.started, finished, code, restarts=before.restarts, next_start=time.time() + delay,
+        delay=delay, oom_killed=group.oom_kills(before.cgroup) > 0,
+    )  # fmt: skip
+    return _move(home, record, before, now)
+
+
+def failed(home: Home, record: Record, before: State, code: int, error: str) -> State:
+    """Write that a container's command could not begin, and why."""
+    now = State(
+        "exited", 0, before.started, before.finished or time.time(), code, error, restarts=before.restarts
+    )  # fmt: skip
     return _move(home, record, before, now)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import _signal
 import os
 
+from minirun.container.state import exit_code
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.launch.machine import Process
@@ -46,9 +48,3 @@ def wait(process: Process) -> int:
     """
     forward(process)
     return exit_code(os.waitpid(process.pid, 0)[1])
-
-
-def exit_code(status: int) -> int:
-    """Docker's exit code for a wait status: see wait(2)."""
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code

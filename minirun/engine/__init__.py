@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import ENXIO
 
 from minirun import journal
 from minirun.errors import MinirunError, Unsupported
@@ -29,4 +30,21 @@ def open_home() -> Home:
             f"open the store {home.root}", error, "set MINIRUN_ROOT to a directory that can be written"
         ) from None
     journal.recover(home)
+    if _is_unattended(home):
+        from minirun.container import reviving
+
+        reviving.revive(home)
     return home
+
+
+def _is_unattended(home: Home) -> bool:
+    """Whether there are containers in the background, and no supervisor."""
+    try:
+        if not os.listdir(f"{home.runtime}/containers"):
+            return False
+        os.close(os.open(home.supervisor_wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return error.errno == ENXIO
+    return False

@@ -12,7 +12,7 @@ from minirun.container import create as creation
 from minirun.container import options, start, state
 from minirun.container import record as records
 from minirun.engine import open_home
-from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound, Unsupported
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
 from minirun.image import find as images
 from minirun.journal import Operation
 from minirun.kernel import files
@@ -58,15 +58,13 @@ def run(
     Raises:
         MinirunError: anything that kept it from running.
     """
-    if flags.get("detach"):
-        raise Unsupported("run it detached", "detached containers are not built in this version", "run it without -d")
-    _protect_interpreter()
+    protect_interpreter()
     home = open_home()
     if flags.get("dry-run"):
         return _dry_run(home, flags, image_name, command)
     trace: Trace | None = [] if flags.get("trace") else None
     with Attempt(f"run {image_name}"), Operation(home) as operation:
-        box = _create(home, operation, flags, image_name, command, trace, progress, warn, fetch)
+        box = make(home, operation, flags, image_name, command, trace, progress, warn, fetch)
         lock = records.hold(home, box)
         try:
             code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace, warn=warn)
@@ -93,7 +91,7 @@ def start_attached(name: str, *, stdin: bool) -> int:
     Raises:
         NotFound, Conflict: there is no such container, or it runs.
     """
-    _protect_interpreter()
+    protect_interpreter()
     home = open_home()
     box, lock = records.find_and_hold(home, name)
     with Attempt(f"start container {box.name}"), Operation(home) as operation:
@@ -150,7 +148,8 @@ def _tell_end(home: Home, box: Record, now: state.State, code: int) -> None:
     events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
 
 
-def _protect_interpreter() -> None:
+def protect_interpreter() -> None:
+    """Have no container write to this interpreter, where no stub keeps it out of sight."""
     if not start.stub():
         from minirun.launch import unwritable
 
@@ -172,10 +171,10 @@ def create(
     """
     home = open_home()
     with Attempt(f"create a container of {image_name}"), Operation(home) as operation:
-        return _create(home, operation, flags, image_name, command, None, progress, warn, fetch).id
+        return make(home, operation, flags, image_name, command, None, progress, warn, fetch).id
 
 
-def _create(
+def make(
     home: Home,
     operation: Operation,
     flags: Mapping[str, Any],
@@ -186,6 +185,7 @@ def _create(
     warn: Warn | None,
     fetch: Fetch | None,
 ) -> Record:
+    """Put a container on disk that does not run yet; the arguments are those of `run`, and what it is part of."""
     # held until the record names the image: from then on it is in use, and nobody deletes it
     lock = files.lock(home.lock, exclusive=False)
     try:

@@ -41,6 +41,7 @@ O_PATH = Named("O_PATH", 0o10000000)
 F_SETFD = Named("F_SETFD", 2)
 
 # linux/openat2.h
+RESOLVE_NO_XDEV = Named("RESOLVE_NO_XDEV", 0x01)
 RESOLVE_NO_MAGICLINKS = Named("RESOLVE_NO_MAGICLINKS", 0x02)
 RESOLVE_NO_SYMLINKS = Named("RESOLVE_NO_SYMLINKS", 0x04)
 RESOLVE_BENEATH = Named("RESOLVE_BENEATH", 0x08)
@@ -140,5 +141,6 @@ SYSCALLS = {
     "clone3": 435,
     "close_range": 436,
     "openat2": 437,
+    "pidfd_getfd": 438,
     "mount_setattr": 442,
 }

@@ -1,0 +1,328 @@
+"""The supervisor: one process for all containers that have a keeper, there while there are such containers.
+
+    <runtime>/containers/<id>/ ─┬─ FIFOs    ─▶ its log                        (output.py)
+                                ├─ pidfd    ─▶ it ended: state, events        (ending.py)
+                                ├─ time     ─▶ its restart policy, --timeout, its health
+                                └─ ended, and --rm: it goes
+
+It is told nothing and asked nothing. What it looks after is in the runtime directory; a byte in its FIFO says that
+there may be more of it. Whoever holds `lock` in a container's directory takes its output, so it leaves alone what a
+foreground `run` looks after itself. Killed at any moment it loses nothing, and a keeper starts the next one at once.
+
+What takes long, or imports much, is done by a child: starting a container again, removing one.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import select
+import time
+
+from minirun.container import ending, kept, output, state
+from minirun.container import record as records
+from minirun.errors import MinirunError, NotFound
+from minirun.home import Home
+from minirun.kernel import files, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from minirun.container.record import Record
+    from minirun.log.pump import Pump
+
+_CHILDREN = 8  # at once
+_AT_ONCE_S = 0.002  # until a keeper has written, or init has reaped
+_SOON_S = 0.02  # until a look at what somebody else is just doing
+_LATER_S = 1.0
+_EVENTS = 64
+_SIGHUP, _SIGTERM = 1, 15
+_LOG_BYTES = 1 << 20
+
+
+class Ward:
+    """A container that the supervisor looks after.
+
+    Attributes:
+        box: its record, as it was when it was taken on.
+        taker: what takes its output.
+        pidfd: of its first process; -1 when it has ended.
+    """
+
+    __slots__ = ("box", "pidfd", "taker")
+
+    def __init__(self, box: Record, taker: output.Taker, pidfd: int) -> None:
+        self.box = box
+        self.taker = taker
+        self.pidfd = pidfd
+
+
+class Supervisor:
+    """Everything that the supervisor knows; all of it can be found out again.
+
+    Args:
+        home: the store.
+        lock: the descriptor that holds home.supervisor_lock.
+    """
+
+    def __init__(self, home: Home, lock: int) -> None:
+        self.home = home
+        self.lock = lock
+        self.wards: dict[str, Ward] = {}
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # by container, and by container:what
+        self.children: dict[int, str] = {}  # pidfd → container
+        self.queue: list[tuple[str, Callable[[], None]]] = []
+        self.program = os.stat(__file__)
+
+    def run(self) -> None:
+        """Look after containers until there are none."""
+        # edges only: without a writer it hangs up, and would do so for ever
+        wake = os.open(self.home.supervisor_wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.watch(wake, lambda: self.look(wake), select.EPOLLIN | select.EPOLLET)
+        self.look(wake)
+        while self.wards or self.timers or self.children or self.queue:
+            for descriptor, _ in self.epoll.poll(self.patience(), _EVENTS):
+                if handler := self.handlers.get(descriptor):
+                    _attempt(handler)
+            now = time.time()
+            for container_id, (due, action) in list(self.timers.items()):
+                if due <= now:
+                    self.timers.pop(container_id, None)
+                    _attempt(action)
+
+    def watch(self, descriptor: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
+        """Call *handler* when something is to be read from *descriptor*."""
+        self.handlers[descriptor] = handler
+        self.epoll.register(descriptor, events)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch`. Idempotent."""
+        if self.handlers.pop(descriptor, None):
+            self.epoll.unregister(descriptor)
+
+    def patience(self) -> float:
+        """Seconds until the next thing is due."""
+        return max(0, min((due for due, _ in self.timers.values()), default=time.time() + 60) - time.time())
+
+    def later(self, key: str, seconds: float, action: Callable[[], None]) -> None:
+        """Do *action* in *seconds*, in place of what was to be done later under the same key."""
+        self.timers[key] = (time.time() + seconds, action)
+
+    def look(self, wake: int) -> None:
+        """Take on what is new."""
+        try:
+            while os.read(wake, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        self._renew()
+        for container_id in os.listdir(f"{self.home.runtime}/containers"):
+            if container_id not in self.wards and container_id not in self.timers:
+                self.take_on(container_id)
+
+    def _renew(self) -> None:
+        """Go on as what is installed now, if that is not what we are."""
+        try:
+            now = os.stat(__file__)
+        except FileNotFoundError:
+            return  # just being replaced
+        if (now.st_ino, now.st_mtime_ns) != (self.program.st_ino, self.program.st_mtime_ns) and not self.children:
+            from minirun.container.keeping import supervisor
+
+            os.set_inheritable(self.lock, True)  # it is at 3, where a supervisor expects it
+            command = supervisor()
+            os.execv(command[0], command)
+
+    def take_on(self, container_id: str) -> None:
+        """Look after a container from now on, if it is for us to."""
+        try:
+            box = records.read(self.home, container_id)
+            now = state.written(self.home, box)
+        except NotFound:
+            # being made or removed; if its maker was killed, the next command clears up
+            self._orphan(container_id)
+            return
+        except MinirunError:
+            return  # a damaged record: `ps` tells
+        if now.status == "restarting":
+            self.later(container_id, now.next_start - time.time(), lambda: self.start_again(container_id))
+            return
+        parent = kept.read(self.home, container_id)
+        if parent is None:
+            if os.path.exists(self.home.kept(container_id)):
+                self.later(container_id, _SOON_S, lambda: self.take_on(container_id))
+            return
+        try:
+            taker = output.Taker(self.home, box)
+        except (BlockingIOError, FileNotFoundError):
+            return  # its own `run` takes it, whose end the keeper will tell; or it is gone
+        ward = self.wards[container_id] = Ward(box, taker, process.open_pidfd(parent.pid, parent.start))
+        for pump in taker.pumps:
+            self.listen(container_id, pump)
+        if ward.pidfd >= 0:
+            self.watch(ward.pidfd, lambda: self.ended(container_id))
+        else:
+            self.ended(container_id)
+
+    def listen(self, container_id: str, pump: Pump) -> None:
+        """Take what comes from one stream of a container."""
+
+        def ready() -> None:
+            pump.ready()
+            if pump.ended:
+                # a terminal that nobody has open; should somebody open it again, it is heard with a little delay
+                self.unwatch(pump.source)
+                self.later(f"{container_id}:{pump.stream}", _LATER_S, lambda: self.listen(container_id, pump))
+
+        self.watch(pump.source, ready)
+
+    def _orphan(self, container_id: str) -> None:
+        """A directory without a container: its maker has not got to the record yet, or is gone."""
+        parent = kept.read(self.home, container_id)
+        if parent is None or process.start_ticks(parent.pid) != parent.start:
+            self.later(container_id, _LATER_S, lambda: self._forget_orphan(container_id))
+
+    def _forget_orphan(self, container_id: str) -> None:
+        if not os.path.exists(self.home.container(container_id)):
+            kept.forget(self.home.root, self.home.runtime, container_id)
+
+    def ended(self, container_id: str) -> None:
+        """Take the last output of a container whose first process has ended, and write down how it did."""
+        ward = self.wards[container_id]
+        if ward.pidfd >= 0:
+            self.unwatch(ward.pidfd)
+        if not ending.is_known(self.home, container_id, ward.pidfd):
+            self.later(container_id, _AT_ONCE_S, lambda: self.ended(container_id))
+            return
+        ward.taker.drain()
+        try:
+            lock = records.hold(self.home, ward.box, wait=False)
+        except BlockingIOError:
+            self.later(container_id, _SOON_S, lambda: self.ended(container_id))
+            return
+        except NotFound:
+            self.drop(container_id)
+            kept.forget(self.home.root, self.home.runtime, container_id)
+            return
+        try:
+            box = records.read(self.home, container_id)
+            self.drop(container_id)
+            now = ending.finish(self.home, box)
+        except MinirunError as error:
+            _say(f"{container_id[:12]}: {error}")
+            return
+        finally:
+            os.close(lock)
+        if now.status == "restarting":
+            self.take_on(container_id)
+        elif box.remove:
+            self.in_child(container_id, lambda: _remove(self.home, box))
+
+    def drop(self, container_id: str) -> None:
+        """Look after a container no longer."""
+        for key in [key for key in self.timers if key.startswith(container_id)]:
+            del self.timers[key]
+        ward = self.wards.pop(container_id, None)
+        if ward is None:
+            return
+        for pump in ward.taker.pumps:
+            self.unwatch(pump.source)
+        ward.taker.close()
+        if ward.pidfd >= 0:
+            self.unwatch(ward.pidfd)
+            os.close(ward.pidfd)
+
+    def start_again(self, container_id: str) -> None:
+        """Start a container whose restart policy wants it."""
+        self.in_child(container_id, lambda: _start_again(self.home, container_id))
+
+    def in_child(self, container_id: str, action: Callable[[], None]) -> None:
+        """Do something for a container in a child of ours, as soon as there are few enough."""
+        if len(self.children) >= _CHILDREN:
+            self.queue.append((container_id, action))
+            return
+        child = os.fork()
+        if not child:
+            self._be_child(action)
+        pidfd = os.pidfd_open(child)
+        self.children[pidfd] = container_id
+        self.watch(pidfd, lambda: self._child_ended(child, pidfd))
+
+    def _be_child(self, action: Callable[[], None]) -> NoReturn:
+        try:
+            os.closerange(3, 1 << 20)  # or it would hold our locks when we are gone
+            action()
+        except BaseException as error:  # noqa: BLE001 - it is a process of its own, and this is its last line of defence
+            _say(str(error))
+        finally:
+            os._exit(0)
+
+    def _child_ended(self, child: int, pidfd: int) -> None:
+        os.waitpid(child, 0)
+        container_id = self.children.pop(pidfd)
+        self.unwatch(pidfd)
+        os.close(pidfd)
+        if self.queue:
+            self.in_child(*self.queue.pop(0))
+        if container_id not in self.wards and os.path.exists(self.home.kept(container_id)):
+            self.take_on(container_id)
+
+
+def _start_again(home: Home, container_id: str) -> None:
+    from minirun.engine import background
+
+    background.start_again(home, container_id)
+
+
+def _remove(home: Home, box: Record) -> None:
+    from minirun.engine import containers
+
+    for outcome in containers.remove([box.id]):
+        if not isinstance(outcome, str) and not isinstance(outcome, NotFound):
+            raise outcome
+
+
+def _attempt(action: Callable[[], None]) -> None:
+    """Do something for one container; what goes wrong with it does not concern the others."""
+    try:
+        action()
+    except Exception:  # noqa: BLE001 - told where it can be read, and the next look tries again
+        import traceback
+
+        _say(traceback.format_exc())
+
+
+def _say(text: str) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    files.write_all(2, f"{stamp} {text}\n".encode(errors="surrogateescape"))
+
+
+def main(lock: int) -> None:
+    """Be the supervisor of the home that the environment names.
+
+    Args:
+        lock: the descriptor that holds its lock.
+    """
+    home = Home.of_environment()
+    os.set_inheritable(lock, False)
+    os.chdir("/")
+    log = os.open(f"{home.runtime}/supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.fstat(log).st_size > _LOG_BYTES:
+        os.ftruncate(log, 0)
+    os.dup2(log, 2)
+    os.close(log)
+    _signal.signal(_SIGHUP, _signal.SIG_IGN)
+    _raise_limit()
+    Supervisor(home, lock).run()
+
+
+def _raise_limit() -> None:
+    """Let us have as many descriptors as anybody may: each container takes a few."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,212 @@
+"""stop, kill, restart, wait: what a person does to a container that runs.
+
+    stop   mark "by hand" ─▶ its stop signal ─▶ wait ─▶ SIGKILL to its whole group ─▶ wait until its end is written down
+
+Each acts on the container itself; nobody has to be asked. What its end leaves to do, the supervisor does, or the
+`run` that it belongs to: see container/ending.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun import events
+from minirun.cgroup import group
+from minirun.container import ending, kept, lifetime, options, state
+from minirun.container import record as records
+from minirun.engine import background, open_home
+from minirun.errors import Attempt, Conflict, MinirunError, NotFound
+from minirun.kernel import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.container.record import Record
+    from minirun.container.state import State
+    from minirun.home import Home
+
+_SIGKILL = 9
+
+
+def stop(
+    names: Sequence[str], *, seconds: int | None = None, signal: str | None = None
+) -> Iterator[str | MinirunError]:
+    """Stop containers one after the other; yields each name, or why it could not be stopped.
+
+    Args:
+        names: of containers; one that does not run is as it is to be.
+        seconds: between the signal and SIGKILL; -1: for ever; None: as the container says, else ten.
+        signal: in place of the container's own stop signal.
+
+    Raises:
+        BadInput: there is no such signal.
+    """
+    chosen = options.signal_number(signal) if signal is not None else None
+    home = open_home()
+    for name in names:
+        try:
+            box = records.find(home, name)
+            with Attempt(f"stop container {box.name}"):
+                _stop(home, box, seconds, chosen)
+            yield name
+        except MinirunError as error:
+            yield error
+
+
+def _stop(home: Home, box: Record, seconds: int | None, signal: int | None) -> None:
+    now = state.read(home, box)
+    if now.status == "restarting":
+        lock = records.hold(home, box)
+        try:
+            now = ending.give_up(home, box)
+        finally:
+            os.close(lock)
+    if not now.alive:
+        return
+    kept.mark_by_hand(home, box.id)
+    number = signal or options.signal_number(box.options["stop_signal"])
+    patience = lifetime.stop_seconds(box.options) if seconds is None else seconds
+    first = _first_process(box, now)
+    try:
+        if first >= 0 and patience != 0:
+            _send(home, box, first, number)
+            group.thaw(now.cgroup)  # who stands still hears nothing
+            if process.wait([first], None if patience < 0 else patience):
+                _ended(home, box, first)
+                return
+        if group.alive(now.cgroup):
+            _tell_signal(home, box, _SIGKILL)
+        group.kill(now.cgroup)
+        _ended(home, box, first)
+    finally:
+        if first >= 0:
+            os.close(first)
+
+
+def _ended(home: Home, box: Record, first: int) -> None:
+    ending.wait_settled(home, box.id, first)
+    events.emit(home, "container", "stop", box.id, box.told())
+
+
+def _first_process(box: Record, now: State) -> int:
+    """A pidfd of the container's first process, or -1 if it has ended.
+
+    Raises:
+        OSError: EMFILE.
+    """
+    start = process.start_ticks(now.pid)
+    descriptor = process.open_pidfd(now.pid, start) if start else -1
+    if descriptor >= 0 and now.pid not in group.processes(now.cgroup):
+        os.close(descriptor)  # its number was given to somebody else
+        return -1
+    return descriptor
+
+
+def _send(home: Home, box: Record, first: int, number: int) -> None:
+    from _signal import pidfd_send_signal
+
+    try:
+        pidfd_send_signal(first, number)
+    except ProcessLookupError:
+        return  # it ended by itself
+    _tell_signal(home, box, number)
+
+
+def _tell_signal(home: Home, box: Record, number: int) -> None:
+    events.emit(home, "container", "kill", box.id, box.told(signal=str(number)))
+
+
+def kill(names: Sequence[str], signal: str = "KILL") -> Iterator[str | MinirunError]:
+    """Send a signal to the first process of each container; yields each name, or why it could not be sent.
+
+    Raises:
+        BadInput: there is no such signal.
+    """
+    number = options.signal_number(signal)
+    home = open_home()
+    for name in names:
+        try:
+            box = records.find(home, name)
+            with Attempt(f"kill container {box.name}"):
+                _kill(home, box, number)
+            yield name
+        except MinirunError as error:
+            yield error
+
+
+def _kill(home: Home, box: Record, number: int) -> None:
+    now = state.read(home, box)
+    first = _first_process(box, now) if now.alive else -1
+    if first < 0:
+        raise Conflict(f"kill container {box.name}", f"it is not running: it is {now.status}")
+    try:
+        ends = number in (_SIGKILL, options.signal_number(box.options["stop_signal"]))
+        if ends:
+            kept.mark_by_hand(home, box.id)
+        _send(home, box, first, number)
+        if ends:
+            group.thaw(now.cgroup)
+        if number == _SIGKILL:
+            process.wait([first])
+            ending.wait_settled(home, box.id, first)
+    finally:
+        os.close(first)
+
+
+def restart(
+    names: Sequence[str], *, seconds: int | None = None, signal: str | None = None
+) -> Iterator[str | MinirunError]:
+    """Stop each container, if it runs, and start it again; the arguments are those of `stop`."""
+    for name in names:
+        (stopped,) = stop([name], seconds=seconds, signal=signal)
+        outcome = stopped
+        if not isinstance(stopped, MinirunError):
+            (outcome,) = background.start_each([name])
+        if not isinstance(outcome, MinirunError):
+            home = open_home()
+            box = records.find(home, name)
+            events.emit(home, "container", "restart", box.id, box.told())
+        yield outcome
+
+
+def wait(names: Sequence[str]) -> Iterator[int | MinirunError]:
+    """Wait until each container has ended; yields its exit code, or why there is none to know."""
+    home = open_home()
+    for name in names:
+        try:
+            box = records.find(home, name)
+            with Attempt(f"wait for container {box.name}"):
+                yield _wait(home, box)
+        except MinirunError as error:
+            yield error
+
+
+def _wait(home: Home, box: Record) -> int:
+    now = state.read(home, box)
+    if now.status == "restarting":
+        return now.exit_code  # it ended; that it will run again is no reason to wait for another end
+    if not now.alive:
+        return now.exit_code
+    try:
+        ending_file = kept.open_exit(home, box.id)
+    except FileNotFoundError:
+        ending_file = -1  # a `run` in the foreground is its parent
+    first = _first_process(box, now)
+    try:
+        if first >= 0:
+            process.wait([first])
+        last = ending.wait_settled(home, box.id, first)
+        if ending_file >= 0 and (seen := kept.read_exit(ending_file)):
+            return state.exit_code(seen[0])
+        if last is not None:
+            return last.exit_code
+        # removed at its end
+        status = process.wait_status(first) if first >= 0 else None
+        return state.LOST if status is None else state.exit_code(status)
+    except NotFound:
+        return state.LOST
+    finally:
+        for descriptor in (first, ending_file):
+            if descriptor >= 0:
+                os.close(descriptor)
