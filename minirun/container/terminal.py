@@ -1,11 +1,15 @@
 """A terminal for a container: a pty of the container's own devpts, joined to the terminal of whoever called.
 
     caller's terminal, raw          pty                          container
-    stdin  ──────────────▶ master ═══════ slave ── 0, 1, 2, /dev/console, controlling terminal
+    stdin  ──▶ keys ──────▶ master ═══════ slave ── 0, 1, 2, /dev/console, controlling terminal
     stdout ◀──────────────         devpts ──────── /dev/pts
     SIGWINCH ────────────▶ TIOCSWINSZ
 
-The devpts is made here, detached, and handed over by descriptor: no path of the image is ever opened (CVE-2025-52565).
+For a new container the devpts is made here, detached, and handed over by descriptor: no path of the image is opened
+(CVE-2025-52565). For a command in one that runs it is that container's own, and so `tty` names what is in there.
+
+The detach keys (see detachkeys.py) leave both sides as they are. A container goes on, with its terminal, as long as
+somebody holds the master: whoever leaves gives it to somebody else, or to `drain`.
 """
 
 from __future__ import annotations
@@ -17,21 +21,35 @@ import select
 import termios
 from struct import pack
 
-from minirun.container.wait import exit_code, forward
+from minirun.container.wait import forward, wait
 from minirun.errors import MinirunError
 from minirun.kernel import files
-from minirun.kernel.names import MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, TIOCGPTPEER, TIOCSPTLCK
+from minirun.kernel.call import Call, Struct, Vector
+from minirun.kernel.names import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    CLOSE_RANGE_CLOEXEC,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    O_CLOEXEC,
+    O_PATH,
+    SIG_SETMASK,
+    TIOCGPTPEER,
+    TIOCSPTLCK,
+)
 from minirun.launch import machine
-from minirun.rootfs.attach import filesystem
+from minirun.rootfs.attach import STUB, filesystem
 from minirun.rootfs.special import DEVPTS_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+    from minirun.container.detachkeys import DetachKeys
     from minirun.launch.machine import Process
 
-_SIGWINCH = 28
+_SIGCONT, _SIGWINCH = 18, 28
 _CHUNK_BYTES = 64 << 10
 
 
@@ -39,7 +57,7 @@ class Terminal:
     """A pty whose slave becomes a container's terminal.
 
     Attributes:
-        devpts: descriptor of the detached devpts that the container mounts at /dev/pts.
+        devpts: descriptor of the detached devpts that the container mounts at /dev/pts; -1 if that is there already.
         slave: descriptor of the container's end.
         master: descriptor of ours.
     """
@@ -58,21 +76,43 @@ class Terminal:
         Raises:
             MinirunError: the kernel refused.
         """
-        descriptors: list[int] = []
+        plan = list(
+            filesystem("devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
+        )
+        devpts = -1
         try:
-            plan = list(
-                filesystem("devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
-            )
-            descriptors.append(machine.run(plan))
-            descriptors.append(os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=descriptors[0]))
-            fcntl.ioctl(descriptors[1], TIOCSPTLCK, pack("i", 0))
-            flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
-            descriptors.append(fcntl.ioctl(descriptors[1], TIOCGPTPEER, flags))
+            devpts = machine.run(plan)
+            master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=devpts)
         except OSError as error:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            raise MinirunError("make a terminal", error, "run without -t") from None
-        terminal = cls(*descriptors)
+            if devpts >= 0:
+                os.close(devpts)
+            raise _unmade(error) from None
+        return cls._of(devpts, master)
+
+    @classmethod
+    def within(cls, master: int, owner: int) -> Terminal:
+        """Take a pty of a devpts that is mounted where it is to be used, as large as the caller's terminal.
+
+        Args:
+            master: descriptor of a ptmx that was opened there; it is the terminal's from now on.
+            owner: the uid of who is to use it, and may open it by its name.
+
+        Raises:
+            MinirunError: the kernel refused.
+        """
+        terminal = cls._of(-1, master)
+        os.fchown(terminal.slave, owner, -1)
+        return terminal
+
+    @classmethod
+    def _of(cls, devpts: int, master: int) -> Terminal:
+        terminal = cls(devpts, master, -1)
+        try:
+            fcntl.ioctl(master, TIOCSPTLCK, pack("i", 0))
+            terminal.slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            terminal.close()
+            raise _unmade(error) from None
         terminal.resize()
         return terminal
 
@@ -84,42 +124,51 @@ class Terminal:
             return
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
-    def relay(self, process: Process, *, stdin: bool) -> int:
+    def relay(self, process: Process, *, stdin: bool, keys: DetachKeys | None = None) -> int:
         """Join both terminals until *process* ends.
 
         Args:
-            process: the container's first one.
+            process: the container's first one, or what else has the terminal.
             stdin: whether what is typed goes in.
+            keys: looked for in what is typed.
 
         Returns:
-            Its exit code. The caller's terminal is as it was before.
+            Its exit code; 0 if the keys were found, and it goes on. The caller's terminal is as it was before.
         """
-        os.close(self.slave)
-        os.close(self.devpts)
-        self.slave = self.devpts = -1
+        self.let_go()
         forward(process)
         _signal.signal(_SIGWINCH, lambda _number, _frame: self.resize())
         self.resize()
         saved = termios.tcgetattr(0) if stdin and os.isatty(0) else None
         if saved:
-            import tty
-
-            tty.setraw(0, termios.TCSADRAIN)
+            _make_raw()
+            _stay_raw()
         try:
-            self._pump(process, stdin=stdin)
+            self._pump(process, stdin=stdin, keys=keys)
         finally:
             if saved:
                 self._restore(saved)
-        return exit_code(os.waitpid(process.pid, 0)[1])
+        if keys and keys.found:
+            return 0
+        return wait(process)
+
+    def let_go(self) -> None:
+        """Close our copies of what is the container's: that nobody has the terminal any more shows only then."""
+        for name in ("slave", "devpts"):
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))
+                setattr(self, name, -1)
 
     @staticmethod
     def _restore(saved: list[Any]) -> None:
+        _signal.signal(_SIGCONT, _signal.SIG_IGN)  # it stays as it will be now
         try:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)
         except termios.error:
             pass  # EIO: the caller's terminal is gone
 
-    def _pump(self, process: Process, *, stdin: bool) -> None:
+    def _pump(self, process: Process, *, stdin: bool, keys: DetachKeys | None) -> None:
+        """Copy both ways until *process* or one of the terminals is gone, or the keys are found."""
         os.set_blocking(self.master, False)
         pending = b""  # typed, and not yet taken by the pty
         poll = select.poll()
@@ -133,8 +182,12 @@ class Terminal:
             if ready.get(self.master, 0) & ~select.POLLOUT and not self._show():
                 return
             if ready.get(0):
-                pending += self._typed()
-                if ready[0] & select.POLLHUP or not pending:
+                typed = self._typed()
+                ended = ready[0] & select.POLLHUP or not typed
+                if keys:
+                    typed = keys.scan(typed) + (keys.rest() if ended else b"")
+                pending += typed
+                if ended:
                     self._hang_up()
                     return
             if pending:
@@ -142,6 +195,8 @@ class Terminal:
                     pending = pending[os.write(self.master, pending) :]
                 except BlockingIOError:
                     pass
+            if keys and keys.found:
+                return
             if process.pidfd in ready and self.master not in ready:
                 return
 
@@ -151,6 +206,31 @@ class Terminal:
             return os.read(0, _CHUNK_BYTES)
         except OSError:
             return b""  # EIO: a terminal that was hung up
+
+    def drain(self, stub: str) -> None:
+        """Give the master to a process that reads it as long as anybody has the terminal, for nobody to see.
+
+        Args:
+            stub: path of the program that can do it in some kilobytes; empty: it takes a copy of ourselves.
+
+        Raises:
+            OSError: no process could be made.
+        """
+        self.let_go()
+        os.set_blocking(self.master, True)
+        if stub:
+            machine.spawn(list(_drain(self.master, stub)), 0, -1)
+        elif not os.fork():
+            os.setsid()
+            for place in (0, 1, 2):
+                os.dup2(self.master, place)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            try:
+                while os.read(0, _CHUNK_BYTES):
+                    pass
+            finally:
+                os._exit(0)
+        self.close()
 
     def _show(self) -> bool:
         """Pass on what the container wrote; false when nobody in it has the terminal open any more."""
@@ -178,3 +258,39 @@ class Terminal:
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
                 setattr(self, name, -1)
+
+
+def _unmade(error: OSError) -> MinirunError:
+    return MinirunError("make a terminal", error, "run without -t")
+
+
+def _drain(master: int, stub: str) -> Iterator[Call]:
+    yield Call("setsid", why="no signal that means us means it")
+    yield Call("chdir", "/")
+    yield Call("openat", AT_FDCWD, stub, O_PATH | O_CLOEXEC, 0, save=STUB)
+    for place in (0, 1, 2):
+        yield Call("dup3", master, place, 0)
+    yield Call("close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+    yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
+    yield Call("execveat", STUB, "", Vector(["drain", "0"]), Vector([]), AT_EMPTY_PATH)
+
+
+def _stay_raw() -> None:
+    """Have the terminal raw again when we go on after a stop: the shell has set it as it likes meanwhile."""
+    before = _signal.getsignal(_SIGCONT)
+
+    def go_on(number: int, frame: object) -> None:
+        _make_raw()
+        before(number, frame)
+
+    _signal.signal(_SIGCONT, go_on)
+
+
+def _make_raw() -> None:
+    import tty
+
+    try:
+        # out of the background this stops us again, until the shell brings us back
+        tty.setraw(0, termios.TCSADRAIN)
+    except termios.error:
+        pass  # EIO: the caller's terminal is gone

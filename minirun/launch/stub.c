@@ -1,10 +1,11 @@
 /* The last step of a plan: a program without libc that becomes the container's command, and reaps for it.
  *
- *   argv: ["exec" | "init", status_fd, command, argument …]
+ *   argv: ["exec" | "init", status_fd, command, argument …] or ["drain", descriptor]
  *
  *   exec   execve(command)
  *   init   fork ─┬─ child: execve(command)
  *                └─ stays as PID 1: forwards signals to the child, reaps orphans, ends as the child ended
+ *   drain  on the host: holds the master of a terminal that nobody looks at, and reads it until nobody has it open
  *
  * It is executed through a read-only clone mount, so that `#!/proc/self/exe` in an image finds this file, where nothing
  * can be written, and not the interpreter of the host (CVE-2019-5736). If the command cannot be executed, the errno goes
@@ -114,14 +115,26 @@ __attribute__((noreturn)) static void init(int status_fd, char **argv, char **en
     }
 }
 
+__attribute__((noreturn)) static void drain(int master)
+{
+    static char nowhere[PATH_BYTES];
+    while (kernel(__NR_read, master, (long)nowhere, sizeof nowhere, 0) > 0)
+        ;
+    leave(0);
+}
+
 __attribute__((noreturn, used)) static void begin(long *stack)
 {
     char **argv = (char **)(stack + 1), **env = argv + *stack + 1;
     int status_fd = 0;
-    if (*stack < 3)
+    if (*stack < 2)
         leave(125);
     for (const char *c = argv[1]; *c; c++)
         status_fd = status_fd * 10 + (*c - '0');
+    if (argv[0][0] == 'd')
+        drain(status_fd);
+    if (*stack < 3)
+        leave(125);
     kernel(__NR_fcntl, status_fd, F_SETFD_, FD_CLOEXEC_, 0);
     if (argv[0][0] == 'i')
         init(status_fd, argv + 2, env);
