@@ -40,17 +40,17 @@ def main() -> NoReturn:
 
 
 def _command(args: list[str]) -> int:
-    if args[:1] == ["run"]:
+    if args[:1] in (["run"], ["exec"]):
         from minirun.cli import fast
 
-        code = fast.run(args[1:])
+        code = fast.run(args[1:]) if args[0] == "run" else fast.execute(args[1:])
         if code is not None:
             return code
     import gc
 
     from minirun.cli import app
 
-    gc.enable()  # the launcher turned it off for the sake of `run`
+    gc.enable()  # the launcher turned it off for the sake of these
     return app.main(args)
 
 

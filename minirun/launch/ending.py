@@ -6,6 +6,7 @@ signals ─ umask ─ close_range ─ execveat(stub) ─▶ the command  become
 
 from __future__ import annotations
 
+import os
 from _signal import SIG_IGN, getsignal
 from errno import EACCES, EDQUOT, ENOENT, ENOSYS
 from struct import pack
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
 
 # glibc keeps these two for itself: its own calls, and so Python's, can neither see nor change what they are set to
 _GLIBC_SIGNALS = (32, 33)
+
+
+_STUB = f"{os.path.dirname(__file__)}/stub"
+
+
+def stub() -> str:
+    """The path of the program that becomes the command, or empty where none was compiled."""
+    return _STUB if os.path.exists(_STUB) else ""
 
 
 def confine(command: Command) -> Iterator[Call]:

@@ -9,6 +9,7 @@ from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound, Mini
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.launch.enter import Entry
     from minirun.launch.machine import CallFailed
     from minirun.launch.spec import Spec
 
@@ -28,13 +29,13 @@ OVERLAY_REMEDIES = {
 }
 
 
-def refusal(spec: Spec, failure: CallFailed) -> MinirunError:
-    """Tell *failure* with the attempt it was part of."""
+def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the container") -> MinirunError:
+    """Tell *failure* with what it was part of, which is *attempt* where nothing nearer is known."""
     call, error = failure.call, failure.errno or 0
     if call.name == "execve":
         return not_executed(spec.argv[0], error)
     paths = [arg for arg in call.args if isinstance(arg, str)]
-    if call.why.startswith("stack "):
+    if call.why.startswith("stack ") and hasattr(spec, "overlay"):
         remedy = OVERLAY_REMEDIES.get(error) or REMEDIES.get(error, "")
         return MinirunError(f"mount the overlay of {len(spec.overlay.lower)} layers", str(failure), remedy)
     if call.name == "openat2" and paths and paths[0] in ("/dev", "/sys", "/proc") and error in (ELOOP, ENOTDIR, ENOENT):
@@ -60,8 +61,7 @@ def refusal(spec: Spec, failure: CallFailed) -> MinirunError:
             f"attach at {paths[-1] if paths else '?'}", str(failure),
             "choose another place in the container; a directory goes over a directory, a file over a file",
         )  # fmt: skip
-    attempt = f"start the container ({call.why})" if call.why else "start the container"
-    return MinirunError(attempt, str(failure), REMEDIES.get(error, ""))
+    return MinirunError(f"{attempt} ({call.why})" if call.why else attempt, str(failure), REMEDIES.get(error, ""))
 
 
 def not_executed(command: str, error: int) -> MinirunError:

@@ -1,0 +1,147 @@
+"""A command goes into a container that runs: a process of ours joins its namespaces, and gives away what it gave away.
+
+    prctl(PR_SET_DUMPABLE, 0) ─ setns(its pid namespace)     here, for the children
+      │  clone3(into its cgroup)                             a member from its first instruction
+      ▼  setsid ─ stub                                       the host's paths still mean something
+      setns(mnt ipc uts net cgroup)                          ── from here on no path can name the host ──
+      │  descriptors 0 1 2 ─ working directory
+      ▼  confine ─ become                                    as a new container's plan ends: see ending.py
+
+Between its birth and its exec the process has our memory and our descriptors, and the container's processes see it.
+They may look into it, or trace it, only where it is dumpable, or with capabilities that they have not got: so it is not
+(CVE-2016-9962). The flag is one of the memory; the exec gives the process another, where it is set again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minirun.kernel.call import Call
+from minirun.kernel.names import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    PR_SET_DUMPABLE,
+    TIOCSCTTY,
+)
+from minirun.launch import ending, machine
+from minirun.rootfs import attach
+from minirun.rootfs.attach import STUB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.launch.machine import Process
+    from minirun.security.user import User
+
+# one call for all: since Linux 5.8 a pidfd stands for the namespaces of its process
+NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
+
+
+class Entry:
+    """One command that is to run in a container beside its first process.
+
+    Attributes:
+        pidfd: of that first process.
+        terminal: descriptor of the slave that becomes its terminal; None: descriptors 0, 1 and 2 are the caller's own.
+        redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2.
+        cwd, user, capabilities, argv, env, rlimits, oom_score_adj, stub, status: as Spec has them.
+        init: never: it is not PID 1.
+    """
+
+    __slots__ = (
+        "argv", "capabilities", "cwd", "env", "init", "oom_score_adj", "pidfd", "redirects", "rlimits", "status",
+        "stub", "terminal", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        pidfd: int,
+        terminal: int | None,
+        redirects: Sequence[tuple[int, int]],
+        cwd: str,
+        user: User,
+        capabilities: int,
+        argv: Sequence[str],
+        env: Sequence[str],
+        rlimits: Sequence[tuple[int, int, int]],
+        oom_score_adj: int | None,
+        stub: str,
+        status: int,
+    ) -> None:
+        self.pidfd = pidfd
+        self.terminal = terminal
+        self.redirects = redirects
+        self.cwd = cwd
+        self.user = user
+        self.capabilities = capabilities
+        self.argv = argv
+        self.env = env
+        self.rlimits = rlimits
+        self.oom_score_adj = oom_score_adj
+        self.stub = stub
+        self.status = status
+        self.init = False
+
+
+def plan(entry: Entry) -> list[Call]:
+    """List the calls that make *entry* a process, from its birth in the container's pid namespace and cgroup on."""
+    return [*_enter(entry), *_streams(entry), *ending.confine(entry), *ending.become(entry)]
+
+
+def _enter(entry: Entry) -> Iterator[Call]:
+    yield Call("setsid", why="a session of its own: no terminal of the host controls it, nor it one")
+    if entry.oom_score_adj is not None:
+        from minirun.launch import resources
+
+        yield from resources.oom_score(entry.oom_score_adj)
+    if entry.stub:
+        yield attach.clone(entry.stub, save=STUB, why="the program that becomes the command")
+        attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
+        yield attach.allow(STUB, attributes, why="no /proc/PID/exe is writable (CVE-2019-5736)")
+    yield Call("setns", entry.pidfd, NAMESPACES, why="the container's mounts, its root, and all that it has of its own")
+
+
+def _streams(entry: Entry) -> Iterator[Call]:
+    if entry.terminal is not None:
+        for place in (0, 1, 2):
+            yield Call("dup3", entry.terminal, place, 0, why="its terminal")
+        yield Call("ioctl", 0, TIOCSCTTY, 0, why="which controls its session")
+    for descriptor, place in entry.redirects:
+        yield Call("dup3", descriptor, place, 0, why="nothing of the host's that has a path")
+    yield from attach.working_directory(entry.cwd)
+
+
+def spawn(entry: Entry, cgroup: int) -> Process:
+    """Make *entry* a process; returns once its stub is executed.
+
+    Args:
+        entry: the command.
+        cgroup: descriptor of the directory of the group in which it is born.
+
+    Raises:
+        CallFailed: a call of the plan failed, or the container has ended (ESRCH).
+        OSError: clone3(2) failed. EAGAIN: its limit of processes. EBUSY, EOPNOTSUPP: the group may have no processes.
+    """
+    ourselves = os.pidfd_open(os.getpid())
+    try:
+        machine.run(
+            [
+                Call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, why="nobody in there looks into our memory"),
+                Call("setns", entry.pidfd, CLONE_NEWPID, why="children are born in there; we stay"),
+            ]
+        )
+        try:
+            return machine.spawn(plan(entry), 0, cgroup)
+        finally:
+            # who makes children elsewhere makes no threads: see clone(2), CLONE_THREAD
+            machine.run([Call("setns", ourselves, CLONE_NEWPID)])
+    finally:
+        os.close(ourselves)
