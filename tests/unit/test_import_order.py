@@ -27,6 +27,7 @@ ORDER = (
     ("network",),
     ("security",),
     ("launch",),
+    ("log",),
     ("container",),
     ("engine",),
     ("cli", "api", "oci"),
