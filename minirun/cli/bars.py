@@ -147,12 +147,13 @@ def listener(stream: TextIO | None = None) -> Lines:
     return Bars(stream) if stream.isatty() and os.environ.get("TERM") != "dumb" else Lines(stream)
 
 
-def fetch(name: str, missing: bool) -> None:
+def fetch(name: str, missing: bool, platform: str = "") -> None:
     """Bring an image here that a container is wanted of, and tell how it goes where no output of the container's is.
 
     Args:
         name: of the image.
         missing: whether that is because it is not here.
+        platform: for which it is to be; empty: this host's.
     """
     from minirun.engine import registry
 
@@ -160,6 +161,6 @@ def fetch(name: str, missing: bool) -> None:
     if missing:
         told.say(f"Unable to find image '{registry.familiar(name)}' locally")
     try:
-        registry.pull(name, told=told, warn=told.warn)
+        registry.pull(name, wanted=platform, told=told, warn=told.warn)
     finally:
         told.close()

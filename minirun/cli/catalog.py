@@ -113,7 +113,7 @@ _FLAGS = """
     --detach-keys --device --device-cgroup-rule
     --dns --dns-option --dns-search --domainname --expose --gpus --group-add
     --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address
-    --network-alias --no-healthcheck --pid --platform
+    --network-alias --no-healthcheck --pid
     --privileged --publish --publish-all --quiet --runtime --security-opt --sig-proxy
     --storage-opt --sysctl --userns --uts --volume-driver
 """

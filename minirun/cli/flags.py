@@ -98,6 +98,8 @@ RUN = (
     Flag("detach", "d", "", "Run it in the background, and print its id"),
     Flag("trace", "", "", "When the command has ended, print what each operation took in microseconds"),
 )
+# not among those of the fast parser: see `bring` in engine/platforms.py, which may have to pull an image first
+PLATFORM = Flag("platform", "", "OS/ARCH[/VARIANT]", "Take, or pull, the image for this platform (this host's)")
 
 
 EXEC = (

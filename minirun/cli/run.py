@@ -59,6 +59,16 @@ class TableCommand(Command):
         ctx.params = {"values": values, str(self.subject.name): rest[0], "command": rest[1:]}
         return []
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, with the image for the platform that was asked for."""
+        values = ctx.params["values"]
+        if values.get("platform") and not values.get("dry-run"):
+            from minirun.cli import bars
+            from minirun.engine import platforms
+
+            ctx.params["values"] = platforms.bring(values, ctx.params["image"], bars.fetch)
+        return super().invoke(ctx)
+
 
 def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:
     return fast.start(values, image, command)
@@ -72,7 +82,7 @@ def _create(*, values: dict[str, Any], image: str, command: list[str]) -> None:
 
 run = TableCommand(
     "run",
-    flags.RUN,
+    (*flags.RUN, flags.PLATFORM),
     callback=_run,
     help="""Run a command in a new container.
 
@@ -91,7 +101,7 @@ minirun run --dry-run IMAGE                               every system call, and
 )
 create = TableCommand(
     "create",
-    flags.CREATE,
+    (*flags.CREATE, flags.PLATFORM),
     callback=_create,
     help="""Create a container that does not run yet, and print its id.
 

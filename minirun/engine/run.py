@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     # brings the image of a name here from its registry; told whether that is because it is missing
     Fetch = Callable[[str, bool], object]
 
+_NATIVE = (("amd64", "x86_64"), ("arm64", "aarch64"))  # as OCI and as uname(2) call it; others take a longer look
+
 
 def run(
     flags: Mapping[str, Any],
@@ -191,6 +193,7 @@ def make(
     try:
         wanted = _read(flags)
         image = _find(home, image_name, flags.get("pull") or "missing", lock, progress, warn, fetch)
+        _check_platform(image, image_name, flags, warn)
         box = _describe(image, image_name, command, wanted, flags)
         volumes = _hold_volumes(home, box, image)
         try:
@@ -246,6 +249,14 @@ def _find(
     return images.find(home, name, progress=progress, warn=warn, lock=lock)
 
 
+def _check_platform(image: Image, image_name: str, flags: Mapping[str, Any], warn: Warn | None) -> None:
+    said = (image.config.raw.get("architecture"), os.uname().machine)
+    if "platform" in flags or (said[0] and said not in _NATIVE):
+        from minirun.engine import platforms
+
+        platforms.check(image, image_name, flags.get("platform") or "", warn)
+
+
 def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Check every flag, before an image is looked for: a bad one leaves no unpacked layers behind."""
     pull = flags.get("pull") or "missing"
@@ -281,6 +292,7 @@ def _dry_run(home: Home, flags: Mapping[str, Any], image_name: str, command: Seq
 
     wanted = _read(flags)
     image, unpacked_first = preview(home, image_name)
+    _check_platform(image, image_name, flags, None)
     box = _describe(image, image_name, command, wanted, flags)
     if (volumes := _hold_volumes(home, box, image)) >= 0:
         os.close(volumes)

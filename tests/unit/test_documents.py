@@ -51,7 +51,7 @@ def test_files_that_are_named_exist(document: Path) -> None:
 
 def test_the_reference_names_every_flag_of_run() -> None:
     text = (PROJECT / "docs/reference/run.md").read_text()
-    for flag in flags.RUN:
+    for flag in (*flags.RUN, flags.PLATFORM):
         assert f"`--{flag.name}" in text, flag.name
 
 

@@ -135,7 +135,7 @@ def test_a_switch_can_have_a_value_as_in_go() -> None:
 
 def test_the_flags_of_run_are_those_of_the_table() -> None:
     names = {option.opts[-1] for option in app.load("run").params if isinstance(option, click.Option)}
-    assert names == {f"--{flag.name}" for flag in flags.RUN}
+    assert names == {f"--{flag.name}" for flag in (*flags.RUN, flags.PLATFORM)}
 
 
 def imported(*args: str) -> set[str]:
