@@ -105,6 +105,34 @@ def test_what_is_here_is_not_fetched_again(minirun: Minirun, registry: Registry)
     assert [line for line in registry.requests()[before:] if "/blobs/" in line] == []
 
 
+def test_records_of_others_that_cannot_be_read_are_in_nobodys_way(
+    minirun: Minirun, registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "other/bin").mkdir(parents=True)
+    minirun("import", tmp_path / "other", "other", check=True)
+    image = (minirun.root / "tags/other:latest").resolve()
+    [layer] = json.loads(image.read_text())["layers"]
+    for record in (image, minirun.root / f"layers/{layer}.json"):
+        record.write_text("{")
+    name = f"{registry.place}/busybox:1"
+    minirun("pull", name, check=True)
+    minirun("tag", name, f"{registry.place}/beside", check=True)
+    minirun("push", f"{registry.place}/beside", check=True)
+    assert minirun("run", "--rm", name, "echo", "hello", check=True).stdout == "hello\n"
+
+
+def test_a_layer_whose_record_cannot_be_read_is_pulled_again(minirun: Minirun, registry: Registry) -> None:
+    name = f"{registry.place}/busybox:1"
+    minirun("pull", name, check=True)
+    record = next((minirun.root / "layers").glob("*.json"))
+    whole = record.read_text()
+    record.write_text("{")
+    lines = minirun("pull", name, check=True).stdout.splitlines()
+    assert sum(line.endswith(": Pull complete") for line in lines) == 1
+    assert json.loads(record.read_text())["diff_id"] == json.loads(whole)["diff_id"]
+    assert minirun("system", "check").stdout.endswith("sound\n")
+
+
 def test_quiet_prints_the_name_alone(minirun: Minirun, registry: Registry) -> None:
     name = f"{registry.place}/busybox:1"
     assert minirun("pull", "-q", name, check=True).stdout == f"{name}\n"
