@@ -14,13 +14,12 @@ somebody holds the master: whoever leaves gives it to somebody else, or to `drai
 
 from __future__ import annotations
 
-import _signal
 import fcntl
 import os
 import select
-import termios
 from struct import pack
 
+from minirun.container import rawterminal
 from minirun.container.wait import forward, wait
 from minirun.errors import MinirunError
 from minirun.kernel import files
@@ -44,12 +43,10 @@ from minirun.rootfs.special import DEVPTS_OPTIONS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from minirun.container.detachkeys import DetachKeys
     from minirun.launch.machine import Process
 
-_SIGCONT, _SIGWINCH = 18, 28
 _CHUNK_BYTES = 64 << 10
 
 
@@ -118,11 +115,7 @@ class Terminal:
 
     def resize(self) -> None:
         """Give the container's terminal the size of the caller's, where the caller has one."""
-        try:
-            size = fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8))
-        except OSError:
-            return
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+        rawterminal.copy_size(self.master)
 
     def relay(self, process: Process, *, stdin: bool, keys: DetachKeys | None = None) -> int:
         """Join both terminals until *process* ends.
@@ -137,17 +130,9 @@ class Terminal:
         """
         self.let_go()
         forward(process)
-        _signal.signal(_SIGWINCH, lambda _number, _frame: self.resize())
-        self.resize()
-        saved = termios.tcgetattr(0) if stdin and os.isatty(0) else None
-        if saved:
-            _make_raw()
-            _stay_raw()
-        try:
+        rawterminal.follow_size(self.master)
+        with rawterminal.RawTerminal(stdin=stdin):
             self._pump(process, stdin=stdin, keys=keys)
-        finally:
-            if saved:
-                self._restore(saved)
         if keys and keys.found:
             return 0
         return wait(process)
@@ -158,14 +143,6 @@ class Terminal:
             if getattr(self, name) >= 0:
                 os.close(getattr(self, name))
                 setattr(self, name, -1)
-
-    @staticmethod
-    def _restore(saved: list[Any]) -> None:
-        _signal.signal(_SIGCONT, _signal.SIG_IGN)  # it stays as it will be now
-        try:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
-        except termios.error:
-            pass  # EIO: the caller's terminal is gone
 
     def _pump(self, process: Process, *, stdin: bool, keys: DetachKeys | None) -> None:
         """Copy both ways until *process* or one of the terminals is gone, or the keys are found."""
@@ -182,7 +159,7 @@ class Terminal:
             if ready.get(self.master, 0) & ~select.POLLOUT and not self._show():
                 return
             if ready.get(0):
-                typed = self._typed()
+                typed = rawterminal.typed()
                 ended = ready[0] & select.POLLHUP or not typed
                 if keys:
                     typed = keys.scan(typed) + (keys.rest() if ended else b"")
@@ -199,13 +176,6 @@ class Terminal:
                 return
             if process.pidfd in ready and self.master not in ready:
                 return
-
-    @staticmethod
-    def _typed() -> bytes:
-        try:
-            return os.read(0, _CHUNK_BYTES)
-        except OSError:
-            return b""  # EIO: a terminal that was hung up
 
     def drain(self, stub: str) -> None:
         """Give the master to a process that reads it as long as anybody has the terminal, for nobody to see.
@@ -273,24 +243,3 @@ def _drain(master: int, stub: str) -> Iterator[Call]:
     yield Call("close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
     yield Call("rt_sigprocmask", SIG_SETMASK, Struct("none", bytes(8)), 0, 8, why="they were blocked across the clone")
     yield Call("execveat", STUB, "", Vector(["drain", "0"]), Vector([]), AT_EMPTY_PATH)
-
-
-def _stay_raw() -> None:
-    """Have the terminal raw again when we go on after a stop: the shell has set it as it likes meanwhile."""
-    before = _signal.getsignal(_SIGCONT)
-
-    def go_on(number: int, frame: object) -> None:
-        _make_raw()
-        before(number, frame)
-
-    _signal.signal(_SIGCONT, go_on)
-
-
-def _make_raw() -> None:
-    import tty
-
-    try:
-        # out of the background this stops us again, until the shell brings us back
-        tty.setraw(0, termios.TCSADRAIN)
-    except termios.error:
-        pass  # EIO: the caller's terminal is gone
