@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+from minirun.errors import MinirunError
 from minirun.home import Home
+
+_SHORT = 12
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,15 +15,36 @@ if TYPE_CHECKING:
 
 
 def containers(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
-    """Names of containers that begin so."""
-    return _beginning(beginning, _names("names"))
+    """Names of containers that begin so, and their ids, where somebody has begun one."""
+    return _beginning(beginning, _names("names")) + _ids(beginning, "containers")
+
+
+def running(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """The same of those that have processes: what can be stopped, or entered."""
+    return _in(("running", "paused", "restarting"), containers(context, parameter, beginning))
+
+
+def going(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """The same of those that run and do not stand still: what can be paused."""
+    return _in(("running",), containers(context, parameter, beginning))
+
+
+def paused(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """The same of those that stand still."""
+    return _in(("paused",), containers(context, parameter, beginning))
+
+
+def stopped(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """The same of those that can be started."""
+    return _in(("created", "exited"), containers(context, parameter, beginning))
 
 
 def images(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
     """Names of images that begin so; ``:latest`` is left out, as one would."""
     from minirun.image.reference import of_file_name
 
-    return _beginning(beginning, [of_file_name(name).removesuffix(":latest") for name in _names("tags")])
+    named = [of_file_name(name).removesuffix(":latest") for name in _names("tags")]
+    return _beginning(beginning, named) + _ids(beginning, "images")
 
 
 def both(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
@@ -30,6 +54,30 @@ def both(context: click.Context, parameter: click.Parameter, beginning: str) -> 
 
 def _beginning(text: str, names: list[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(text))
+
+
+def _ids(text: str, folder: str) -> list[str]:
+    """Ids that begin so, as short as commands print them; none before somebody has begun one."""
+    if not text:
+        return []
+    found = {name[: max(_SHORT, len(text))] for name in _names(folder) if not name.endswith(".alias")}
+    return _beginning(text, list(found))
+
+
+def _in(statuses: tuple[str, ...], names: list[str]) -> list[str]:
+    """Those of *names* whose containers have one of the statuses now."""
+    from minirun.container import record as records
+    from minirun.container import state
+
+    home = Home.of_environment()
+    found = []
+    for name in names:
+        try:
+            if state.read(home, records.find(home, name)).status in statuses:
+                found.append(name)
+        except (MinirunError, OSError):
+            continue  # it went, or cannot be read
+    return found
 
 
 def _names(folder: str) -> list[str]:

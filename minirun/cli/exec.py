@@ -14,7 +14,7 @@ from minirun.errors import BadInput
 class ExecCommand(TableCommand):
     """The command that runs commands in containers."""
 
-    subject = click.Argument(["container"], metavar="CONTAINER", shell_complete=complete.containers)
+    subject = click.Argument(["container"], metavar="CONTAINER", shell_complete=complete.running)
     command = "COMMAND [ARG]..."
     missing = ("no container was named", "`{} CONTAINER COMMAND` runs one; `minirun ps` lists them")
 

@@ -22,7 +22,7 @@ minirun start -a web              run its command; the exit code is the command'
 minirun start -ai web             and let it read standard input (it was created with -i)
 """,
 )
-@click.argument("containers", metavar="CONTAINER", nargs=-1, required=True, shell_complete=complete.containers)
+@click.argument("containers", metavar="CONTAINER", nargs=-1, required=True, shell_complete=complete.stopped)
 @click.option("-a", "--attach", is_flag=True, help="Stay until the command ends, and pass signals on to it.")
 @click.option("-i", "--interactive", is_flag=True, help="The same, and let it read standard input.")
 def start(*, containers: Sequence[str], attach: bool, interactive: bool) -> int:

@@ -12,8 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_containers = click.argument(
-    "containers", metavar="CONTAINER", nargs=-1, required=True, shell_complete=complete.containers
+_any, _running = (
+    click.argument("containers", metavar="CONTAINER", nargs=-1, required=True, shell_complete=names)
+    for names in (complete.containers, complete.running)
 )
 _time = click.option(
     "-t", "--timeout", "--time", "seconds", metavar="SECONDS", type=click.IntRange(min=-1),
@@ -30,7 +31,7 @@ minirun stop web                  its stop signal, ten seconds, SIGKILL
 minirun stop -t 0 web db          SIGKILL at once
 """,
 )
-@_containers
+@_running
 @_time
 @_signal
 def stop(*, containers: Sequence[str], seconds: int | None, signal: str | None) -> int:
@@ -48,7 +49,7 @@ minirun kill web                  SIGKILL
 minirun kill -s HUP web           have it read its configuration again
 """,
 )
-@_containers
+@_running
 @click.option("-s", "--signal", metavar="SIGNAL", default="KILL", help="The signal: HUP, SIGHUP or 1 (KILL).")
 def kill(*, containers: Sequence[str], signal: str) -> int:
     """Send a signal to the first process of containers."""
@@ -64,7 +65,7 @@ def kill(*, containers: Sequence[str], signal: str) -> int:
 minirun restart web
 """,
 )
-@_containers
+@_any
 @_time
 @_signal
 def restart(*, containers: Sequence[str], seconds: int | None, signal: str | None) -> int:
@@ -81,7 +82,7 @@ def restart(*, containers: Sequence[str], seconds: int | None, signal: str | Non
 minirun wait web                  returns when it ended, and prints its exit code
 """,
 )
-@_containers
+@_running
 def wait(*, containers: Sequence[str]) -> int:
     """Wait until containers have ended, and print their exit codes."""
     from minirun.engine import lifecycle

@@ -24,7 +24,7 @@ minirun top web -o pid,stat,wchan:20,cmd
 minirun top web -ef --forest      who started whom
 """,
 )
-@click.argument("container", shell_complete=complete.containers)
+@click.argument("container", shell_complete=complete.running)
 @click.argument("options", metavar="[PS OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def top(*, container: str, options: Sequence[str]) -> None:
     """Show the processes of a container by the host's ps; its options can be given, -ef is the default."""

@@ -112,16 +112,29 @@ def reserve_name(home: Home, name: str, container_id: str) -> None:
     )
 
 
-def release_name(link: str, container_id: str) -> None:
-    """Give a name back, if *container_id* still has it. Idempotent."""
+def release_name(link: str, container_id: str) -> bool:
+    """Give a name back, if *container_id* still has it; whether it had. Idempotent."""
     folder = _hold_names(link)
     try:
-        if os.path.basename(os.readlink(link)) == container_id:
-            os.unlink(link)
+        if os.path.basename(os.readlink(link)) != container_id:
+            return False
+        os.unlink(link)
     except FileNotFoundError:
-        pass
+        return False
     finally:
         os.close(folder)
+    return True
+
+
+def release_last_name(link: str, container_id: str) -> None:
+    """The same for a container that goes: it may have been renamed since that was written down."""
+    if not release_name(link, container_id):
+        names = os.path.dirname(link)
+        try:
+            name = jsonfile.read(f"{os.path.dirname(names)}/containers/{container_id}/container.json")["name"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return  # it has gone, or has never been
+        release_name(f"{names}/{name}", container_id)
 
 
 def _hold_names(link: str) -> int:

@@ -143,6 +143,27 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
             yield error
 
 
+def rename(name: str, new_name: str) -> None:
+    """Give a container another name, also while it runs.
+
+    Raises:
+        NotFound, Conflict: no container, or several, are meant; another has the new name, or this one already.
+        BadInput: the new name is none.
+    """
+    from minirun.container.renaming import rename as rename_container
+
+    home = open_home()
+    box, lock = records.find_and_hold(home, name)
+    old = box.name
+    try:
+        with Attempt(f"rename container {old}"), Operation(home) as operation:
+            rename_container(home, box, new_name.removeprefix("/"), operation)
+    finally:
+        os.close(lock)
+    # with its slash, as Docker tells it
+    events.emit(home, "container", "rename", box.id, box.told(oldName=f"/{old}"))
+
+
 def commit(
     name: str,
     image_name: str | None,
