@@ -1,7 +1,7 @@
-"""The modules that `minirun run` imports, in one file: read once and run in order, instead of looked for fifty times.
+"""The modules that `minirun run` and `exec` import, in one file: read once and run in order, not looked for one by one.
 
-    hot.cpython-311.bin      marshal of {module: (is package, path, mtime in ns, size, marshal of its code)},
-                             each after those that it imports
+    hot.cpython-311.bin      marshal of ({command: modules, each after those that it imports},
+                                         {module: (is package, path, mtime in ns, size, marshal of its code)})
 
 Finding a module costs six system calls and a way through the import system; its .pyc holds what a start never reads
 (docstrings, columns of lines). That was a third of a start. `make setup` writes the file. It is used only while every
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
     Entry = tuple[bool, str, int, int, bytes]
 
-# Importing these finds what `run` imports at once …
-FIRST = ("minirun.__main__", "minirun.cli.fast", "minirun.engine.run")
-# … and these it imports while a container runs or ends, or when an image is a directory.
-LATER = ("minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources")
+# command → what it imports at once; and for `run`, while a container runs or ends, or when an image is a directory
+COMMANDS = {
+    "run": (
+        "minirun.__main__", "minirun.cli.fast", "minirun.engine.run",
+        "minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources",
+    ),
+    "exec": ("minirun.__main__", "minirun.cli.fast", "minirun.engine.execution"),
+}  # fmt: skip
 
 _modules: "dict[str, Entry]" = {}
 
@@ -59,15 +63,17 @@ def path() -> str:
     return f"{__file__.rpartition('/')[0]}/hot.{sys.implementation.cache_tag}.bin"
 
 
-def install(*, at_once: bool) -> None:
+def install(*, at_once: str) -> None:
     """Import from the file from now on, if it is there and up to date.
 
     Args:
-        at_once: fill sys.modules with all of it now, past the import system: for `run`, which needs all of it.
+        at_once: a command, all of whose modules are put into sys.modules now, past the import system.
     """
+    commands: dict[str, list[str]]
+    entries: dict[str, Entry]
     try:
         with open(path(), "rb", 0) as file:
-            entries: dict[str, Entry] = marshal.loads(file.readall())
+            commands, entries = marshal.loads(file.readall())
         for _, source, mtime_ns, size, _ in entries.values():
             now = stat(source)
             if now.st_mtime_ns != mtime_ns or now.st_size != size:
@@ -76,9 +82,8 @@ def install(*, at_once: bool) -> None:
         return
     _modules.update(entries)
     sys.meta_path.insert(0, Finder)
-    if at_once:
-        for name, entry in entries.items():
-            _fill(name, entry)
+    for name in commands.get(at_once, ()):
+        _fill(name, entries[name])
 
 
 def _fill(name: str, entry: "Entry") -> None:
@@ -118,12 +123,20 @@ def build() -> None:
     hook = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (Recorder, [".py"]))
     sys.path_hooks.insert(0, hook)
     sys.path_importer_cache.clear()
-    sys.modules.pop("struct", None)
-    for name in (*FIRST, *LATER):
-        import_module(name)
+    commands: dict[str, list[str]] = {}
+    for command, wanted in COMMANDS.items():
+        # as if nothing had been imported: what the one before did has its own modules
+        for name in [*sys.modules]:
+            if name == "struct" or (name.startswith("minirun.") and name != __name__):
+                del sys.modules[name]
+                vars(sys.modules["minirun"]).pop(name.removeprefix("minirun."), None)
+        before = len(finished)
+        for name in wanted:
+            import_module(name)
+        commands[command] = [name for name, _, _ in finished[before:] if name != "__future__"]
     entries: dict[str, Entry] = {}
     for name, is_package, source in finished:
-        if name == "__future__":
+        if name == "__future__" or name in entries:
             continue
         status = os.stat(source)
         with open(source, "rb") as file:
@@ -134,5 +147,5 @@ def build() -> None:
         entries[name] = (is_package, source, status.st_mtime_ns, status.st_size, marshal.dumps(code))
     temporary = f"{path()}.{os.getpid()}.tmp"
     with open(temporary, "wb") as bundle:
-        bundle.write(marshal.dumps(entries))
+        bundle.write(marshal.dumps((commands, entries)))
     os.rename(temporary, path())

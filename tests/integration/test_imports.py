@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from minirun import hot
 from tests.command import LAUNCHER, Minirun
+from tests.running import running
 
+PROJECT = LAUNCHER.parents[2]
 # of the standard library; what the interpreter has in it already is not counted
 RUN = {"__future__", "_json", "struct", "minirun"}
 FROZEN = {
@@ -47,6 +50,22 @@ def test_run_imports_nothing_of_the_standard_library_that_the_interpreter_has_no
     loaded = imported(store, "run", "--rm", "busybox", "true")
     assert "minirun" in loaded
     assert loaded - set(sys.builtin_module_names) - FROZEN <= RUN
+
+
+def test_exec_imports_nothing_more_than_run_does(store: Minirun) -> None:
+    with running(store, "idle", "sleep", "1000"):
+        loaded = imported(store, "exec", "idle", "true")
+    assert "minirun" in loaded
+    assert loaded - set(sys.builtin_module_names) - FROZEN <= RUN
+
+
+def test_exec_does_without_what_only_makes_containers() -> None:
+    wanted = hot.COMMANDS["exec"]
+    script = f"import sys; sys.path.append({str(PROJECT)!r}); import {', '.join(wanted)}; print(*sys.modules)"
+    command = [sys.executable, "-ISc", script]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert set(wanted) <= set(loaded)
+    assert [name for name in loaded if re.match(r"minirun\.(image|network|rootfs\.overlay|launch\.plan)\b", name)] == []
 
 
 def test_run_of_an_unchanged_directory_imports_nothing_more(store: Minirun, busybox_layers: Path) -> None:
