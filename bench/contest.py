@@ -106,7 +106,7 @@ class Stage:
     """
 
     def __init__(self) -> None:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _adopt(orphans=True)
         # Standard error is a pipe: a container is not given a file of the host's, and to copy into one takes a thread.
         self._said, self._errors = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._said, False)  # what it leaves running may hold the other end open
@@ -145,6 +145,18 @@ class Stage:
             code = os.waitstatus_to_exitcode(status)
             raise Failure(f"`{Path(arguments[0]).name}` ended with {code}: {said[-1][:200]}")
         return Sample(wall_s, usage.ru_utime + usage.ru_stime)
+
+    def leave_running(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+        """Run *command* to its end; what it leaves running is not waited for, nor ended when we end.
+
+        Raises:
+            Failure: its exit status is not 0.
+        """
+        _adopt(orphans=False)
+        try:
+            self.run(command, environment)
+        finally:
+            _adopt(orphans=True)
 
     def __enter__(self) -> Stage:
         """Nothing more: see __exit__."""
@@ -224,6 +236,10 @@ class Stage:
                 if number >= 0:
                     outcome.samples[contestant.name].append(sample)
         return outcome
+
+
+def _adopt(*, orphans: bool) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, int(orphans), 0, 0, 0)
 
 
 def _children() -> list[int]:
