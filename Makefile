@@ -79,8 +79,8 @@ $(VENV)/python.stamp: pyproject.toml
 	@touch $@
 
 # The C parts alone, when only they changed: a second instead of pip's ten.
-$(VENV)/native.stamp: $(VENV)/python.stamp setup.py $(wildcard minirun/launch/*.[ch])
-	@echo "compiling minirun/launch"
+$(VENV)/native.stamp: $(VENV)/python.stamp setup.py $(wildcard minirun/*/*.[ch])
+	@echo "compiling the C parts"
 	@$(RUN)/python setup.py -q build_ext --inplace
 	@touch $@
 
@@ -137,7 +137,7 @@ uninstall: ## remove that launcher
 	@rm -f $(DESTDIR)$(PREFIX)/bin/minirun
 
 clean: ## remove what the other targets made here
-	@rm -rf $(VENV) build *.egg-info minirun/launch/_plan*.so minirun/launch/stub rootfs-fixtures/out
+	@rm -rf $(VENV) build *.egg-info minirun/*/_*.so minirun/launch/stub rootfs-fixtures/out
 	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@[ ! -w /var/lib ] || rm -rf --one-file-system /var/lib/minirun-demo /run/minirun-demo
 	@find . -name __pycache__ -prune -exec rm -rf {} +

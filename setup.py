@@ -1,8 +1,9 @@
-"""What pyproject.toml cannot say: the C parts of launch/, each left out, with one line, where it cannot be built.
+"""What pyproject.toml cannot say: the C parts, each left out, with one line, where it cannot be built.
 
-minirun/launch/_plan.c  ─▶  minirun/launch/_plan.<abi>.so   runs a plan in a child (else: ctypes and fork)
-minirun/launch/stub.c   ─▶  minirun/launch/stub             static, without libc: the last step of a plan
-minirun/launch/keeper.c ─▶  minirun/launch/keeper           the same: the parent of a detached container (else: Python)
+minirun/launch/_plan.c    ─▶  minirun/launch/_plan.<abi>.so    runs a plan in a child (else: ctypes and fork)
+minirun/launch/stub.c     ─▶  minirun/launch/stub              static, without libc: the last step of a plan
+minirun/launch/keeper.c   ─▶  minirun/launch/keeper            the same: parent of a detached container (else: Python)
+minirun/layer/_entries.c  ─▶  minirun/layer/_entries.<abi>.so  the plain entries of a tar (else: Python)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -19,6 +21,7 @@ from setuptools.command.build_ext import build_ext
 
 LAUNCH = Path("minirun/launch")  # relative to this file: setuptools runs it from its directory
 PROGRAMS = ("stub", "keeper")
+EXTENSIONS = ("minirun.launch._plan", "minirun.layer._entries")
 STATIC_FLAGS = [
     "-static",
     "-nostdlib",
@@ -30,8 +33,8 @@ STATIC_FLAGS = [
 ]
 
 
-class BuildLaunch(build_ext):
-    """Build the extension, and beside it the programs, which are executables and so unknown to setuptools."""
+class Build(build_ext):
+    """Build the extensions, and beside them the programs, which are executables and so unknown to setuptools."""
 
     def run(self) -> None:
         """Build what has its source here."""
@@ -62,22 +65,21 @@ def left_out(part: str, reason: object) -> None:
     print(f"minirun: {part} is left out: {reason}", file=sys.stderr)  # noqa: T201 - a build script's only voice
 
 
-def extensions() -> list[Extension]:
-    """Return the extensions whose source is here."""
-    source = LAUNCH / "_plan.c"
-    if not source.exists():
-        left_out("_plan", f"{source} is not here")
-        return []
-    return [
-        Extension(
-            "minirun.launch._plan",
+def extensions() -> Iterator[Extension]:
+    """Yield the extensions whose source is here."""
+    for name in EXTENSIONS:
+        source = Path(*name.split(".")).with_suffix(".c")
+        if not source.exists():
+            left_out(source.stem, f"{source} is not here")
+            continue
+        yield Extension(
+            name,
             [str(source)],
-            depends=[str(header) for header in sorted(LAUNCH.glob("*.h"))],
+            depends=[str(header) for header in sorted(source.parent.glob("*.h"))],
             # every method of an extension takes a self, used or not
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
             optional=True,
         )
-    ]
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildLaunch})
+setup(ext_modules=[*extensions()], cmdclass={"build_ext": Build})

@@ -10,7 +10,7 @@ import os
 from stat import S_ISBLK, S_ISCHR, S_ISFIFO, S_ISLNK, S_ISREG, S_ISSOCK
 
 from minirun.kernel import descent
-from minirun.layer import header, stack, tar
+from minirun.layer import entries, header, stack, tar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class Archive:
                 self._header(path, stat, tar.HARDLINK, link=first)
                 return -1
         if S_ISREG(stat.st_mode):
+            if self._plain(directory, path, name, stat):
+                return -1
             try:
                 file = _open(directory, name)
             except FileNotFoundError:
@@ -132,6 +134,25 @@ class Archive:
         elif S_ISFIFO(stat.st_mode):
             self._header(path, stat, tar.FIFO, xattrs=xattrs)
         return -1
+
+    def _plain(self, directory: int, path: bytes, name: bytes, stat: os.stat_result) -> bool:
+        """Write header and data of a small file without holes and xattrs at once; whether that was it."""
+        size = stat.st_size
+        if size > _SMALL_BYTES or stat.st_blocks * 512 < size:
+            return False
+        entry = entries.read(
+            directory, name, path, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, size, self._time(stat)
+        )
+        if entry is None:
+            return False
+        self.entries += 1
+        self._write(entry)
+        return True
+
+    def _time(self, stat: os.stat_result) -> int:
+        if self.latest_ns is not None and stat.st_mtime_ns > self.latest_ns:
+            return self.latest_ns
+        return stat.st_mtime_ns
 
     def _small(self, file: int, stat: os.stat_result) -> bool:
         """Write the data of a small file without holes by one read, as nearly all are; whether that was it."""
@@ -180,12 +201,9 @@ class Archive:
         xattrs: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         self.entries += 1
-        mtime_ns = stat.st_mtime_ns
-        if self.latest_ns is not None and mtime_ns > self.latest_ns:
-            mtime_ns = self.latest_ns
         self._write(header.entry(
-            path, kind, mode=stat.st_mode & 0o7777, uid=stat.st_uid, gid=stat.st_gid, size=size, mtime_ns=mtime_ns,
-            link=link, device=device, xattrs=xattrs,
+            path, kind, mode=stat.st_mode & 0o7777, uid=stat.st_uid, gid=stat.st_gid, size=size,
+            mtime_ns=self._time(stat), link=link, device=device, xattrs=xattrs,
         ))  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import struct
 
 from minirun import jsonrecord
 from minirun.errors import MinirunError, NotFound
-from minirun.kernel import files
+from minirun.kernel import files, writeback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ZSTD = ".zst"
 _PIECE_BYTES = 1 << 18
+_BEGIN_BYTES = 8 << 20
 _LEVEL = 1  # tar compresses well by any, and this one keeps up with unpacking
 _SIZE = struct.Struct("<IIQ")  # of the last frame: magic, bytes of contents, contents
 _SKIPPABLE = 0x184D2A50
@@ -171,12 +172,12 @@ class Keeper:
         packed: whether it is compressed on its way.
     """
 
-    __slots__ = ("_compressor", "_descriptor", "_size", "packed", "path")
+    __slots__ = ("_begun", "_compressor", "_descriptor", "_size", "_written", "packed", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.packed = False
-        self._size = 0
+        self._size = self._written = self._begun = 0
         self._compressor: _Compressor | None = None
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -191,7 +192,12 @@ class Keeper:
     def write(self, chunk: bytes) -> None:
         """Write the next bytes of the blob."""
         self._size += len(chunk)
-        files.write_all(self._descriptor, self._compressor.compress(chunk) if self._compressor else chunk)
+        data = self._compressor.compress(chunk) if self._compressor else chunk
+        files.write_all(self._descriptor, data)
+        self._written += len(data)
+        if self._written - self._begun >= _BEGIN_BYTES:
+            writeback.begin(self._descriptor, self._begun, self._written - self._begun)
+            self._begun = self._written
 
     def finish(self, digest: str) -> Kept:
         """The blob is whole, and has *digest*."""

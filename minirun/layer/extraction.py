@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_ISDIR, S_ISLNK
 
-from minirun.kernel import tree
+from minirun.kernel import tree, writeback
 from minirun.layer import metadata, stack, tar
 from minirun.layer.field import Malformed
 from minirun.layer.folders import WHITEOUT, Folders, check_component, clean
@@ -115,6 +115,10 @@ class Extraction:
     # --- entries, each in the directory *descriptor*, which has the path *path*, under the name *base*
 
     def _file(self, entry: tar.Entry, reader: tar.Reader, descriptor: int, path: bytes, base: bytes) -> None:
+        uid, gid = (-1, -1) if (entry.uid, entry.gid) == self._own else (entry.uid, entry.gid)
+        is_large = entry.size >= writeback.FROM_BYTES
+        if not is_large and reader.make(entry, descriptor, base, uid, gid):
+            return
         try:
             file = os.open(base, CREATE, 0o600, dir_fd=descriptor)
         except FileExistsError:
@@ -124,12 +128,14 @@ class Extraction:
             if entry.size:
                 reader.copy(entry, file)
             # data, owner, mode, xattrs, time: write(2) and chown(2) take setuid and security.capability away
-            if (entry.uid, entry.gid) != self._own:
-                os.fchown(file, entry.uid, entry.gid)
+            if uid >= 0:
+                os.fchown(file, uid, gid)
             os.fchmod(file, entry.mode)
             if entry.xattrs:
                 metadata.set_xattrs(file, entry.xattrs, self.warnings)
             os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
+            if is_large:
+                writeback.begin(file)
         finally:
             os.close(file)
 

@@ -17,7 +17,7 @@ import os
 import struct
 import zlib
 
-from minirun.layer import pax, sparse
+from minirun.layer import entries, pax, sparse
 from minirun.layer.field import NUMBER_MAX, Malformed, octal
 from minirun.layer.stream import BLOCK_BYTES, Stream
 
@@ -102,6 +102,18 @@ class Reader(Stream):
         Raises:
             Malformed: what follows is no valid entry, or is cut off.
         """
+        if self._unread and not self._skip_unread():
+            return None
+        plain = entries.plain(self._buffer, self._position)
+        if plain is not None:
+            entry = Entry()
+            (
+                self._position, entry.name, entry.kind, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns,
+                entry.link,
+            ) = plain  # fmt: skip
+            entry.xattrs = entry.regions = None
+            self._unread = (entry.size + 511) & ~511
+            return entry
         records = pax.NONE
         long_name = long_link = b""
         for _number in range(EXTENSIONS_MAX + 1):
@@ -196,6 +208,19 @@ class Reader(Stream):
         self._unread -= 512
         return self._take(512)
 
+    def make(self, entry: Entry, directory: int, name: bytes, uid: int, gid: int) -> bool:
+        """Make a file of the *entry* that was read last, if that is plain and all of it here; see entries.make."""
+        size = entry.size
+        if size > self._end - self._position or entry.regions is not None or entry.xattrs:
+            return False
+        if not entries.make(
+            directory, name, self._buffer, self._position, size, uid, gid, entry.mode, entry.mtime_ns
+        ):  # fmt: skip
+            return False
+        self._position += size
+        self._unread -= size
+        return True
+
     def copy(self, entry: Entry, descriptor: int) -> None:
         """Write the data of the *entry* that was read last into an empty file.
 
@@ -222,8 +247,6 @@ class Reader(Stream):
             size -= written
 
     def _header(self) -> bytes | None:
-        if self._unread and not self._skip_unread():
-            return None
         position = self._position
         if self._end - position >= 512:
             self._position = position + 512
