@@ -50,7 +50,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "logout": ("logout", "Forget who you are to a registry"),
     },
     "All of it": {
-        "inspect": ("inspect", "Show everything about containers and images as JSON"),
+        "inspect": ("inspect", "Show everything about containers, images and volumes as JSON"),
         "events": ("events", "Show what happens, as it happens"),
         "info": ("system", "Show what is stored, and what this host offers"),
         "doctor": ("doctor", "Try what containers need of this host, and say what to do"),
@@ -72,6 +72,14 @@ GROUPED = {
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
     "system-prune": ("prune", "Remove containers, images and remains that nobody needs"),
+    "volume-clone": ("volume", "Make a volume with the same in it"),
+    "volume-create": ("volume", "Make a volume"),
+    "volume-export": ("volume", "Write what is in a volume as a tar"),
+    "volume-import": ("volume", "Put what is in a tar into a volume"),
+    "volume-inspect": ("volume", "Show everything about volumes as JSON"),
+    "volume-ls": ("volume", "List volumes"),
+    "volume-prune": ("prune", "Remove anonymous volumes that no container has"),
+    "volume-rm": ("volume", "Remove volumes"),
 }
 
 # Docker's groups → the names in them → the command, with the flags that it then has
@@ -92,6 +100,11 @@ GROUPS = {
     "system": {
         "check": "system-check", "df": "system-df", "events": "events", "info": "info", "prune": "system-prune",
     },
+    "volume": {
+        "clone": "volume-clone", "create": "volume-create", "export": "volume-export", "import": "volume-import",
+        "inspect": "volume-inspect", "list": "volume-ls", "ls": "volume-ls", "prune": "volume-prune",
+        "remove": "volume-rm", "rm": "volume-rm",
+    },
 }  # fmt: skip
 
 _TERMINAL = "a container's output goes to the terminal it was started from"
@@ -105,17 +118,16 @@ NOT_BUILT = {
     "logs": _TERMINAL,
     "network": "`run --network none` and `--network host` are there",
     "search": "",
-    "volume": "`run -v /host/path:/container/path` attaches a directory of the host",
 }
 
 # flags of Docker's `run` and `create` that this version has not
 _FLAGS = """
     -P -a -p --add-host --annotation --attach --cap-add --cap-drop
-    --detach-keys --device --device-cgroup-rule
+    --device --device-cgroup-rule
     --dns --dns-option --dns-search --domainname --expose --gpus --group-add
     --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address
     --network-alias --no-healthcheck --pid
-    --privileged --publish --publish-all --quiet --runtime --security-opt --sig-proxy
+    --privileged --publish --publish-all --quiet --runtime --security-opt
     --storage-opt --sysctl --userns --uts --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

@@ -96,6 +96,8 @@ CREATE = (
 RUN = (
     *CREATE,
     Flag("detach", "d", "", "Run it in the background, and print its id"),
+    Flag("detach-keys", "", "KEYS", "With -t: what is typed to leave it running (ctrl-p,ctrl-q)"),
+    Flag("sig-proxy", "", "", "Pass signals on to the command; --sig-proxy=false takes them ourselves (true)"),
     Flag("trace", "", "", "When the command has ended, print what each operation took in microseconds"),
 )
 # not among those of the fast parser: see `bring` in engine/platforms.py, which may have to pull an image first

@@ -25,7 +25,9 @@ minirun start -ai web             and let it read standard input (it was created
 @click.argument("containers", metavar="CONTAINER", nargs=-1, required=True, shell_complete=complete.stopped)
 @click.option("-a", "--attach", is_flag=True, help="Stay until the command ends, and pass signals on to it.")
 @click.option("-i", "--interactive", is_flag=True, help="The same, and let it read standard input.")
-def start(*, containers: Sequence[str], attach: bool, interactive: bool) -> int:
+@click.option("--detach-keys", metavar="KEYS", default="", help="What leaves its terminal (ctrl-p,ctrl-q).")
+@click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on to the command (true).")
+def start(*, containers: Sequence[str], attach: bool, interactive: bool, detach_keys: str, sig_proxy: bool) -> int:
     """Run the command of containers that were created, or that ended."""
     if not (attach or interactive):
         from minirun.engine import background
@@ -35,4 +37,5 @@ def start(*, containers: Sequence[str], attach: bool, interactive: bool) -> int:
         raise BadInput(f"start {' '.join(containers)}", "only one can be attached to", "start them one by one")
     from minirun.engine import run
 
-    return run.start_attached(containers[0], stdin=interactive)
+    given = {"detach-keys": detach_keys, "sig-proxy": sig_proxy}
+    return run.start_attached(containers[0], given, stdin=interactive)

@@ -13,6 +13,7 @@ from minirun.kernel import files, jsonfile, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from minirun.container.record import Record
@@ -37,13 +38,8 @@ def steps(home: Home, record: Record) -> list[Step]:
 def _make(home: Home, record: Record) -> None:
     directory = home.kept(record.id)
     os.makedirs(directory, 0o700, exist_ok=True)
-    names = ["stdout"] if record.options["tty"] else ["stdout", "stderr"]
-    if record.options["stdin"] and not record.options["tty"]:
-        names.append("stdin")
-    for name in names:
-        _fifo(f"{directory}/{name}", _FIFO_MODE)
-    _fifo(home.supervisor_wake, 0o600)
-    for name in ("keeper", "by-hand"):  # of the time before
+    _make_fifo(home.supervisor_wake, 0o600)
+    for name in ("keeper", "by-hand", "stdin", "stdout", "stderr"):  # of the time before
         files.remove(f"{directory}/{name}")
     # another file than the time before: who waits for that end keeps its file
     files.replace(f"{directory}/exit", bytes(EXIT_BYTES), durable=False)
@@ -51,7 +47,7 @@ def _make(home: Home, record: Record) -> None:
         os.close(os.open(f"{directory}/lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _fifo(path: str, mode: int) -> None:
+def _make_fifo(path: str, mode: int) -> None:
     try:
         os.mkfifo(path, 0o600)
     except FileExistsError:
@@ -59,15 +55,51 @@ def _fifo(path: str, mode: int) -> None:
     os.chmod(path, mode)  # a umask does not matter
 
 
-def launch(home: Home, record: Record, path: str, *, owner: int = -1) -> Kept:
+class Streams:
+    """What a container has as 0, 1 and 2 whose starter stays with it, instead of FIFOs; with -t it has a terminal.
+
+    Attributes:
+        owner: the reading end of a pipe; its other end is the starter's, as long as he stays.
+        redirects: (descriptor, place): what takes the place of the starter's own; see Spec.
+        stdin: whether the command may read.
+    """
+
+    __slots__ = ("owner", "redirects", "stdin")
+
+    def __init__(self, owner: int, redirects: Sequence[tuple[int, int]], *, stdin: bool) -> None:
+        self.owner = owner
+        self.redirects = redirects
+        self.stdin = stdin
+
+
+class _Opened:
+    """What the child opened: the streams of the container, and what its keeper holds open."""
+
+    __slots__ = ("held", "input", "redirects", "stdin", "terminal")
+
+    def __init__(self) -> None:
+        self.redirects: Sequence[tuple[int, int]] = ()
+        self.stdin = False
+        self.terminal: Terminal | None = None
+        self.held: list[int] = []
+        self.input = -1  # where others write what it reads: a FIFO, or the master of its terminal
+
+
+def launch(
+    home: Home,
+    record: Record,
+    path: str,
+    streams: Streams | None = None,
+    trace: list[tuple[str, float]] | None = None,
+) -> Kept:
     """Start a container's command, with a keeper as its parent.
 
     Args:
         home: the store.
         record: a container that does not run; what `start.steps` and `steps` list was done.
         path: its group.
-        owner: the reading end of a pipe whose other end we keep while we take the output ourselves; -1: the
-            supervisor is to take it.
+        streams: of whoever stays with it; without them the supervisor is to take what it prints.
+        trace: takes every call and its microseconds.
 
     Raises:
         CommandNotFound, CommandNotExecutable: the command could not begin.
@@ -77,12 +109,15 @@ def launch(home: Home, record: Record, path: str, *, owner: int = -1) -> Kept:
     child = os.fork()
     if not child:
         os.close(report)
-        _become_keeper(home, record, path, told, owner)
+        _become_keeper(home, record, path, told, streams, trace)
     os.close(told)
     with open(report, "rb", 0) as file:
         data = file.readall()
     if data[:1] == b"{":
-        return Kept(**jsonfile.loads(data.decode()))
+        answer = jsonfile.loads(data.decode())
+        if trace is not None:
+            trace += [(text, microseconds) for text, microseconds in answer["trace"]]
+        return Kept(**answer["kept"])
     os.waitpid(child, 0)
     if not data:
         raise MinirunError(f"start container {record.name}", "the process that was to keep it was killed")
@@ -91,23 +126,26 @@ def launch(home: Home, record: Record, path: str, *, owner: int = -1) -> Kept:
     raise pickle.loads(data)
 
 
-def _become_keeper(home: Home, record: Record, path: str, told: int, owner: int) -> NoReturn:
+def _become_keeper(
+    home: Home, record: Record, path: str, told: int, streams: Streams | None, trace: list[tuple[str, float]] | None
+) -> NoReturn:
     """Make the container and become its keeper: runs in the child, and does not return."""
     try:
         os.setsid()  # what the caller's terminal sends is not for a container in the background
-        input_end, redirects, held, terminal = _streams(home, record)
+        opened = _open(home, record, streams)
+        times: list[tuple[str, float]] | None = None if trace is None else []
         begun = start.begin(
-            home, record, path, stdin=record.options["stdin"], terminal=terminal, redirects=redirects
-        )  # fmt: skip
+            home, record, path, stdin=opened.stdin, terminal=opened.terminal, redirects=opened.redirects, trace=times
+        )
         kept = Kept(
             begun.pid, process.start_ticks(begun.pid), os.getpid(), process.start_ticks(os.getpid()),
-            terminal.master if terminal else -1,
+            opened.terminal.master if opened.terminal else -1,
         )  # fmt: skip
-        text = jsonfile.dumps({name: getattr(kept, name) for name in Kept.__slots__})
-        files.replace(f"{home.kept(record.id)}/keeper", text.encode(), durable=False)
-        files.write_all(told, text.encode())
+        described = {name: getattr(kept, name) for name in Kept.__slots__}
+        files.replace(f"{home.kept(record.id)}/keeper", jsonfile.dumps(described).encode(), durable=False)
         ending = os.open(f"{home.kept(record.id)}/exit", os.O_WRONLY)
-        _keep(home, record, kept, ending, input_end, owner, [*held, *([terminal.master] if terminal else [])])
+        files.write_all(told, jsonfile.dumps({"kept": described, "trace": times or []}).encode())
+        _keep(home, record, kept, ending, opened, streams.owner if streams else -1)
     except BaseException as error:  # noqa: BLE001 - it is raised again in the parent
         import pickle
 
@@ -116,37 +154,36 @@ def _become_keeper(home: Home, record: Record, path: str, told: int, owner: int)
         os._exit(1)
 
 
-def _streams(home: Home, record: Record) -> tuple[int, list[tuple[int, int]], list[int], Terminal | None]:
-    """Open what the container gets as 0, 1 and 2, and what its keeper keeps.
-
-    Returns:
-        The writing end of its input or -1; (descriptor, place) for the container; what stays open; the terminal or
-        None.
-    """
+def _open(home: Home, record: Record, streams: Streams | None) -> _Opened:
     directory = home.kept(record.id)
-
-    def opened(name: str, flags: int) -> int:
-        return os.open(f"{directory}/{name}", flags | os.O_CLOEXEC)
-
-    output = opened("stdout", os.O_RDWR)
+    opened = _Opened()
+    opened.stdin = streams.stdin if streams else record.options["stdin"]
     if record.options["tty"]:
         from minirun.container.terminal import Terminal
 
-        return -1, [], [output], Terminal.open()
-    errors = opened("stderr", os.O_RDWR)
-    redirects = [(output, 1), (errors, 2)]
-    if not record.options["stdin"]:
-        return -1, redirects, [output, errors], None
-    # open for both, or the other end could not be opened before somebody writes
-    writing = opened("stdin", os.O_RDWR)
-    return writing, [(opened("stdin", os.O_RDONLY), 0), *redirects], [output, errors], None
+        opened.terminal = Terminal.open()
+        opened.held, opened.input = [_fifo(f"{directory}/stdout")], opened.terminal.master
+    elif streams:
+        opened.redirects = streams.redirects
+    else:
+        output, errors = _fifo(f"{directory}/stdout"), _fifo(f"{directory}/stderr")
+        opened.held, opened.redirects = [output, errors], [(output, 1), (errors, 2)]
+        if opened.stdin:
+            opened.input = _fifo(f"{directory}/stdin")
+            opened.redirects.append((os.open(f"{directory}/stdin", os.O_RDONLY | os.O_CLOEXEC), 0))
+    return opened
 
 
-def _keep(
-    home: Home, record: Record, kept: Kept, ending: int, input_end: int, owner: int, held: list[int]
-) -> NoReturn:  # fmt: skip
+def _fifo(path: str) -> int:
+    """Make a FIFO and open both its ends: so nobody has to wait for the other side."""
+    files.remove(path)
+    _make_fifo(path, _FIFO_MODE)
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _keep(home: Home, record: Record, kept: Kept, ending: int, opened: _Opened, owner: int) -> NoReturn:
     null = os.open("/dev/null", os.O_RDWR)
-    stays = {0, 1, 2, ending, input_end, owner, *held}
+    stays = {0, 1, 2, ending, opened.input, owner, *opened.held}
     for place in (0, 1, 2):
         os.dup2(null, place)
     for name in os.listdir("/proc/self/fd"):
@@ -156,7 +193,7 @@ def _keep(
             pass  # the listing's own
     os.chdir("/")
     words = [
-        f"minirun-keeper {record.name}", str(kept.pid), str(ending), str(input_end), str(owner),
+        f"minirun-keeper {record.name}", str(kept.pid), str(ending), str(opened.input), str(owner),
         home.supervisor_wake, home.supervisor_lock, *supervisor(),
     ]  # fmt: skip
     env = {"MINIRUN_ROOT": home.root, "MINIRUN_RUNTIME": home.runtime, "PATH": os.environ.get("PATH", os.defpath)}

@@ -118,8 +118,8 @@ def open_master(home: Home, container_id: str) -> int:
         os.close(pidfd)
 
 
-def close_stdin(home: Home, container_id: str) -> None:
-    """Let the container read an end, once whoever else writes has closed its input, too."""
+def close_input(home: Home, container_id: str) -> None:
+    """Let the container read an end, once whoever else writes has closed its input, too; a terminal is hung up."""
     if kept := read(home, container_id):
         process.send(kept.keeper, kept.keeper_start, _SIGUSR1)
 

@@ -79,7 +79,11 @@ def _for(stream: int, also: Callable[[int, bytes], object] | None) -> Callable[[
 
 
 def _sources(home: Home, box: Record) -> list[tuple[int, int, int]]:
-    """Open what the container writes to: (stream, source, FIFO in between or -1)."""
+    """Open what the container writes to: (stream, source, FIFO in between or -1).
+
+    Raises:
+        OSError: its terminal is gone, with its keeper.
+    """
     directory = home.kept(box.id)
     if box.options["tty"]:
         fifo = os.open(f"{directory}/stdout", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -88,10 +92,13 @@ def _sources(home: Home, box: Record) -> list[tuple[int, int, int]]:
         except OSError:
             os.close(fifo)
             raise
-    return [
-        (stream, os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), -1)
-        for stream, name in ((_STDOUT, "stdout"), (_STDERR, "stderr"))
-    ]
+    try:
+        return [
+            (stream, os.open(f"{directory}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), -1)
+            for stream, name in ((_STDOUT, "stdout"), (_STDERR, "stderr"))
+        ]
+    except FileNotFoundError:
+        return []  # what it prints goes where it was started: see attached.py
 
 
 def log_of(box: Record) -> dict[str, Any]:

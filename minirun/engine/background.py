@@ -9,16 +9,16 @@ from minirun.container import keeping, kept, start, state
 from minirun.container import record as records
 from minirun.engine import open_home
 from minirun.engine import run as foreground
-from minirun.errors import Attempt, MinirunError
+from minirun.errors import Attempt, MinirunError, NotFound
 from minirun.journal import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
-    from minirun.engine.run import Fetch
+    from minirun.engine.run import Fetch, Trace
     from minirun.home import Home
     from minirun.image.source import Progress, Warn
 
@@ -76,8 +76,7 @@ def _start_held(home: Home, box: Record) -> None:
     if before.alive:
         return
     with Attempt(f"start container {box.name}"), Operation(home) as operation:
-        # by a person: what its restart policy counted is over
-        _start(home, box, operation, state.State(before.status if before.status == "created" else "exited"))
+        _start(home, box, operation, _by_person(before))
     kept.wake(home)
 
 
@@ -113,11 +112,100 @@ def settled(home: Home, box: Record) -> state.State:
     return ending.give_up(home, box) if now.status == "restarting" else now
 
 
-def _start(home: Home, box: Record, operation: Operation, before: state.State) -> None:
+def stay(
+    home: Home,
+    box: Record,
+    operation: Operation,
+    lock: int,
+    flags: Mapping[str, Any],
+    *,
+    stdin: bool,
+    before: state.State | None,
+    trace: Trace | None,
+    warn: Warn | None,
+) -> int:
+    """Start a container and stay with it to its end, or until the detach keys are typed.
+
+    Args:
+        home: the store.
+        box: the container.
+        operation: what it is part of; done when the command has begun.
+        lock: holds the container, and is given back then.
+        flags: detach-keys and sig-proxy, where they are given.
+        stdin: whether the command may read our descriptor 0.
+        before: what it was, if it was there before.
+        trace: takes every call and its microseconds.
+        warn: told what could not be tidied up.
+
+    Returns:
+        The command's exit code; 0 if it goes on without us.
+    """
+    from minirun.container.attached import Attached
+
+    keys = None
+    if box.options["tty"]:
+        from minirun.container.detachkeys import DetachKeys
+
+        keys = DetachKeys(flags.get("detach-keys") or "")
+    attached: Attached | None = None
+
+    def launch(path: str) -> int:
+        nonlocal attached
+        attached = Attached(home, box, path, stdin=stdin, trace=trace)
+        return attached.process.pid
+
+    _start(home, box, operation, _by_person(before) if before else state.State(), launch, trace)
+    operation.done()
+    os.close(lock)
+    assert attached
+    code = attached.wait(keys, proxy=flags.get("sig-proxy", True))
+    if code is None:
+        events.emit(home, "container", "detach", box.id, box.told())
+        return 0
+    try:
+        if box.remove:
+            _remove(home, box)
+        elif "restart" in box.options:
+            kept.wake(home)
+    except (OSError, MinirunError) as error:
+        # The command ran, and its exit code is what there is to know.
+        if warn:
+            warn(f"what is left of container {box.name} waits for the next command: {error}")
+    return code
+
+
+def _remove(home: Home, box: Record) -> None:
+    from minirun.container.remove import remove
+
+    try:
+        lock = records.hold(home, box)
+    except NotFound:
+        return  # somebody else did
+    try:
+        with Operation(home, frees=True) as operation:
+            remove(home, box, operation, force=True)
+    finally:
+        os.close(lock)
+
+
+def _by_person(before: state.State) -> state.State:
+    """What a container was that a person starts: what its restart policy counted is over."""
+    return state.State(before.status if before.status == "created" else "exited")
+
+
+def _start(
+    home: Home,
+    box: Record,
+    operation: Operation,
+    before: state.State,
+    launch: Callable[[str], int] | None = None,
+    trace: Trace | None = None,
+) -> None:
+    """Start a container that the caller holds; *launch* gets its group and returns the pid of its first process."""
     path = start.cgroup(box.id, box.options)
     if before.status != "created":
         operation.will("settle", home.root, box.id, path)
-    operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box)])
-    parent = keeping.launch(home, box, path)
-    state.running(home, box, before, parent.pid, path)
+    operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box)], trace)
+    pid = launch(path) if launch else keeping.launch(home, box, path).pid
+    state.running(home, box, before, pid, path)
     events.emit(home, "container", "start", box.id, box.told())

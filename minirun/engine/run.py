@@ -69,7 +69,7 @@ def run(
         box = make(home, operation, flags, image_name, command, trace, progress, warn, fetch)
         lock = records.hold(home, box)
         try:
-            code = _run(home, box, operation, lock, stdin=box.options["stdin"], trace=trace, warn=warn)
+            code = _run(home, box, operation, lock, flags, stdin=box.options["stdin"], trace=trace, warn=warn)
         except BaseException:
             events.emit(home, "container", "destroy", box.id, box.told())
             raise
@@ -80,11 +80,12 @@ def run(
     return code
 
 
-def start_attached(name: str, *, stdin: bool) -> int:
+def start_attached(name: str, flags: Mapping[str, Any], *, stdin: bool) -> int:
     """Run the command of a container that was created, or has ended, to its end.
 
     Args:
         name: the container's name, id or the beginning of its id.
+        flags: detach-keys and sig-proxy, where they are given.
         stdin: whether the command may read our descriptor 0; it must have been created with -i as well.
 
     Returns:
@@ -97,10 +98,12 @@ def start_attached(name: str, *, stdin: bool) -> int:
     home = open_home()
     box, lock = records.find_and_hold(home, name)
     with Attempt(f"start container {box.name}"), Operation(home) as operation:
-        before = state.read(home, box)
+        from minirun.engine import background
+
+        before = background.settled(home, box)
         if before.alive:
             raise Conflict(f"start container {box.name}", f"it is {before.status}")
-        return _run(home, box, operation, lock, stdin=stdin and box.options["stdin"], before=before)
+        return _run(home, box, operation, lock, flags, stdin=stdin and box.options["stdin"], before=before)
 
 
 def _run(
@@ -108,12 +111,18 @@ def _run(
     box: Record,
     operation: Operation,
     lock: int,
+    flags: Mapping[str, Any],
     *,
     stdin: bool,
     before: state.State | None = None,
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> int:
+    if not box.remove or box.options["tty"]:
+        # what is to be known of it afterwards, or can be left and come back to, has a keeper
+        from minirun.engine import background
+
+        return background.stay(home, box, operation, lock, flags, stdin=stdin, before=before, trace=trace, warn=warn)
     cgroup = start.cgroup(box.id, box.options)
     if before is not None:
         operation.will("settle", home.root, box.id, cgroup)

@@ -4,11 +4,12 @@
  *
  *   container (pid) ──ends──▶ exit_fd   its wait status and the time: 24 bytes, allocated before, so that no full disk
  *                                       loses them
- *   stdin_fd                            the writing end of its standard input, or -1; SIGUSR1: close it
+ *   stdin_fd                            the writing end of its standard input, the master of its terminal, or -1;
+ *                                       SIGUSR1: close it
  *   owner_fd                            or -1; while somebody has the other end of this pipe, he takes the output
  *   wake                                FIFO of the supervisor: a byte says "look again"; without a reader there is no
  *                                       supervisor, and whoever gets the flock of *lock* starts one
- *   everything else that is open        stays open: FIFOs with what nobody has read yet, the master of a terminal
+ *   everything else that is open        stays open: FIFOs with what nobody has read yet
  *
  * It stays until whoever has taken the last output and the exit status kills it, or has removed the file of exit_fd.
  *
