@@ -7,13 +7,22 @@ r"""The numbers that tar headers and pax records hold, as text and otherwise.
 
 from __future__ import annotations
 
+import os
+
 NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 _DIGITS = 20  # of 64 bits
 _SECONDS_MAX = 1 << 62
+_CALLED_BYTES = 200  # of a name that may have 4,096
 
 
 class Malformed(Exception):
     """What was read is not a layer: half a sentence about what is wrong, to stand after an entry's name."""
+
+
+def called(name: bytes) -> str:
+    """What a refusal calls an entry: its name in quotes, but no more of it than a line has room for."""
+    text = repr(os.fsdecode(name[:_CALLED_BYTES]))
+    return text if len(name) <= _CALLED_BYTES else f"{text}…"
 
 
 def octal(field: bytes) -> int:

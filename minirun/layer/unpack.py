@@ -18,7 +18,7 @@ from minirun.kernel.descent import DIRECTORY
 from minirun.layer import borrowing, estargz, tar
 from minirun.layer.blob import Blob, check_head
 from minirun.layer.extraction import Extraction
-from minirun.layer.field import Malformed
+from minirun.layer.field import Malformed, called
 from minirun.layer.needs import Needs
 from minirun.layer.stream import BLOCK_BYTES
 
@@ -154,6 +154,10 @@ def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str =
         return borrowing.complete(unpacked.needs, into, below)
     except Malformed as error:
         raise BadLayer(f"unpack {what}", str(error), _REMEDY) from None
+    except OSError as error:
+        if error.errno not in _ITS_FAULT:
+            raise
+        raise BadLayer(f"unpack {what}", os.strerror(error.errno), _REMEDY) from None
 
 
 def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str | None], what: str) -> Unpacked:
@@ -179,13 +183,11 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
             size -= estargz.remove_index(extraction.root, last)
         opaque = extraction.finish()
     except Malformed as error:
-        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {error}" if name else str(error), _REMEDY) from None
+        raise BadLayer(f"unpack {what}", f"{called(name)}: {error}" if name else str(error), _REMEDY) from None
     except OSError as error:
-        if error.errno not in _ITS_FAULT:
+        if error.errno not in _ITS_FAULT or not name:
             raise
-        if not name:
-            raise
-        raise BadLayer(f"unpack {what}", f"{os.fsdecode(name)!r}: {os.strerror(error.errno or 0)}", _REMEDY) from None
+        raise BadLayer(f"unpack {what}", f"{called(name)}: {os.strerror(error.errno)}", _REMEDY) from None
     return Unpacked(
         blob_digest=blob.digest,
         blob_size=blob.size,
