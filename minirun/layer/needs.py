@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 
-from minirun.kernel.descent import Descent
 from minirun.layer import stack
 from minirun.layer.field import Malformed
+from minirun.layer.way import OpaqueWay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,74 +148,29 @@ class Needs:
         """
         if not self.has_opaque:
             return
-        with _Hidden(root) as hidden:
+        with OpaqueWay(root) as way:
             # sorted, everything that begins with the same directory stands together: each is opened once or twice
             for path in sorted(self.implied):
                 # one that is opaque itself hides what is in the one below, and is like it
-                if hidden.within(path.rpartition(b"/")[0]):
+                way.go(path.rpartition(b"/")[0])
+                if way.hides:
                     del self.implied[path]
             for path in sorted(self.whiteouts):
                 above, _, name = path.rpartition(b"/")
-                if hidden.within(above):
-                    if hidden.arrived:
-                        remove_whiteout(hidden.descent.current, name)
+                arrived = way.go(above)
+                if way.hides:
+                    if arrived:  # a part of the way may have been replaced since
+                        remove_whiteout(way.current, name)
                     del self.whiteouts[path]
 
 
-class _Hidden:
-    """Goes through a layer and knows whether it is in what is opaque.
-
-    Attributes:
-        descent: where it is.
-        arrived: it is where it was sent; a part of the way may have been replaced since.
-    """
-
-    def __init__(self, root: int) -> None:
-        self.descent = Descent(root)
-        self.arrived = True
-        self._path: list[bytes] = []
-        self._answers = [stack.is_opaque(root)]
-
-    def within(self, path: bytes) -> bool:
-        """Go to the directory *path*, or as far as the layer has it; True: lower layers show nothing there."""
-        components = path.split(b"/") if path else []
-        common = 0
-        for one, other in zip(components, self._path, strict=False):
-            if one != other:
-                break
-            common += 1
-        while len(self._path) > common:
-            self.descent.up()
-            self._path.pop()
-            self._answers.pop()
-        self.arrived = True
-        for component in components[common:]:
-            try:
-                self.descent.down(component)
-            except (FileNotFoundError, NotADirectoryError):
-                self.arrived = False
-                break
-            self._path.append(component)
-            self._answers.append(self._answers[-1] or stack.is_opaque(self.descent.current))
-        return self._answers[-1]
-
-    def __enter__(self) -> _Hidden:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.descent.close()
-
-
-def remove_whiteout(root: int, path: bytes) -> None:
-    """Remove the whiteout *path* below the directory *root*, a descriptor, if it still is one."""
-    above, _, name = path.rpartition(b"/")
-    with Descent(root) as descent:
-        try:
-            for component in above.split(b"/") if above else []:
-                descent.down(component)
-            before = os.fstat(descent.current)
-            if stack.is_whiteout(os.stat(name, dir_fd=descent.current, follow_symlinks=False)):
-                os.unlink(name, dir_fd=descent.current)
-                os.utime(descent.current, ns=(before.st_atime_ns, before.st_mtime_ns))
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+def remove_whiteout(directory: int, name: bytes) -> None:
+    """Remove the whiteout *name* of *directory*, a descriptor, if it still is one; it leaves no trace in its times."""
+    try:
+        stat = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stack.is_whiteout(stat):
+        before = os.fstat(directory)
+        os.unlink(name, dir_fd=directory)
+        os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -91,6 +91,15 @@ def links(start: int) -> bytes:
     return file(b"f") + b"".join(hardlink(b"h%d" % number, b"f") for number in names)
 
 
+def deep(levels: int, rest: bytes = b"") -> bytes:
+    return b"a/" * levels + rest
+
+
+def named(path: bytes, entry: bytes) -> bytes:
+    """An entry under a name of any length."""
+    return pax((b"path", path)) + entry
+
+
 # what each layer of an image is, bottom to top, and what a refusal says; "": it is taken
 BOMBS: dict[str, tuple[list[Callable[[], Iterator[bytes]]], str]] = {
     "a GiB of zeros by gzip": ([lambda: by_gzip(zeros(GIB))], ""),
@@ -151,6 +160,33 @@ BOMBS: dict[str, tuple[list[Callable[[], Iterator[bytes]]], str]] = {
     "a gzip header with a name that goes on": (
         [lambda: iter([b"\x1f\x8b\x08\x08" + bytes(6), *[b"n" * (1 << 20)] * 300])],
         "gzip",
+    ),
+    "twenty thousand whiteouts a hundred levels deep, on twenty layers": (
+        [
+            *(lambda number=number: iter([tar(directory(deep(100)), file(b"%d" % number))]) for number in range(20)),
+            lambda: by_gzip([directory(deep(100)), *(file(deep(100, b".wh.%d" % number)) for number in range(20_000))]),
+        ],
+        "",
+    ),
+    "one name as deep as a path goes, on twenty layers": (
+        [
+            lambda number=number: iter([tar(named(deep(1700, b"f%d" % number), file(b"f")))])  # type: ignore[misc] # the same
+            for number in range(20)
+        ],
+        "",
+    ),
+    "hard links to files in two deep directories by turns": (
+        [
+            lambda: by_gzip(
+                named(side + deep(300, b"%d" % n), file(b"f")) for side in (b"x/", b"y/") for n in range(500)
+            ),
+            lambda: by_gzip(
+                pax((b"linkpath", side + deep(300, b"%d" % n))) + hardlink(side[:1] + b"%d-link" % n, b"f")
+                for n in range(500)
+                for side in (b"x/", b"y/")
+            ),
+        ],
+        "",
     ),
     "a skippable frame of 4 GiB": ([lambda: iter([b"\x50\x2a\x4d\x18" + b"\xff" * 4, bytes(300 << 20)])], "cut off"),
 }  # fmt: skip

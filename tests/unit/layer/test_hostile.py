@@ -227,6 +227,26 @@ def test_a_lower_directory_as_deep_as_a_path_goes_gives_what_is_needed_of_it(tmp
         subprocess.run(["rm", "-r", above], check=True)
 
 
+def test_a_link_to_a_name_that_no_file_below_can_have_is_the_archives_fault(tmp_path: Path) -> None:
+    unpacked_at(tmp_path / "lower", directory(b"d"))
+    upper = unpacked_at(tmp_path / "upper", pax((b"linkpath", b"d/" + b"n" * 300)) + hardlink(b"h", b"x"))
+    with pytest.raises(BadLayer, match="File name too long"):
+        complete(upper, str(tmp_path / "upper"), [str(tmp_path / "lower")])
+
+
+def test_a_refusal_repeats_no_name_of_four_thousand_bytes(tmp_path: Path) -> None:
+    name = deep(1000, b"f")
+    upper = unpacked_at(tmp_path / "a", pax((b"path", name), (b"linkpath", name + b"2")) + hardlink(b"h", b"x"))
+    with pytest.raises(BadLayer, match=r"'(a/)+'…: a hardlink to a missing target, '(a/)+'…") as caught:
+        complete(upper, str(tmp_path / "a"), [])
+    assert len(str(caught.value)) < 700
+    with pytest.raises(BadLayer, match=r"'(a/)+'…: a name component of 256 bytes") as caught:
+        unpacked_at(tmp_path / "b", named(deep(1000, b"n" * 256), file(b"f")))
+    assert len(str(caught.value)) < 400
+    for made in ("a", "b"):
+        subprocess.run(["rm", "-r", tmp_path / made], check=True)
+
+
 def many(count: int, *entries: bytes) -> Iterator[bytes]:
     """The same entries again and again: what is measured must not be how they are made."""
     once = b"".join(entries)

@@ -6,12 +6,14 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minirun.layer import stack
+from minirun.layer.lookup import Lookup
 from tests.trees import describe, mounted, put
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts and mounts need root")
@@ -132,9 +134,9 @@ def test_a_walk_passes_over_what_goes_meanwhile(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.dictionaries(NAMES, WHATS, max_size=6), min_size=1, max_size=4))
+@given(st.lists(st.dictionaries(NAMES, WHATS, max_size=6), min_size=1, max_size=4), st.randoms())
 def test_any_stack_reads_as_the_kernel_merges_it(
-    tmp_path_factory: pytest.TempPathFactory, contents: list[dict[str, str]]
+    tmp_path_factory: pytest.TempPathFactory, contents: list[dict[str, str]], chance: Random
 ) -> None:
     scratch = tmp_path_factory.mktemp("stack")
     # A whiteout in a directory that nothing merges with shows up in listings: no layer of the store has one.
@@ -151,8 +153,25 @@ def test_any_stack_reads_as_the_kernel_merges_it(
     with mounted(made, scratch) as view:
         shown = describe(view).keys() - {b""}
     assert {path for path, found, _ in stack.walk(made) if not stack.is_whiteout(found.stat)} == shown
-    for path in ("a", "b", "a/a", "a/b", "b/a", "a/a/a", "a/b/a", "b/b", "c", "a/c"):
-        assert (stack.find(made, path) is not None) == (path.encode() in shown)
+    names = ["a", "b", "a/a", "a/b", "b/a", "a/a/a", "a/b/a", "b/b", "c", "a/c", "c/a"]
+    with Lookup(made) as lookup:
+        assert lookup.directory(b"") is not None
+        for name in chance.sample(2 * names, 2 * len(names)):  # the way from any to any other
+            found, merged = stack.find(made, name), stack.merged(made, name)
+            assert (found is not None) == (name.encode() in shown)
+            again = lookup.find(name.encode())
+            assert (again and inode(again[1])) == (found and inode(found.stat))
+            if again is not None:
+                assert inode(os.stat(Path(name).name, dir_fd=again[0], follow_symlinks=False)) == inode(again[1])
+            place = lookup.directory(name.encode())
+            assert (place and inode(os.fstat(place))) == (inode(Path(merged[-1]).stat()) if merged else None)
+    with Lookup([]) as nothing:
+        assert nothing.find(b"a") is None
+        assert nothing.directory(b"") is None
+
+
+def inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def hidden(entries: dict[str, str], path: str) -> bool:
