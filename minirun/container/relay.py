@@ -14,13 +14,17 @@ and with it that of everybody's /dev/null. The container gets its own.
 from __future__ import annotations
 
 import _thread
+import fcntl
 import os
+from errno import EINVAL
 from stat import S_ISCHR, S_ISFIFO, S_ISSOCK
 
 from minirun.kernel import files
 from minirun.launch.spec import NULL_DEVICE
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 18
+_PIPE_BYTES = 1 << 20  # what everybody may have, unless fs.pipe-max-size says less
+_F_SETPIPE_SZ = 1031  # linux/fcntl.h
 _NULL = os.makedev(1, 3)
 
 
@@ -63,6 +67,10 @@ class Relay:
                 relay.redirects.append((pipes[file], place))
                 continue
             reading, writing = os.pipe2(os.O_CLOEXEC)
+            try:
+                fcntl.fcntl(writing, _F_SETPIPE_SZ, _PIPE_BYTES)
+            except OSError:
+                pass  # it is as large as it is
             if place:
                 pipes[file] = writing
             relay.redirects.append((writing if place else reading, place))
@@ -93,10 +101,24 @@ class Relay:
 
 def _copy(source: int, target: int, output: bool, ended: _thread.LockType) -> None:
     try:
-        while data := os.read(source, _CHUNK_BYTES):
-            files.write_all(target, data)
+        if output:
+            _move(source, target)
+        # what is read is not spliced: a pipe in the container would hold pages of the host's file
+        buffer = memoryview(bytearray(_CHUNK_BYTES))
+        while count := os.readv(source, [buffer]):
+            files.write_all(target, buffer[:count])
     except OSError:
         pass  # nobody reads any more, or the disk is full: the writer learns of it by EPIPE
     finally:
         os.close(source if output else target)
         ended.release()
+
+
+def _move(pipe: int, file: int) -> None:
+    """Move what comes out of *pipe* to *file* by splice(2), until its end, or until the file does not take that."""
+    try:
+        while os.splice(pipe, file, _PIPE_BYTES):
+            pass
+    except OSError as error:
+        if error.errno != EINVAL:  # open for appending, or of a file system without splice
+            raise

@@ -7,7 +7,7 @@ import os
 from errno import EEXIST, ENOTEMPTY
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write every byte of *data*; write(2) may take less than it is given."""
     view = memoryview(data)
     while view:
