@@ -46,6 +46,12 @@ def _command(args: list[str]) -> int:
         code = fast.run(args[1:]) if args[0] == "run" else fast.execute(args[1:])
         if code is not None:
             return code
+    if args[:1] == ["ps"]:
+        from minirun.cli import fast
+
+        code = fast.ps(args[1:])
+        if code is not None:
+            return code
     import gc
 
     from minirun.cli import app

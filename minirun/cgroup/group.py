@@ -60,6 +60,17 @@ def frozen(path: str) -> bool:
         return False
 
 
+def condition(path: str) -> str:
+    """``running``, ``frozen``, or empty where the group has no process: `alive` and `frozen` at one look."""
+    try:
+        events = control.read(path, "cgroup.events")
+    except FileNotFoundError:
+        return ""
+    if "populated 1" not in events:
+        return ""
+    return "frozen" if "frozen 1" in events else "running"
+
+
 def processes(path: str) -> list[int]:
     """The host's pids of the processes in the group and in those below it, in their order; none where it is gone."""
     found: set[int] = set()

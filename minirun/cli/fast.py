@@ -64,6 +64,25 @@ def execute(args: Sequence[str]) -> int | None:
     return execution.execute(values, rest[0], rest[1:])
 
 
+def ps(args: Sequence[str]) -> int | None:
+    """List containers.
+
+    Returns:
+        0, or None if click is to answer: help was asked for, or the usage is wrong.
+    """
+    from minirun.cli import listing
+    from minirun.errors import BadInput
+
+    try:
+        values, rest = flags.parse(args, listing.FLAGS)
+    except BadInput:
+        return None
+    if rest:
+        return None
+    listing.show(values)
+    return 0
+
+
 def show_layer(name: str, total_bytes: int) -> Callable[[int], None]:
     """Begin the bar of a layer that is being unpacked: see progress.py, which a stored image needs not."""
     from minirun.cli.progress import BARS

@@ -10,18 +10,20 @@ Text that came out of an image is cleaned in a table always, and elsewhere where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
 from minirun.cli import screen
-from minirun.cli.functions import to_json
-from minirun.cli.template import Template
 from minirun.errors import BadInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from minirun.cli.template import Template
+
+    Row = Mapping[str, Any]
 
 _LEAST_WIDTH = 10  # Docker's: narrower columns are made so wide, with the space behind them
 _GAP = 3
-
-Row = Mapping[str, Any]
 
 
 def show(
@@ -46,6 +48,8 @@ def show(
     """
     word, _, rest = form.partition(" ")
     if form == "json":
+        from minirun.cli.functions import to_json  # not needed for the usual table, and it takes longer than that
+
         screen.write("".join(f"{to_json(dict(row))}\n" for row in rows))
     elif form in ("", "table"):
         cells = [[str(row[field]) for field in columns] for row in rows]
@@ -63,14 +67,20 @@ def show(
 def show_objects(objects: Iterable[Any], form: str) -> None:
     """Print each of *objects* in the user's --format, as `inspect` does."""
     if form == "json":
+        from minirun.cli.functions import to_json
+
         screen.write("".join(f"{to_json(one)}\n" for one in objects))
         return
+    from minirun.cli.template import Template
+
     template = Template(form)
     for one in objects:
         screen.write(f"{template.render(one)}\n")
 
 
 def _template(form: str, titles: Mapping[str, str]) -> Template:
+    from minirun.cli.template import Template
+
     template = Template(form)
     for field in sorted(template.fields - {*titles, "Label"}):
         # found here, for where there are no rows nothing would be rendered

@@ -99,7 +99,8 @@ def read(home: Home, record: Record) -> State:
     state = written(home, record)
     if state.status != "running":
         return state
-    if not group.alive(state.cgroup):
+    condition = group.condition(state.cgroup)
+    if not condition:
         from minirun.container import kept
 
         seen = kept.ended(home, record.id)
@@ -110,7 +111,7 @@ def read(home: Home, record: Record) -> State:
             "exited", 0, state.started, finished, code, cgroup=state.cgroup, restarts=state.restarts,
             oom_killed=group.oom_kills(state.cgroup) > 0,
         )  # fmt: skip
-    if group.frozen(state.cgroup):
+    if condition == "frozen":
         state.status = "paused"
     return state
 

@@ -1,6 +1,6 @@
 """What `ps --filter` and `images --filter` let through; the words are Docker's.
 
-    ps       id=BEGINNING  name=REGEX  status=STATUS  exited=CODE  label=KEY[=VALUE]  ancestor=IMAGE  before=C  since=C
+    ps       see containerfilters.py
     images   reference=GLOB  dangling=true|false  label=KEY[=VALUE]  before=IMAGE  since=IMAGE  until=TIME
 
 Several values of one word: any of them will do; of `label`, all are wanted. Several words: all are wanted.
@@ -15,7 +15,6 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from minirun.container import record as records
 from minirun.container.record import Record
 from minirun.container.state import State
 from minirun.errors import BadInput
@@ -23,7 +22,6 @@ from minirun.home import Home
 from minirun.image.history import seconds
 from minirun.image.store import Image, Images
 
-STATUSES = ("created", "running", "paused", "exited")
 _ALL_WANTED = ("label",)
 
 Container = tuple[Record, State]
@@ -78,7 +76,9 @@ def containers(home: Home, found: Sequence[Container], given: Iterable[str]) -> 
         BadInput: a filter that is none.
         NotFound, Conflict: it names no container or image, or several.
     """
-    return _through(found, read(given, _CONTAINERS), _CONTAINERS, home)
+    from minirun.engine.containerfilters import TESTS
+
+    return _through(found, read(given, TESTS), TESTS, home)
 
 
 def images(home: Home, found: Sequence[Listed], given: Iterable[str]) -> list[Listed]:
@@ -107,52 +107,10 @@ def _through(
     return list(found)
 
 
-def _by_id(_home: Home, value: str) -> Test:
-    return lambda item: item[0].id.startswith(value)
-
-
-def _by_name(_home: Home, value: str) -> Test:
-    try:
-        pattern = re.compile(value)
-    except re.error as error:
-        raise BadInput(f"filter by name={value}", f"it is no regular expression: {error}") from None
-    # Docker looks at names with their slash, ^/x$, and without
-    return lambda item: bool(pattern.search(item[0].name) or pattern.search(f"/{item[0].name}"))
-
-
-def _by_status(_home: Home, value: str) -> Test:
-    if value not in STATUSES:
-        raise BadInput(f"filter by status={value}", "no container ever has that", f"these are: {', '.join(STATUSES)}")
-    return lambda item: item[1].status == value
-
-
-def _by_exit_code(_home: Home, value: str) -> Test:
-    if not value.isdecimal():
-        raise BadInput(f"filter by exited={value}", "it is not an exit code", "write a number, exited=0")
-    return lambda item: item[1].status == "exited" and item[1].exit_code == int(value)
-
-
-def _has_label(labels: Mapping[str, str], value: str) -> bool:
+def has_label(labels: Mapping[str, str], value: str) -> bool:
+    """Whether there is a label ``KEY``, or ``KEY=VALUE``."""
     key, equals, wanted = value.partition("=")
     return key in labels and (not equals or labels[key] == wanted)
-
-
-def _by_ancestor(home: Home, value: str) -> Test:
-    ancestor = Images(home).get(value)
-    # of an image that cannot be read nothing is known
-    known = {image.id: list(image.layers) for image, _ in Images(home).list(lambda _error: None)}
-    below = list(ancestor.layers)
-    return lambda item: item[0].image == ancestor.id or known.get(item[0].image, [])[: len(below)] == below
-
-
-def _containers_before(home: Home, value: str) -> Test:
-    created = records.find(home, value).created
-    return lambda item: item[0].created < created
-
-
-def _containers_since(home: Home, value: str) -> Test:
-    created = records.find(home, value).created
-    return lambda item: item[0].created > created
 
 
 def _images_before(home: Home, value: str) -> Test:
@@ -191,20 +149,10 @@ def _matches(tag: str, pattern: str) -> bool:
     )
 
 
-_CONTAINERS: dict[str, Callable[[Home, str], Test]] = {
-    "id": _by_id,
-    "name": _by_name,
-    "status": _by_status,
-    "exited": _by_exit_code,
-    "label": lambda _home, value: lambda item: _has_label(item[0].options["labels"], value),
-    "ancestor": _by_ancestor,
-    "before": _containers_before,
-    "since": _containers_since,
-}
 _IMAGES: dict[str, Callable[[Home, str], Test]] = {
     "reference": _by_reference,
     "dangling": _by_dangling,
-    "label": lambda _home, value: lambda item: _has_label(item[0].config.labels, value),
+    "label": lambda _home, value: lambda item: has_label(item[0].config.labels, value),
     "before": _images_before,
     "since": _images_since,
     "until": _images_until,

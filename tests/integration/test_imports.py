@@ -74,7 +74,14 @@ def test_run_of_an_unchanged_directory_imports_nothing_more(store: Minirun, busy
     assert not imported(store, "run", "--rm", directory, "true") & HEAVY
 
 
-@pytest.mark.parametrize("command", [("ps", "-a"), ("images",), ("version",), ("rm",), ("tag", "busybox", "other")])
+@pytest.mark.parametrize("arguments", [(), ("-a",), ("-q",)])
+def test_ps_imports_neither_click_nor_what_formats_need(store: Minirun, arguments: tuple[str, ...]) -> None:
+    store("create", "--name", "listed", "busybox", "true", check=True)
+    assert not imported(store, "ps", *arguments) & HEAVY
+    store("rm", "listed", check=True)
+
+
+@pytest.mark.parametrize("command", [("ps", "--help"), ("images",), ("version",), ("rm",), ("tag", "busybox", "other")])
 def test_commands_by_click_import_click_and_not_what_other_commands_need(
     store: Minirun, command: tuple[str, ...]
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_misspelt_command_is_answered_with_the_nearest() -> None:
         ("--nome", "there is no flag --nome"),
         ("ps --nome", "there is no flag --nome"),
         ("ps extra", "got unexpected extra argument"),
-        ("ps --last many", "not a valid integer"),
+        ("ps --last many", "it is not a number"),
         ("ps --format", "requires an argument"),
         ("diff", "missing argument 'CONTAINER'"),
         ("rm", "missing argument"),
