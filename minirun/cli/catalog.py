@@ -18,10 +18,12 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "stop": ("stop", "Have containers end: a signal, and SIGKILL for those that do not"),
         "restart": ("stop", "Stop containers, and start them again"),
         "kill": ("stop", "Send a signal to containers"),
+        "attach": ("attach", "Show what a container prints, and let it read what is typed"),
         "wait": ("stop", "Wait until containers have ended, and print their exit codes"),
         "pause": ("pause", "Have the processes of containers stand still"),
         "unpause": ("pause", "Let the processes of paused containers go on"),
         "exec": ("exec", "Run a command in a container that runs"),
+        "logs": ("logs", "Show what a container printed, and what it prints"),
         "ps": ("ps", "List containers"),
         "stats": ("stats", "Show what containers use, again every second"),
         "top": ("top", "Show the processes of a container"),
@@ -85,11 +87,11 @@ GROUPED = {
 # Docker's groups → the names in them → the command, with the flags that it then has
 GROUPS = {
     "container": {
-        "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec", "export": "export",
-        "inspect": "inspect --type=container", "kill": "kill", "list": "ps", "ls": "ps", "prune": "container-prune",
-        "pause": "pause", "port": "port", "ps": "ps", "remove": "rm", "rename": "rename", "restart": "restart",
-        "rm": "rm", "run": "run", "start": "start", "stats": "stats", "stop": "stop", "top": "top",
-        "unpause": "unpause", "update": "update", "wait": "wait",
+        "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec", "export": "export",
+        "inspect": "inspect --type=container", "kill": "kill", "list": "ps", "logs": "logs", "ls": "ps",
+        "prune": "container-prune", "pause": "pause", "port": "port", "ps": "ps", "remove": "rm", "rename": "rename",
+        "restart": "restart", "rm": "rm", "run": "run", "start": "start", "stats": "stats", "stop": "stop",
+        "top": "top", "unpause": "unpause", "update": "update", "wait": "wait",
     },
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
@@ -107,15 +109,12 @@ GROUPS = {
     },
 }  # fmt: skip
 
-_TERMINAL = "a container's output goes to the terminal it was started from"
 _BUILD = "run the steps in a container and `minirun commit` it"
 # commands of Docker's that this version has not → what to do instead
 NOT_BUILT = {
-    "attach": _TERMINAL,
     "build": _BUILD,
     "builder": _BUILD,
     "buildx": _BUILD,
-    "logs": _TERMINAL,
     "network": "`run --network none` and `--network host` are there",
     "search": "",
 }
@@ -125,7 +124,7 @@ _FLAGS = """
     -P -a -p --add-host --annotation --attach --cap-add --cap-drop
     --device --device-cgroup-rule
     --dns --dns-option --dns-search --domainname --expose --gpus --group-add
-    --health-cmd --ip --ip6 --ipc --label-file --link --log-driver --log-opt --mac-address
+    --health-cmd --ip --ip6 --ipc --label-file --link --mac-address
     --network-alias --no-healthcheck --pid
     --privileged --publish --publish-all --quiet --runtime --security-opt
     --storage-opt --sysctl --userns --uts --volume-driver

@@ -41,7 +41,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, ulimits, oom_score_adj, shm_bytes,
-        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels; and volumes_from, if it is given.
+        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels, log; and volumes_from, if it is
+        given.
 
     Raises:
         BadInput: a flag's value has no meaning.
@@ -57,6 +58,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "hostname": _hostname(get("hostname")),
         "tty": bool(get("tty")),
         "stdin": bool(get("interactive")),
+        # whether an end of what somebody types who attaches is the end of its input: not of one made with -d
+        "stdin_once": bool(get("interactive")) and not get("detach"),
         "network": _network(get("network")),
         "limits": _limits(flags),
         "ulimits": _ulimits(get("ulimit")),
@@ -69,8 +72,17 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "init": bool(get("init")),
         "stop_signal": _signal(get("stop-signal")),
         "labels": dict(_pair("-l", text, "") for text in get("label") or ()),
+        "log": _log(get("log-driver"), get("log-opt")),
         **_lifetime(flags),
     }
+
+
+def _log(driver: str | None, options: Sequence[str] | None) -> dict[str, Any]:
+    if driver is None and not options:
+        return {"driver": "json-file", "options": {}}
+    from minirun.log import options as log
+
+    return log.read(driver, options or ())
 
 
 def _lifetime(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import os
 
 from minirun import events
 from minirun.cgroup import group
-from minirun.container import ending, kept, lifetime, options, state
+from minirun.container import ending, kept, lifetime, options, state, watching
 from minirun.container import record as records
+from minirun.container.watching import Watched
 from minirun.engine import background, open_home
-from minirun.errors import Attempt, Conflict, MinirunError, NotFound
+from minirun.errors import Attempt, Conflict, MinirunError
 from minirun.kernel import process
 
 TYPE_CHECKING = False
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from minirun.container.record import Record
-    from minirun.container.state import State
     from minirun.home import Home
 
 _SIGKILL = 9
@@ -67,7 +67,7 @@ def _stop(home: Home, box: Record, seconds: int | None, signal: int | None) -> N
     kept.mark_by_hand(home, box.id)
     number = signal or options.signal_number(box.options["stop_signal"])
     patience = lifetime.stop_seconds(box.options) if seconds is None else seconds
-    first = _first_process(box, now)
+    first = watching.first_process(box, now)
     try:
         if first >= 0 and patience != 0:
             _send(home, box, first, number)
@@ -87,20 +87,6 @@ def _stop(home: Home, box: Record, seconds: int | None, signal: int | None) -> N
 def _ended(home: Home, box: Record, first: int) -> None:
     ending.wait_settled(home, box.id, first)
     events.emit(home, "container", "stop", box.id, box.told())
-
-
-def _first_process(box: Record, now: State) -> int:
-    """A pidfd of the container's first process, or -1 if it has ended.
-
-    Raises:
-        OSError: EMFILE.
-    """
-    start = process.start_ticks(now.pid)
-    descriptor = process.open_pidfd(now.pid, start) if start else -1
-    if descriptor >= 0 and now.pid not in group.processes(now.cgroup):
-        os.close(descriptor)  # its number was given to somebody else
-        return -1
-    return descriptor
 
 
 def _send(home: Home, box: Record, first: int, number: int) -> None:
@@ -137,7 +123,7 @@ def kill(names: Sequence[str], signal: str = "KILL") -> Iterator[str | MinirunEr
 
 def _kill(home: Home, box: Record, number: int) -> None:
     now = state.read(home, box)
-    first = _first_process(box, now) if now.alive else -1
+    first = watching.first_process(box, now) if now.alive else -1
     if first < 0:
         raise Conflict(f"kill container {box.name}", f"it is not running: it is {now.status}")
     try:
@@ -184,29 +170,11 @@ def wait(names: Sequence[str]) -> Iterator[int | MinirunError]:
 
 def _wait(home: Home, box: Record) -> int:
     now = state.read(home, box)
-    if now.status == "restarting":
-        return now.exit_code  # it ended; that it will run again is no reason to wait for another end
     if not now.alive:
-        return now.exit_code
+        return now.exit_code  # also of one that its restart policy starts again: it ended
+    watched = Watched(home, box, now)
     try:
-        ending_file = kept.open_exit(home, box.id)
-    except FileNotFoundError:
-        ending_file = -1  # a `run` in the foreground is its parent
-    first = _first_process(box, now)
-    try:
-        if first >= 0:
-            process.wait([first])
-        last = ending.wait_settled(home, box.id, first)
-        if ending_file >= 0 and (seen := kept.read_exit(ending_file)):
-            return state.exit_code(seen[0])
-        if last is not None:
-            return last.exit_code
-        # removed at its end
-        status = process.wait_status(first) if first >= 0 else None
-        return state.LOST if status is None else state.exit_code(status)
-    except NotFound:
-        return state.LOST
+        watched.wait()
+        return watched.code()
     finally:
-        for descriptor in (first, ending_file):
-            if descriptor >= 0:
-                os.close(descriptor)
+        watched.close()
