@@ -69,6 +69,8 @@ CREATE = (
     Flag("init", "", "", "Run a reaper as PID 1 that forwards signals, and the command as its child"),
     Flag("interactive", "i", "", "Let the command read standard input"),
     Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
+    Flag("log-driver", "", "json-file|journald|none", "Where what it prints is kept (json-file)"),
+    Flag("log-opt", "", "NAME=VALUE", "Limits of its log, and what goes with each line: max-size=10m", many=True),
     Flag("memory-swappiness", "", "0|-1", "0: its memory is not swapped; -1: as the host does (-1)"),
     Flag("mount", "", "KEY=VALUE,…", "Attach as type=bind, volume or tmpfs: source=…,target=…,readonly", many=True),
     Flag("name", "", "NAME", "The container's name (a random one)"),

@@ -39,10 +39,21 @@ class Watch:
         self.descriptor: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.descriptor < 0:
             raise _failure(path)
-        if libc.inotify_add_watch(self.descriptor, os.fsencode(path), ctypes.c_uint32(mask)) < 0:
-            failure = _failure(path)
+        try:
+            self.add(path, mask)
+        except OSError:
             os.close(self.descriptor)
-            raise failure
+            raise
+
+    def add(self, path: str, mask: int) -> None:
+        """Watch *path*, too.
+
+        Raises:
+            OSError: as the constructor.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.inotify_add_watch(self.descriptor, os.fsencode(path), ctypes.c_uint32(mask)) < 0:
+            raise _failure(path)
 
     def names(self) -> list[str]:
         """What changed since the last call, each name once; of a file that is watched itself, an empty one."""

@@ -9,7 +9,8 @@ The options were checked when the container was made.
 
 from __future__ import annotations
 
-from minirun.kernel import jsonfile
+from _json import encode_basestring_ascii
+
 from minirun.log import options, packing
 from minirun.log.file import LogFile
 from minirun.log.sink import Sink
@@ -84,13 +85,19 @@ def open(  # noqa: A001 - as os.open
         if options.compress(given):
             packing.begin(where)  # what a killed process left as it was
         file = LogFile(where, options.max_bytes(given), options.max_files(given), compress=options.compress(given))
-        return Sink(file, spool, attributes=jsonfile.dumps(attributes) if attributes else "", told=told)
+        return Sink(file, spool, attributes=_json(attributes), told=told)
     short = LogFile(where, _SHORT_BYTES, _SHORT_FILES, max_kept=_SHORT_KEPT)
     if log["driver"] == "none":
         return Sink(short, spool, told=told)
     from minirun.log.journald import Journal
 
     return Sink(short, spool, journal=Journal(_fields(given, subject, attributes), told=told), told=told)
+
+
+def _json(attributes: Mapping[str, str]) -> str:
+    """As Docker writes it, without blanks; empty for none."""
+    pairs = ",".join(f"{encode_basestring_ascii(name)}:{encode_basestring_ascii(value)}" for name, value in attributes.items())
+    return f"{{{pairs}}}" if pairs else ""
 
 
 def chosen(given: Mapping[str, str], subject: Subject) -> dict[str, str]:

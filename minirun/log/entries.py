@@ -9,7 +9,7 @@ What is no UTF-8 is written as lone surrogates, a byte as \udc80 to \udcff (PEP 
 
 from __future__ import annotations
 
-from _json import encode_basestring_ascii as quote
+from _json import encode_basestring_ascii
 from io import StringIO
 from time import gmtime
 
@@ -53,7 +53,7 @@ def write(data: bytes, end: str) -> bytes:
     """
     # newline="\n": other things that Python takes for ends of lines are text here
     lines = StringIO(data.decode("utf-8", "surrogateescape"), newline="\n").readlines()
-    return f"{_BEGIN}{f'{end}{_BEGIN}'.join(map(quote, lines))}{end}".encode("ascii")
+    return f"{_BEGIN}{f'{end}{_BEGIN}'.join(map(encode_basestring_ascii, lines))}{end}".encode("ascii")
 
 
 def read(block: bytes) -> tuple[list[Entry], int]:

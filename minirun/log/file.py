@@ -77,14 +77,7 @@ class LogFile:
     def mend(self) -> None:
         """Take off what a power cut left of an entry: the rest of a log begins at the beginning of a line."""
         size = self.open()[1]
-        end = size
-        while end:
-            begin = max(0, end - 65536)
-            newline = os.pread(self.descriptor, end - begin, begin).rfind(b"\n")
-            if newline >= 0:
-                end = begin + newline + 1
-                break
-            end = begin
+        end = segments.whole_lines(self.descriptor)
         if end < size:
             os.ftruncate(self.descriptor, end)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PACKED = ".gz"
+_BLOCK_BYTES = 64 << 10
 
 
 def rotated(path: str) -> dict[int, str]:
@@ -66,6 +67,18 @@ def is_read(path: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def whole_lines(descriptor: int) -> int:
+    """Where the last whole line of a file ends."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        begin = max(0, end - _BLOCK_BYTES)
+        newline = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0
 
 
 class Segment:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from minirun.log.journald import Journal
     from minirun.log.spool import Spool
 
+_STDERR = 2
 STREAMS = ("", "stdout", "stderr")
 _PIECE_BYTES = 16 << 10  # made entries of at once: lines of two bytes become forty times as long
 _MOST_OPEN = 16  # each has a descriptor of its spool and one of its log
@@ -44,7 +45,8 @@ class Sink:
     """
 
     __slots__ = (
-        "_attributes", "_error", "_journal", "_spool", "_spooled", "_told", "dropped", "dropped_in_all", "file",
+        "_attributes", "_error", "_journal", "_spool", "_spooled", "_told", "_unwritten", "dropped",
+        "dropped_in_all", "file",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +68,8 @@ class Sink:
         self._journal = journal
         self._told = told
         self._error: OSError | None = None
-        self._spooled = False
+        self._spooled = False  # whether the spool has what is on its way into the log
+        self._unwritten = False  # whether there may be something in the spool that is not in the log
         self.dropped = self.dropped_in_all = 0
         self._resume()
 
@@ -85,31 +88,39 @@ class Sink:
             BlockingIOError: nothing waits there.
             OSError: EMFILE, ENFILE: what waits there waits still.
         """
+        if self._unwritten:
+            self._resume()
         note = Note(stream, time_ns(), dropped=self.dropped)
         self._wake()
         self._locate(note)
         chunk = self._spool_chunk(source, note)
-        self._put(note, chunk, rotate=True)
+        self._put(note, chunk)
+        self._unwritten = False
         if chunk and also:
             also(chunk)
         return len(chunk)
 
     def rest(self) -> None:
-        """Close descriptors; the next `take` opens them again."""
+        """Close descriptors; the next `take` opens them again. The spool's room is given back."""
         _open.pop(self, None)
+        if not self._unwritten:
+            self._spool.empty()
         self._spool.close()
         self.file.close()
 
     def close(self) -> None:
-        """Close it, after the container's end: what was dropped is told of, if there is room now. Idempotent."""
-        if self.dropped:
-            note = Note(2, time_ns(), dropped=self.dropped)
+        """Close it; what was dropped is told of, if there is room now. Idempotent."""
+        if self.dropped and not self._unwritten:
+            self.rest()
+            note = Note(_STDERR, time_ns(), dropped=self.dropped)
             self._locate(note)
+            self._open_spool()
             self._put_piece(note, b"", rotate=False)
         self.rest()
 
     def _resume(self) -> None:
         self._wake()
+        self._unwritten = True
         try:
             self._opening(self._spool.open)
             note = self._spool.note()
@@ -127,6 +138,7 @@ class Sink:
                 self._opening(self.file.mend)
             except OSError:
                 pass  # who writes will see that, too
+        self._unwritten = False
         self.rest()
 
     def _repeat(self, note: Note, chunk: bytes) -> None:
@@ -142,7 +154,6 @@ class Sink:
         self._put(note, chunk, rotate=False)
         if note.inode:
             os.ftruncate(self.file.descriptor, note.place)  # behind it there is something if a version wrote otherwise
-        self._spool.empty()
 
     def _wake(self) -> None:
         _open.pop(self, None)
@@ -172,37 +183,52 @@ class Sink:
             self._error = error
 
     def _spool_chunk(self, source: int, note: Note) -> bytes:
+        if not self._open_spool():
+            return os.read(source, CHUNK_BYTES)
         try:
-            self._opening(self._spool.open)
             self._spool.empty()
             self._spool.write_note(note)
-            self._spooled = True
-            return self._spool.read(NOTE_BYTES, self._spool.take(source))
+            self._unwritten = True
+            moved = self._spool.take(source)
         except BlockingIOError:
+            self._unwritten = False
             raise
+        except OSError:
+            # /run is full: what is on its way into the log now would be lost with this process, and with it alone
+            self._spooled = self._unwritten = False
+            return os.read(source, CHUNK_BYTES)
+        return self._spool.read(NOTE_BYTES, moved)
+
+    def _open_spool(self) -> bool:
+        try:
+            self._opening(self._spool.open)
+            self._spooled = True
         except OSError as error:
             if error.errno in _NO_DESCRIPTORS:
                 raise
-        # /run is full: what is on its way into the log now would be lost with this process, and with it alone
-        self._spooled = False
-        return os.read(source, CHUNK_BYTES)
+            self._spooled = False
+        return self._spooled
 
     def _write_note(self, note: Note) -> None:
         if self._spooled:
             self._spool.write_note(note)
 
-    def _put(self, note: Note, chunk: bytes, *, rotate: bool) -> None:
+    def _put(self, note: Note, chunk: bytes, *, rotate: bool = True) -> None:
         """Write what *note* says is not in the log yet of a chunk, in pieces that end with a line if they can."""
         while (begin := note.begin - NOTE_BYTES) < len(chunk):
             piece = chunk[begin : begin + _PIECE_BYTES]
             if begin + _PIECE_BYTES < len(chunk):
                 piece = piece[: piece.rfind(b"\n") + 1] or piece
-            self._put_piece(note, piece, rotate=rotate)
+            rotate = self._put_piece(note, piece, rotate=rotate) and rotate
         if self._journal:
             self._send(note, chunk)
 
-    def _put_piece(self, note: Note, piece: bytes, *, rotate: bool) -> None:
-        """Write the entries of a piece, or as many as there is room for; what cannot be written is dropped."""
+    def _put_piece(self, note: Note, piece: bytes, *, rotate: bool) -> bool:
+        """Write the entries of a piece, or as many as there is room for; what cannot be written is dropped.
+
+        Returns:
+            False when the file is full and cannot be rotated now.
+        """
         loss = self._loss(note) if note.dropped else b""
         data = loss + (entries.write(piece, self._ending(note.stream, note)) if piece else b"")
         held, whole = -1, len(data)
@@ -216,7 +242,7 @@ class Sink:
             if held >= 0:
                 os.close(held)
             self._drop(note, len(piece), error)
-            return
+            return True
         note.place += done
         if loss and done:
             note.dropped = self.dropped = 0
@@ -227,20 +253,22 @@ class Sink:
             note.begin += len(piece) - len(piece.split(b"\n", lines)[lines])
         if loss or held >= 0:
             self._write_note(note)
-        if held >= 0:
-            self._rotate(note, held)
+        return held < 0 or self._rotate(note, held)
 
     def _write(self, note: Note, data: bytes) -> int:
         if not note.inode:
             raise self._error or OSError(EIO, "the log cannot be opened")
         return self.file.write(data, note.place) if data else 0
 
-    def _rotate(self, note: Note, held: int) -> None:
+    def _rotate(self, note: Note, held: int) -> bool:
         try:
             self.file.rotate(held)
         except OSError as error:
             self._error = error
-        self._locate(note)
+            return False
+        finally:
+            self._locate(note)
+        return True
 
     def _drop(self, note: Note, size: int, error: OSError) -> None:
         if not self.dropped and self._told:
@@ -253,7 +281,7 @@ class Sink:
 
     def _loss(self, note: Note) -> bytes:
         text = f"minirun: {note.dropped} bytes of output are missing here: they could not be written\n"
-        return entries.write(text.encode(), self._ending(2, note))
+        return entries.write(text.encode(), self._ending(_STDERR, note))
 
     def _ending(self, stream: int, note: Note) -> str:
         return entries.ending(STREAMS[stream], note.time_ns, self._attributes)

@@ -106,7 +106,8 @@ class Spool:
 
     def empty(self) -> None:
         """Forget the chunk: it is in the log."""
-        os.ftruncate(self.descriptor, NOTE_BYTES)
+        if self.descriptor >= 0:
+            os.ftruncate(self.descriptor, NOTE_BYTES)
 
     def take(self, source: int) -> int:
         """Move what waits in the FIFO *source* into the empty spool, CHUNK_BYTES at most.
