@@ -9,6 +9,8 @@ from minirun.home import Home
 
 _SHORT = 12
 
+_ID_LENGTH = 64
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
@@ -45,6 +47,11 @@ def images(_context: click.Context, _parameter: click.Parameter, beginning: str)
 
     named = [of_file_name(name).removesuffix(":latest") for name in _names("tags")]
     return _beginning(beginning, named) + _ids(beginning, "images")
+
+
+def volumes(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
+    """Names of volumes that begin so; nobody types those of anonymous ones."""
+    return _beginning(beginning, [name for name in _names("volumes") if len(name) != _ID_LENGTH or beginning])
 
 
 def both(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`container prune`, `image prune` and `system prune`: what nobody needs goes, after a question."""
+"""`container prune`, `image prune`, `volume prune` and `system prune`: what nobody needs goes, after a question."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _FILTER = click.option(
 )  # fmt: skip
 _STOPPED = "all containers that do not run"
 _DANGLING = "all images without a name, of which there is no container"
+_ANONYMOUS = "all anonymous volumes that no container has"
+_IDLE = "all volumes that no container has"
 _UNUSED = "all images of which there is no container"
 # gc's word → what a person reads
 _REMAINS = {
@@ -83,20 +85,44 @@ minirun system prune -af                         everything that no running cont
 """,
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="Also images that have a name.")
+@click.option("--volumes", "with_volumes", is_flag=True, help="Also anonymous volumes that no container has.")
 @_FORCE
 @_FILTER
-def system_prune(*, everything: bool, force: bool, filters: Sequence[str]) -> int:
+def system_prune(*, everything: bool, with_volumes: bool, force: bool, filters: Sequence[str]) -> int:
     """Remove containers that do not run, images without a name or a container, and what `gc` frees."""
     from minirun.engine import prune
 
     chosen = prune.choose(filters)
     if not force:
         lines = [_STOPPED, _UNUSED if everything else _DANGLING, "what `minirun gc` frees"]
+        if with_volumes:
+            lines.insert(1, _ANONYMOUS)
         text = "remove:" + "".join(f"\n  - {line}" for line in lines)
         if filters:
             text += "\n\n  Containers and images are filtered with:" + "".join(f"\n  - {one}" for one in filters)
         _confirm("prune the store", f"{text}\n")
-    return _tell(prune.everything(chosen, named=everything))
+    return _tell(prune.everything(chosen, named=everything, with_volumes=with_volumes))
+
+
+@click.command(
+    "volume-prune",
+    cls=Command,
+    examples="""
+minirun volume prune
+minirun volume prune -a --filter label!=keep     also those with a name, but for those with the label
+""",
+)
+@click.option("-a", "--all", "everything", is_flag=True, help="Also volumes that somebody gave a name.")
+@_FORCE
+@_FILTER
+def volume_prune(*, everything: bool, force: bool, filters: Sequence[str]) -> int:
+    """Remove anonymous volumes that no container has, with all that is in them."""
+    from minirun.engine import prune
+
+    chosen = prune.choose(filters)
+    if not force:
+        _confirm("prune volumes", f"remove {_IDLE if everything else _ANONYMOUS}.")
+    return _tell(prune.volumes(chosen, named=everything))
 
 
 def _confirm(attempt: str, warning: str) -> None:
@@ -120,6 +146,7 @@ def _confirm(attempt: str, warning: str) -> None:
 def _tell(pruned: Pruned) -> int:
     parts = {
         "Deleted Containers": pruned.containers,
+        "Deleted Volumes": pruned.volumes,
         "Deleted Images": [f"{line[0].lower()}{line[1:]}" for line in pruned.images],
         "Deleted Remains": [f"{_REMAINS[word]}: {count}" for word, count in pruned.remains.items()],
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     examples="""
 minirun rm web
 minirun rm -f web                                end it first, if it runs
+minirun rm -v web                                with the volumes that have no name
 minirun rm $(minirun ps -aq --filter status=exited)
 """,
 )
@@ -26,11 +27,12 @@ minirun rm $(minirun ps -aq --filter status=exited)
 @click.option(
     "-f", "--force", is_flag=True, help="End those that run, by SIGKILL; that there is none of a name is no failure."
 )
-def rm(*, containers: Sequence[str], force: bool) -> int:
+@click.option("-v", "--volumes", is_flag=True, help="With anonymous volumes that no other container has.")
+def rm(*, containers: Sequence[str], force: bool, volumes: bool) -> int:
     """Remove containers, with all that they wrote."""
     from minirun.engine import containers as verbs
 
-    return each(_found(verbs.remove(containers, force=force), force), several=len(containers) > 1)
+    return each(_found(verbs.remove(containers, force=force, volumes=volumes), force), several=len(containers) > 1)
 
 
 @click.command(

@@ -8,11 +8,11 @@ import click
 
 from minirun.cli import quantity, screen, table
 from minirun.cli.command import Command
-from minirun.cli.ps import status
+from minirun.cli.listing import status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.engine.diskusage import BlobUse, ImageUse, LayerUse, Total, Usage
+    from minirun.engine.diskusage import BlobUse, ImageUse, LayerUse, Total, Usage, VolumeUse
 
 _TITLES = {
     "Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE",
@@ -29,6 +29,7 @@ _PARTS = {
         "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "Size": "SIZE", "RunningFor": "CREATED",
         "Status": "STATUS", "Names": "NAMES",
     },
+    "Volumes": {"Name": "VOLUME NAME", "Links": "LINKS", "Size": "SIZE"},
     "Layers": {
         "ID": "LAYER ID", "DiffID": "DIFF ID", "Size": "SIZE", "Images": "IMAGES", "Containers": "CONTAINERS",
     },
@@ -42,26 +43,32 @@ _COLOURS = {"Status": {"Up": screen.GREEN, "Exited": screen.DIM}}
     cls=Command,
     examples="""
 minirun system df
-minirun system df -v                             every image, container, layer and blob
+minirun system df -v                             every image, container, volume, layer and blob
 minirun system df --format '{{.Type}}: {{.Reclaimable}}'
 minirun system df -v --format json
 """,
 )
-@click.option("-v", "--verbose", is_flag=True, help="Every image, container, layer and blob.")
+@click.option("-v", "--verbose", is_flag=True, help="Every image, container, volume, layer and blob.")
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
 def system_df(*, verbose: bool, form: str) -> None:
-    """Show how much room images, containers and layers take, and the blobs that they came in."""
+    """Show how much room images, containers and volumes take, and the blobs that they came in."""
     from minirun.engine import diskusage
 
     usage = diskusage.measure(screen.refuse)
     if not verbose:
-        totals = {"Images": usage.images_total, "Containers": usage.containers_total, "Blobs": usage.blobs_total}
+        totals = {
+            "Images": usage.images_total,
+            "Containers": usage.containers_total,
+            "Local Volumes": usage.volumes_total,
+            "Blobs": usage.blobs_total,
+        }
         rows = [_total(name, total) for name, total in totals.items()]
         table.show(rows, _TITLES, list(_TITLES), form)
         return
     parts = {
         "Images": [_image(use) for use in usage.images],
         "Containers": _containers(usage),
+        "Volumes": [_volume(use) for use in usage.volumes],
         "Layers": [_layer(use) for use in usage.layers],
         "Blobs": [_blob(use) for use in usage.blobs],
     }
@@ -137,6 +144,17 @@ def _layer(use: LayerUse) -> dict[str, Any]:
     }
 
 
+def _volume(use: VolumeUse) -> dict[str, Any]:
+    volume = use.volume
+    return {
+        "Name": volume.name,
+        "Driver": "local",
+        "Links": str(use.containers),
+        "Size": quantity.size(use.size),
+        "Labels": ",".join(f"{key}={value}" for key, value in volume.labels.items()),
+    }
+
+
 def _blob(use: BlobUse) -> dict[str, Any]:
     return {
         "ID": use.digest,
@@ -148,7 +166,7 @@ def _blob(use: BlobUse) -> dict[str, Any]:
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     """A row as a table has it: ids of twelve digits, commands cut short."""
-    short = {**row, "ID": row["ID"].removeprefix("sha256:")[:12]}
+    short = {**row, **({"ID": row["ID"].removeprefix("sha256:")[:12]} if "ID" in row else {})}
     if "DiffID" in row and row["DiffID"] != _NONE:
         short["DiffID"] = row["DiffID"].removeprefix("sha256:")[:12]
     if "Command" in row:

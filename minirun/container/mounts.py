@@ -158,6 +158,12 @@ def _check_shared(mounts: Iterable[Mount], options: Mapping[str, Any]) -> None:
     every = [*(mount.target for mount in mounts), *(target for target, _, _ in options["tmpfs"])]
     for mount in mounts:
         if mount.propagation in ("shared", "rshared"):
+            if mount.target.split("/")[1] in ("sys", "dev"):
+                raise BadInput(
+                    f"attach {mount.source} at {mount.target} as {mount.propagation}",
+                    "more is mounted there for the container, and it would show on the host",
+                    "choose another place in the container, or rslave",
+                )  # fmt: skip
             for target in every:
                 if target.startswith(f"{mount.target}/"):
                     raise BadInput(

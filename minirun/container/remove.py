@@ -9,6 +9,7 @@ from minirun.cgroup import group
 from minirun.container import kept, state
 from minirun.container import record as records
 from minirun.errors import Conflict
+from minirun.journal import undo_all
 from minirun.kernel import tree
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from minirun.journal import Operation
 
 
-def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> None:
+def remove(home: Home, box: Record, operation: Operation, *, force: bool, volumes: bool = False) -> None:
     """Remove *box* from the disk.
 
     Args:
@@ -26,6 +27,7 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
         box: held by the caller.
         operation: once begun, whoever finds its mark goes on removing.
         force: kill it first if it runs.
+        volumes: with its anonymous volumes, but for those that another container has.
 
     Raises:
         Conflict: it runs, and *force* is not given.
@@ -37,9 +39,11 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
         )
     directory = home.container(box.id)
     temporary = home.temporary(operation.key)
+    discards = _discards(home, box) if volumes else []
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
         [
+            *discards,
             ["remove_tree", temporary],
             ["remove_tree", directory],
             ["remove_name", home.name(box.name), box.id],
@@ -60,4 +64,13 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool) -> Non
     except FileNotFoundError:
         pass  # its parent was quicker, as --rm told it
     tree.remove(temporary)
+    undo_all(discards)
     events.emit(home, "container", "destroy", box.id, box.told())
+
+
+def _discards(home: Home, box: Record) -> list[list[str]]:
+    if not box.options["volumes"]:
+        return []
+    from minirun.container import mounts
+
+    return mounts.discards(home, box)

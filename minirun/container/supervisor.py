@@ -281,7 +281,7 @@ def _start_again(home: Home, container_id: str) -> None:
 def _remove(home: Home, box: Record) -> None:
     from minirun.engine import containers
 
-    for outcome in containers.remove([box.id]):
+    for outcome in containers.remove([box.id], volumes=True):
         if not isinstance(outcome, str) and not isinstance(outcome, NotFound):
             raise outcome
 

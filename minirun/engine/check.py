@@ -150,6 +150,8 @@ def operations(home: Home) -> tuple[set[str], list[Damage]]:
             alive = any(undo[0] == KEEP_WHILE_ALIVE and group.alive(*undo[1:]) for undo in undos)
             for undo in undos:
                 busy.update(place for word in undo[1:] for place in _places(home, word))
+                if undo[0] == "discard_volume":
+                    busy.add(home.volume(undo[3]))
         except FileNotFoundError:
             continue  # done meanwhile
         except (ValueError, TypeError, IndexError) as error:

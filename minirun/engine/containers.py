@@ -125,8 +125,14 @@ def diff(name: str) -> list[tuple[str, str]]:
         os.close(lock)
 
 
-def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | MinirunError]:
-    """Remove containers one after the other; yields each name, or why it was not removed."""
+def remove(names: Sequence[str], *, force: bool = False, volumes: bool = False) -> Iterator[str | MinirunError]:
+    """Remove containers one after the other; yields each name, or why it was not removed.
+
+    Args:
+        names: of them.
+        force: kill those that run.
+        volumes: with their anonymous volumes, but for those that another container has.
+    """
     from minirun.container.remove import remove as remove_container
 
     home = open_home()
@@ -135,7 +141,7 @@ def remove(names: Sequence[str], *, force: bool = False) -> Iterator[str | Minir
             box, lock = records.find_and_hold(home, name)
             try:
                 with Attempt(f"remove container {box.name}"), Operation(home, frees=True) as operation:
-                    remove_container(home, box, operation, force=force)
+                    remove_container(home, box, operation, force=force, volumes=volumes)
             finally:
                 os.close(lock)
             yield name

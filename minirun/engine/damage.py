@@ -2,7 +2,8 @@
 
     images/<id>.json ─▶ Image ─┐
     layers/<id>.json ─▶ Layer ─┼─▶ Stored ─▶ links.py: arrows that lead nowhere; remains.py: what no arrow leads to
-    containers/<id>/ ─▶ Record ┘      └ damage: what could not be read
+    containers/<id>/ ─▶ Record ┤
+    volumes/<name>/ ──▶ Volume ┘      └ damage: what could not be read
 
 Records are read one by one: `Layers.list` and its like refuse a store in which one is damaged, as everybody should who
 frees something.
@@ -17,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from minirun.container import record as records
+from minirun.container import volumes
 from minirun.container.record import Record
+from minirun.container.volumes import Volume
 from minirun.errors import MinirunError, describe
 from minirun.home import FOLDERS, Home
 from minirun.image.record import Image, read
@@ -60,6 +63,7 @@ class Stored:
     Attributes:
         home: the store.
         layers, images, boxes: by id.
+        volumes: by name.
         busy: absolute paths that operations have announced which go on now, or were cut short.
         damage: found while reading.
     """
@@ -68,6 +72,7 @@ class Stored:
     layers: dict[str, Layer] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
     boxes: dict[str, Record] = field(default_factory=dict)
+    volumes: dict[str, Volume] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     damage: list[Damage] = field(default_factory=list)
 
@@ -96,7 +101,44 @@ def load(home: Home, busy: set[str]) -> Stored:
         else:
             meaning = "no command finds it, and what it wrote: it was being made or removed when the host stopped"
             found.damage.append(Damage("container without a record", directory, meaning, GC, REMAINS))
+    _load_volumes(found)
     return found
+
+
+def _load_volumes(found: Stored) -> None:
+    home = found.home
+    lock = volumes.hold(home)  # or one is seen while it is made
+    try:
+        for name in sorted(os.listdir(home.folder("volumes"))):
+            directory = home.volume(name)
+            if directory in found.busy:
+                continue
+            if not os.path.isdir(directory):
+                found.damage.append(stray(directory))
+            elif not os.path.exists(f"{directory}/volume.json"):
+                meaning = "no command finds it: it was being made or removed when the host stopped"
+                found.damage.append(Damage("volume without a record", directory, meaning, GC, REMAINS))
+            else:
+                _load_volume(found, name)
+    finally:
+        os.close(lock)
+
+
+def _load_volume(found: Stored, name: str) -> None:
+    home = found.home
+    try:
+        volume = volumes.get(home, name)
+    except MinirunError as error:
+        meaning = f"containers that have it do not start: {error.reason}"
+        found.damage.append(Damage("damaged volume record", f"{home.volume(name)}/volume.json", meaning, error.remedy))
+        return
+    found.volumes[name] = volume
+    path = volumes.data(home, name)
+    if not os.path.isdir(path):
+        remedy = f"`mkdir -m 755 {path}` makes it an empty one; what was in it is lost"
+        found.damage.append(Damage("volume without contents", path, "containers that have it do not start", remedy))
+    if os.path.lexists(half := f"{home.volume(name)}/_new"):
+        found.damage.append(Damage("half-made file", half, "its maker was killed", GC, REMAINS))
 
 
 def _read_all(found: Stored, kind: str, folder: str, get: Callable[[str], T]) -> dict[str, T]:

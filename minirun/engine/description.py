@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from minirun.engine import mountdescription
 from minirun.image import seal
 from minirun.image.store import Images
 from minirun.kernel import tree
@@ -79,8 +80,7 @@ def container(home: Home, box: Record, now: State, *, size: bool = False) -> dic
                 "MergedDir": f"/proc/{now.pid}/root" if now.alive else "",
             },
         },
-        "Mounts": [_mount("bind", source, target, read_only=ro) for source, target, ro in options["volumes"]]
-        + [_mount("tmpfs", "", target, read_only=False) for target, _, _ in options["tmpfs"]],
+        "Mounts": mountdescription.attached(home, options),
         "Config": {
             "Hostname": options["hostname"],
             "User": options["user"],
@@ -165,24 +165,10 @@ def _lower(paths: Sequence[str]) -> dict[str, str]:
     return {"LowerDir": ":".join(reversed(paths))}
 
 
-def _mount(kind: str, source: str, target: str, *, read_only: bool) -> dict[str, Any]:
-    return {
-        "Type": kind,
-        "Source": source,
-        "Destination": target,
-        "Mode": "ro" if read_only else "",
-        "RW": not read_only,
-        "Propagation": "rprivate" if kind == "bind" else "",
-    }
-
-
 def _host_config(box: Record) -> dict[str, Any]:
     options = box.options
     return {
-        "Binds": [f"{source}:{target}{':ro' if ro else ''}" for source, target, ro in options["volumes"]],
-        "Tmpfs": {
-            target: ",".join(f"{name}={value}" for name, value in given) for target, given, _ in options["tmpfs"]
-        },
+        **mountdescription.asked_for(options),
         "NetworkMode": options["network"],
         "AutoRemove": box.remove,
         "ReadonlyRootfs": options["read_only"],

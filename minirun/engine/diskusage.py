@@ -1,4 +1,4 @@
-"""How much room images, containers, layers and blobs take, and how much of it would come free.
+"""How much room images, containers, volumes, layers and blobs take, and how much of it would come free.
 
     image A    image B    no image          layers, each of whose contents counts once
        │          │           ┆
@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from minirun.container import record as records
-from minirun.container import state
+from minirun.container import state, volumes
 from minirun.container.record import Record
 from minirun.container.state import State
+from minirun.container.volumes import Volume
 from minirun.engine import open_home
+from minirun.engine import volumes as volume_verbs
 from minirun.errors import Attempt, MinirunError, NotFound
 from minirun.home import Home
 from minirun.image.store import Image, Images
@@ -98,6 +100,21 @@ class BlobUse:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeUse:
+    """A volume.
+
+    Attributes:
+        volume: it.
+        size: bytes in it; none where it is memory, or a directory of the host's.
+        containers: how many have it.
+    """
+
+    volume: Volume
+    size: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """All of one kind.
 
@@ -122,6 +139,7 @@ class Usage:
     layers: list[LayerUse]
     containers: list[ContainerUse]
     blobs: list[BlobUse]
+    volumes: list[VolumeUse]
 
     @property
     def images_total(self) -> Total:
@@ -138,6 +156,13 @@ class Usage:
         idle = [use.size for use in self.containers if not use.now.alive]
         count = len(self.containers)
         return Total(count, count - len(idle), sum(use.size for use in self.containers), sum(idle))
+
+    @property
+    def volumes_total(self) -> Total:
+        """The volumes; in use are those that a container has, running or not."""
+        idle = [use.size for use in self.volumes if not use.containers]
+        count = len(self.volumes)
+        return Total(count, count - len(idle), sum(use.size for use in self.volumes), sum(idle))
 
     @property
     def blobs_total(self) -> Total:
@@ -161,6 +186,11 @@ def measure(warn: Callable[[MinirunError], object]) -> Usage:
         finally:
             os.close(lock)
         containers = [use for use in (_container(home, box) for box in boxes) if use]
+        having = Counter(name for box in boxes for name in set(volumes.names(box)))
+        stored = [
+            VolumeUse(volume, volume_verbs.size(home, volume), having[volume.name])
+            for volume in volumes.list_all(home, warn)
+        ]
     has = {image.id: {layer for layer in image.layers if layer in layers} for image, _ in found}
     contents = Counter(diff for ids in has.values() for diff in {layers[layer].diff for layer in ids})
     images = Counter(layer for ids in has.values() for layer in ids)
@@ -184,6 +214,7 @@ def measure(warn: Callable[[MinirunError], object]) -> Usage:
             BlobUse(digest, size, needing[digest], using[digest])
             for digest, size in sorted(blobs.items(), key=lambda pair: (-pair[1], pair[0]))
         ],
+        stored,
     )
 
 

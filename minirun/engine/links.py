@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from hashlib import sha256
 
+from minirun.container import volumes
 from minirun.container.record import Record
 from minirun.container.state import State
 from minirun.engine.damage import DAMAGED, GC, LOST_NAME, REMAINS, REPAIR, STALE_NAME, Damage, Stored, stray
@@ -120,6 +121,11 @@ def _container(found: Stored, box: Record, known: set[str]) -> Iterator[Damage]:
     for layer in box.committed:
         if not os.path.exists(home.layer(layer)):
             yield Damage("container without a layer", home.layer(layer), f"{what} cannot be committed", gone)
+    for name in volumes.names(box):
+        if name not in found.volumes and not os.path.exists(f"{home.volume(name)}/volume.json"):
+            meaning = f"{what} does not start"
+            remedy = f"`minirun volume create {name}` makes an empty one; what was in it is lost"
+            yield Damage("container without a volume", home.volume(name), meaning, remedy)
     try:
         state = jsonfile.read(f"{directory}/state.json")
         State(**state)

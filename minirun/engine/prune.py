@@ -1,4 +1,4 @@
-"""Everything that nobody needs goes: containers that ended, images without a name or a container, and what `gc` frees.
+"""Everything that nobody needs goes: containers that ended, images without a name or a container, volumes, gc's finds.
 
     until=24h  until=2026-01-31T12:00  until=1769860800      made before that, or as long ago
     label=KEY[=VALUE]                                        has all of these
@@ -18,11 +18,13 @@ from typing import TypeVar
 from minirun import events
 from minirun.container import record as records
 from minirun.container import state
+from minirun.container import volumes as stored
 from minirun.container.record import Record
 from minirun.container.state import State
 from minirun.engine import containers as container_verbs
 from minirun.engine import filters as filtering
 from minirun.engine import open_home, system
+from minirun.engine import volumes as volume_verbs
 from minirun.engine.imageremoval import Turn
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
 from minirun.home import Home
@@ -59,6 +61,7 @@ class Pruned:
     Attributes:
         containers: ids.
         images: `rmi`'s lines.
+        volumes: names.
         remains: how many layers, operations and others `gc` took, by its words.
         freed_bytes: how much that freed.
         unread: why a record could not be read: of something that may be among what should have gone, or need it.
@@ -67,6 +70,7 @@ class Pruned:
 
     containers: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
     remains: dict[str, int] = field(default_factory=dict)
     freed_bytes: int = 0
     unread: list[MinirunError] = field(default_factory=list)
@@ -87,9 +91,21 @@ def choose(filters: Sequence[str]) -> Chosen:
     return Chosen(before, values.get("label", []), values.get("label!", []))
 
 
-def everything(chosen: Chosen, *, named: bool) -> Pruned:
-    """Remove containers that do not run, images as `images` does, and what `gc` frees, which no filter keeps."""
+def everything(chosen: Chosen, *, named: bool, with_volumes: bool = False) -> Pruned:
+    """Remove containers that do not run, images as `images` does, and what `gc` frees, which no filter keeps.
+
+    Args:
+        chosen: which of them.
+        named: also images that have a name.
+        with_volumes: also anonymous volumes.
+    """
     pruned = containers(chosen)
+    if with_volumes:
+        gone = volumes(chosen, named=False)
+        pruned.volumes = gone.volumes
+        pruned.refusals += gone.refusals
+        pruned.freed_bytes += gone.freed_bytes
+        pruned.unread += gone.unread
     more = images(chosen, named=named)
     pruned.images = more.images
     pruned.refusals += more.refusals
@@ -123,12 +139,49 @@ def containers(chosen: Chosen) -> Pruned:
                 pruned.freed_bytes += size
             elif not isinstance(outcome, Conflict | NotFound):
                 pruned.refusals.append(outcome)
-    return pruned
+    return _tell(home, "container", pruned)
+
+
+def volumes(chosen: Chosen, *, named: bool) -> Pruned:
+    """Remove volumes that no container has.
+
+    Args:
+        chosen: which of them.
+        named: also those that somebody gave a name.
+    """
+    home, pruned = open_home(), Pruned()
+    used = volume_verbs.used(home, pruned.unread.append)
+    if pruned.unread:
+        return pruned  # any volume may be the one that such a container has
+    for volume in stored.list_all(home, pruned.unread.append):
+        if volume.name in used or not (named or volume.anonymous) or not _lets_through(chosen, volume):
+            continue
+        size = volume_verbs.size(home, volume)
+        try:
+            volume_verbs.remove_one(home, volume.name)
+        except (Conflict, NotFound):
+            continue  # a container was made with it, or it went meanwhile
+        except MinirunError as error:
+            pruned.refusals.append(error)
+            continue
+        pruned.volumes.append(volume.name)
+        pruned.freed_bytes += size
+    return _tell(home, "volume", pruned)
+
+
+def _lets_through(chosen: Chosen, volume: stored.Volume) -> bool:
+    own = volume_verbs.labels(volume)
+
+    def has(text: str) -> bool:
+        key, equals, value = text.partition("=")
+        return key in own and (not equals or own[key] == value)
+
+    return chosen.made(volume.created) and all(map(has, chosen.labels)) and not any(map(has, chosen.other_labels))
 
 
 def _tell(home: Home, kind: str, pruned: Pruned) -> Pruned:
     events.emit(home, kind, "prune", "", {"reclaimed": str(pruned.freed_bytes)})
-    return _tell(home, "container", pruned)
+    return pruned
 
 
 def _written(home: Home, box: Record) -> int:

@@ -8,7 +8,7 @@ import platform
 from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
-from minirun.container import state
+from minirun.container import state, volumes
 from minirun.engine import imagemounts, open_home
 from minirun.errors import Unsupported
 from minirun.image import removal
@@ -159,6 +159,15 @@ def _sweep(home: Home) -> int:
         for name in os.listdir(home.folder("containers"))
         if not os.path.exists(f"{home.container(name)}/container.json")
     ]
-    for path in loose:
-        tree.remove(path)
+    held = volumes.hold(home)
+    try:
+        for name in os.listdir(home.folder("volumes")):
+            path = home.volume(name)
+            unfinished = path if not os.path.exists(f"{path}/volume.json") else f"{path}/_new"
+            if os.path.isdir(unfinished):
+                loose.append(unfinished)
+        for path in loose:
+            tree.remove(path)
+    finally:
+        os.close(held)
     return len(loose)

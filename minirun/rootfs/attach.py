@@ -27,6 +27,7 @@ from minirun.kernel.names import (
     MOUNT_ATTR_NOSUID,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
+    MOVE_MOUNT_T_SYMLINKS,
     O_CLOEXEC,
     O_DIRECTORY,
     O_PATH,
@@ -87,9 +88,12 @@ def allow(mount: Slot, attributes: int, *, recursive: bool = False, why: str) ->
     return Call("mount_setattr", mount, "", flags, change, 32, why=why)
 
 
-def attach(path: str, *, mount: Slot = MOUNT, at: int | Slot = AT_FDCWD, why: str = "") -> Iterator[Call]:
-    """Attach a detached mount at *path* and let go of its descriptor."""
-    yield Call("move_mount", mount, "", at, path, MOVE_MOUNT_F_EMPTY_PATH, why=why)
+def attach(
+    path: str, *, mount: Slot = MOUNT, at: int | Slot = AT_FDCWD, follow: bool = False, why: str = ""
+) -> Iterator[Call]:
+    """Attach a detached mount at *path*, or if that is a link and is to be followed where it leads; let go of it."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS if follow else MOVE_MOUNT_F_EMPTY_PATH
+    yield Call("move_mount", mount, "", at, path, flags, why=why)
     yield Call("close", mount)
 
 

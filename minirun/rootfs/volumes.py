@@ -76,7 +76,7 @@ class Volume:
         """Attach the clone."""
         if not self.own:
             yield from make_target(self.target, directory=self.directory)
-            yield from attach(self.target, mount=slot, why=self.source)
+            yield from attach(self.target, mount=slot, follow=True, why=self.source)
         else:
             yield from if_there(self.target, list(attach_at_target(mount=slot, why=self.source)), why="")
 
@@ -108,7 +108,7 @@ class Tmpfs:
         """Make it, and attach it."""
         yield from make_target(self.target, directory=True)
         yield from filesystem("tmpfs", self.options, self.attributes, why=f"memory at {self.target}")
-        yield from attach(self.target)
+        yield from attach(self.target, follow=True)
 
 
 def take(volumes: Sequence[Volume | Tmpfs], *, joined: bool = False, by_options: bool = False) -> Iterator[Call]:
