@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int], None]
 
-ENTRIES_MAX = 4_000_000
+# An entry takes ten microseconds and more, whatever it is. Names and numbers of real files, nothing else of them, have
+# 13 bytes each once zstd or xz is done with them, one entry again and again has none: what is small is refused soon.
+ENTRIES_MAX = 2_000_000
+ENTRIES_FREE = 250_000
+ENTRY_BYTES = 8  # of the blob, for each that is not free
 _REMEDY = "it is damaged, or means harm: get it again from where it came"
 
 # What an archive asks for and no file system grants; anything else (ENOSPC, EIO, EROFS …) is not the archive's fault.
@@ -163,7 +167,7 @@ def complete(unpacked: Unpacked, into: str, below: Sequence[str], *, what: str =
 def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str | None], what: str) -> Unpacked:
     name = b""
     last = None
-    size = entries = 0
+    size = entries = allowed = 0
     pieces = iter(blob)
     reader = tar.Reader(_checked(pieces))
     try:
@@ -174,7 +178,8 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
             last = entry
             size += entry.size
             entries += 1
-            _count(entries)
+            if entries > allowed:
+                allowed = _allowed(entries, blob.size)
         for _rest in pieces:
             pass
         _compare("blob", blob.digest, expected[0])
@@ -202,9 +207,14 @@ def _unpack(blob: Blob, extraction: Extraction, expected: tuple[str | None, str 
     )
 
 
-def _count(entries: int) -> None:
+def _allowed(entries: int, size: int) -> int:
+    """How many entries there may be when *size* bytes of the blob have been read; fewer than there are is refused."""
+    allowed = ENTRIES_FREE + size // ENTRY_BYTES
+    if entries > allowed:
+        raise Malformed(f"more than {allowed} entries in {size} bytes")
     if entries > ENTRIES_MAX:
         raise Malformed(f"more than {ENTRIES_MAX} entries")
+    return min(allowed, ENTRIES_MAX)
 
 
 def _compare(of: str, actual: str, expected: str | None) -> None:

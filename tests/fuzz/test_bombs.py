@@ -142,6 +142,8 @@ BOMBS: dict[str, tuple[list[Callable[[], Iterator[bytes]]], str]] = {
         [lambda: by_gzip([tar(file(b"f"), *(hardlink(b"h%d" % n, b"f") for n in range(100_000)))])],
         "",
     ),
+    "a million entries by zstd": ([lambda: by_zstd(same(1_000, file(b"f") * 1_000))], "entries in"),
+    "a million entries by gzip": ([lambda: by_gzip(same(1_000, file(b"f") * 1_000))], "entries in"),
     "a full directory that is whited out": (
         [lambda: by_gzip([*(file(b"d/%d" % number) for number in range(150_000)), file(b".wh.d")])],
         "",
