@@ -10,7 +10,7 @@ import click
 
 from minirun.cli import screen
 from minirun.cli.command import Command
-from minirun.cli.functions import to_json
+from minirun.cli.gotext import to_json
 from minirun.cli.template import Template
 
 TYPE_CHECKING = False

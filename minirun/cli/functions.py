@@ -1,107 +1,112 @@
-"""The functions of a format: those of Go's text/template, and those that Docker adds to them."""
+"""The functions of a format: those of Go's text/template, and those that Docker adds to them.
+
+``and`` and ``or`` are not here: they do not look at what they need not, see expressions.py.
+"""
 
 from __future__ import annotations
 
-import json
+import html
 import operator
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_plus
 
-from minirun.cli.screen import quote
+from minirun.cli.gotext import print_of, printf, text_of, to_json
 
-_VERB = re.compile(r"%([-+ 0#]*\d*(?:\.\d+)?)([svdqxft%])")
-
-
-def text_of(value: Any) -> str:
-    """A value as Go prints it: ``true``, ``[a b]``, ``map[key:value]``."""
-    if value is None:
-        return "<no value>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{text_of(value[key])}' for key in sorted(value))}]"
-    if isinstance(value, list | tuple):
-        return f"[{' '.join(map(text_of, value))}]"
-    return str(value)
-
-
-def to_json(value: Any) -> str:
-    """A value as one line of JSON; bytes that are no UTF-8 as Go writes them, U+FFFD."""
-    if isinstance(value, dict):
-        value = {key: inner for key, inner in value.items() if not callable(inner)}
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+_WORD_BEGINS = re.compile(r"(?<!\w)\w")
+_ENTITIES = {"'": "&#39;", '"': "&#34;"}
+_NUMBERS = int | float
 
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
         if isinstance(value, dict):
             value = value.get(key, "")
-        elif isinstance(value, list | str) and isinstance(key, int) and 0 <= key < len(value):
+        elif isinstance(value, list | str) and type(key) is int and 0 <= key < len(value):
             value = value[key]
         else:
             raise LookupError(f"there is no {key!r} in {text_of(value)}")
     return value
 
 
-def _printf(form: str, *values: Any) -> str:
-    left = list(values)
-
-    def fill(found: re.Match[str]) -> str:
-        flags, verb = found.groups()
-        if verb == "%":
-            return "%"
-        value = left.pop(0)
-        if verb in "svt":
-            value, verb = text_of(value), "s"
-        elif verb == "q":
-            value, verb = quote(text_of(value)), "s"
-        return str(f"%{flags}{verb}" % value)
-
-    return _VERB.sub(fill, form)
+def _slice(value: Any, *ends: int) -> Any:
+    first, last = (*ends, len(value))[:2] if ends else (0, len(value))
+    if not 0 <= first <= last <= len(value):
+        raise LookupError(f"there is no {first} to {last} in {text_of(value)}")
+    return value[first:last]
 
 
 def _pad(text: str, before: int, after: int) -> str:
     return f"{' ' * before}{text}{' ' * after}" if text else text
 
 
+def _comparable(first: Any, second: Any) -> None:
+    """Raise TypeError for what Go does not compare: a number with a text, a list with anything."""
+    kinds = [
+        "bool" if isinstance(one, bool) else "number" if isinstance(one, _NUMBERS) else type(one).__name__
+        for one in (first, second)
+    ]
+    if None in (first, second) and not isinstance(first, dict | list) and not isinstance(second, dict | list):
+        return
+    if kinds[0] != kinds[1] or kinds[0] not in ("bool", "number", "str"):
+        raise TypeError(f"{text_of(first)} and {text_of(second)} are not of kinds that can be compared")
+
+
 def _equal(first: Any, *others: Any) -> bool:
+    if not others:
+        raise TypeError("it compares two values")
+    for other in others:
+        _comparable(first, other)
     return first in others
 
 
-def _and(*values: Any) -> Any:
-    return next((value for value in values if not value), values[-1])
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def function(first: Any, second: Any) -> bool:
+        _comparable(first, second)
+        if isinstance(first, bool) or first is None or second is None:
+            raise TypeError(f"{text_of(first)} has no order")
+        return compare(first, second)
+
+    return function
 
 
-def _or(*values: Any) -> Any:
-    return next((value for value in values if value), values[-1])
+def _join(words: Any, separator: str) -> str:
+    if isinstance(words, str):
+        raise TypeError("it joins lists")
+    return separator.join(map(text_of, words or ()))
+
+
+def _html(*values: Any) -> str:
+    text = html.escape(print_of(*values), quote=False)
+    return "".join(_ENTITIES.get(sign, sign) for sign in text)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "and": _and,
     "eq": _equal,
-    "ge": operator.ge,
-    "gt": operator.gt,
+    "ge": _ordered(operator.ge),
+    "gt": _ordered(operator.gt),
+    "html": _html,
     "index": _index,
-    "join": lambda words, separator: separator.join(map(text_of, words)),
+    "join": _join,
     "json": to_json,
-    "le": operator.le,
-    "len": len,
+    "le": _ordered(operator.le),
+    "len": lambda value: len(value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value),
     "lower": lambda text: text_of(text).lower(),
-    "lt": operator.lt,
-    "ne": operator.ne,
+    "lt": _ordered(operator.lt),
+    "ne": lambda first, second: not _equal(first, second),
     "not": operator.not_,
-    "or": _or,
     "pad": _pad,
-    "print": lambda *values: "".join(map(text_of, values)),
-    "printf": _printf,
+    "print": print_of,
+    "printf": printf,
     "println": lambda *values: " ".join(map(text_of, values)) + "\n",
-    "slice": lambda value, *ends: value[slice(*(ends if len(ends) > 1 else (*ends, None)))] if ends else value,
-    "split": lambda text, separator: text.split(separator),
-    "title": lambda text: text_of(text).title(),
+    "slice": _slice,
+    "split": lambda text, separator: text.split(separator) if separator else list(text),
+    # the beginnings of words; what follows them stays as it is
+    "title": lambda text: _WORD_BEGINS.sub(lambda found: found[0].upper(), text_of(text)),
     "truncate": lambda text, length: text_of(text)[:length],
     "upper": lambda text: text_of(text).upper(),
+    "urlquery": lambda *values: quote_plus(print_of(*values)),
 }
 
 

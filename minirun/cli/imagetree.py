@@ -19,7 +19,7 @@ import click
 
 from minirun.cli import complete, quantity, screen
 from minirun.cli.command import Command
-from minirun.cli.functions import to_json
+from minirun.cli.gotext import to_json
 from minirun.engine.lineage import Node, Tip
 from minirun.errors import BadInput
 

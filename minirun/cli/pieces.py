@@ -15,14 +15,17 @@ from minirun.errors import BadInput
 
 Piece = str | tuple[str, ...]
 
-_ACTION = re.compile(r"\{\{(?:-(?=\s))?(?P<words>.*?)(?:(?<=\s)-)?\}\}", re.DOTALL)
+_BEGIN = re.compile(r"\{\{(?P<trim>-(?=\s))?\s*")
+_END = re.compile(r"(?:\s+(?P<trim>-)|\s*)\}\}")
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _WORD = re.compile(
     r"""\s*(?P<word>
-          "(?:\\.|[^"\\])*" | `[^`]*`           # strings
-        | -?\d+(?:\.\d+)?                       # numbers
-        | \$?(?:\.\w+)+ | \$\w*(?:\.\w+)* | \.  # .A.B, $, $name.A, .
-        | \)(?:\.\w+)*                          # the end of a parenthesis, and what is taken of its value
-        | \w+ | := | [|(,]
+          "(?:\\.|[^"\\\n])*" | `[^`]*` | '(?:\\.[^']*|[^'\\])'     # strings, and one character
+        | [-+]?0[xX][0-9a-fA-F]+                                    # numbers
+        | [-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?
+        | \$?(?:\.\w+)+ | \$\w*(?:\.\w+)* | \.                      # .A.B, $, $name.A, .
+        | \)(?:\.\w+)*                                              # the end of a parenthesis, and what is taken of it
+        | \w+ | := | [=|(,]
     )""",
     re.VERBOSE,
 )
@@ -43,31 +46,40 @@ def pieces(source: str) -> list[Piece]:
     text = source.replace("\\t", "\t").replace("\\n", "\n")
     found: list[Piece] = []
     position = 0
-    for action in _ACTION.finditer(text):
-        before = text[position : action.start()]
+    while begin := _BEGIN.search(text, position):
+        before = text[position : begin.start()]
         # {{- and -}} take the white space beside them along
-        found.append(before.rstrip() if action[0].startswith("{{- ") else before)
-        if words := _words(source, action["words"].strip()):
+        found.append(before.rstrip() if begin["trim"] else before)
+        words, end = _action(source, text, begin)
+        if words:
             found.append(words)
-        position = action.end()
-        if action[0].endswith(" -}}"):
+        position = end.end()
+        if end["trim"]:
             position = len(text) - len(text[position:].lstrip())
-    if "{{" in text[position:]:
-        refuse(source, "{{ is not closed by }}", "write fields as {{.Name}}")
     return [*found, text[position:]]
 
 
-def _words(source: str, action: str) -> tuple[str, ...]:
-    if action.startswith("/*") and action.endswith("*/"):
-        return ()
+def _action(source: str, text: str, begin: re.Match[str]) -> tuple[tuple[str, ...], re.Match[str]]:
+    """The words of the action that begins at *begin*, and its end; no words for a comment."""
     words: list[str] = []
-    position = 0
-    while position < len(action):
-        word = _WORD.match(action, position)
+    position = begin.end()
+    if comment := _COMMENT.match(text, position):
+        end = _END.match(text, comment.end())
+        if not end:
+            refuse(source, "a comment is not alone in its {{ }}", "write {{/* … */}}")
+        return (), end
+    while True:
+        if end := _END.match(text, position):
+            break
+        word = _WORD.match(text, position)
         if not word:
-            refuse(source, f"{{{{{action}}}}} cannot be read from {action[position:].strip()[:20]!r} on")
+            closing = text.find("}}", position)
+            if closing < 0:
+                refuse(source, "{{ is not closed by }}", "write fields as {{.Name}}")
+            action, rest = text[begin.start() : closing], text[position:closing].strip()
+            refuse(source, f"{action}}}}} cannot be read from {rest[:20]!r} on")
         words.append(word["word"])
         position = word.end()
     if not words:
         refuse(source, "{{}} says nothing")
-    return tuple(words)
+    return tuple(words), end

@@ -48,7 +48,7 @@ def show(
     """
     word, _, rest = form.partition(" ")
     if form == "json":
-        from minirun.cli.functions import to_json  # not needed for the usual table, and it takes longer than that
+        from minirun.cli.gotext import to_json  # not needed for the usual table, and it takes longer than that
 
         screen.write("".join(f"{to_json(dict(row))}\n" for row in rows))
     elif form in ("", "table"):
@@ -67,7 +67,7 @@ def show(
 def show_objects(objects: Iterable[Any], form: str) -> None:
     """Print each of *objects* in the user's --format, as `inspect` does."""
     if form == "json":
-        from minirun.cli.functions import to_json
+        from minirun.cli.gotext import to_json
 
         screen.write("".join(f"{to_json(one)}\n" for one in objects))
         return

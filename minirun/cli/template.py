@@ -5,38 +5,39 @@
     {{range .Mounts}}{{.Source}}{{println}}{{end}}   {{range $key, $value := .Config.Labels}}…{{else}}none{{end}}
 
     template ─▶ pieces: text, or the words of one {{action}} ─▶ nodes ─▶ rendered with a dict, as often as is needed
+                see pieces.py                                   what has a value: see expressions.py
 
-A node is a function from a Scope to text, a value one from a Scope to anything that JSON has.
+A node is a function that adds text to a list. See pkg.go.dev/text/template.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable
+from typing import Any
 
-from minirun.cli.functions import FUNCTIONS, HEADER_FUNCTIONS, text_of
-from minirun.cli.pieces import pieces, refuse
+from minirun.cli.expressions import Reader, Scope, Value, elements, told
+from minirun.cli.functions import FUNCTIONS, HEADER_FUNCTIONS
+from minirun.cli.gotext import text_of
+from minirun.cli.pieces import pieces
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
-_CONSTANTS = {"true": True, "false": False, "nil": None}
+Node = Callable[[Scope, list[str]], None]
 
-
-class Scope(NamedTuple):
-    """Where an action is rendered."""
-
-    dot: Any
-    variables: dict[str, Any]
-    functions: Mapping[str, Callable[..., Any]]
-
-    def inside(self, dot: Any, variables: Mapping[str, Any]) -> Scope:
-        """The scope of a block: another dot, and variables that end with it."""
-        return Scope(dot, {**self.variables, **variables}, self.functions)
+_BLOCKS = ("if", "range", "with")
+_ALONE = ("end", "else", "break", "continue")
+_DEEP = "it is nested too deeply"
+_ELSEWHERE = ("define", "template", "block")
 
 
-Node = Callable[[Scope], str]
-Value = Callable[..., Any]  # of a Scope, and of the arguments where it is a function's
+class _Left(Exception):
+    """A range, or one turn of it, is left."""
+
+
+class _Break(_Left):
+    pass
+
+
+class _Continue(_Left):
+    pass
 
 
 class Template:
@@ -52,12 +53,21 @@ class Template:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.fields: set[str] = set()
+        self._reader = Reader(source)
+        self._refuse = self._reader.refuse
         self._pieces = pieces(source)
-        self._depth = 0  # of blocks in which dot is something else
-        self._node, end = self._block()
+        self._ranges = 0  # around what is being read
+        try:
+            self._node, end = self._block()
+        except RecursionError:
+            self._refuse(_DEEP)
         if end:
             self._refuse(f"{{{{{end[0]}}}}} is without its beginning")
+
+    @property
+    def fields(self) -> set[str]:
+        """Names of fields that it takes of what it is rendered with."""
+        return self._reader.fields
 
     def render(self, data: Any, *, header: bool = False) -> str:
         """Fill it in.
@@ -70,27 +80,47 @@ class Template:
             BadInput: *data* does not have what it takes.
         """
         functions = {**FUNCTIONS, **HEADER_FUNCTIONS} if header else FUNCTIONS
-        return self._node(Scope(data, {"$": data}, functions))
-
-    def _refuse(self, reason: str, remedy: str = "") -> NoReturn:
-        refuse(self.source, reason, remedy)
+        out: list[str] = []
+        try:
+            self._node(Scope(data, {"$": [data]}, functions), out)
+        except RecursionError:
+            self._refuse(_DEEP)
+        return "".join(out)
 
     def _block(self) -> tuple[Node, list[str]]:
         """Read nodes up to ``end``, ``else`` or the end; the second of the pair is that action's words."""
         nodes: list[Node] = []
+        end: list[str] = []
         while self._pieces:
             piece = self._pieces.pop(0)
             if isinstance(piece, str):
-                nodes.append(lambda _scope, text=piece: text)  # type: ignore[misc]  # no type for a default of a lambda
+                if piece:
+                    nodes.append(_text(piece))
                 continue
             words = list(piece)
+            if words[0] in _ALONE and (words[0] != "else" or words[1:2] not in (["if"], ["with"])) and words[1:]:
+                self._refuse(f"{{{{{words[0]}}}}} stands alone")
             if words[0] in ("end", "else"):
-                return lambda scope: "".join(node(scope) for node in nodes), words
-            if words[0] in ("if", "range", "with"):
-                nodes.append(self._control(words))
-            else:
-                nodes.append(self._statement(words))
-        return lambda scope: "".join(node(scope) for node in nodes), []
+                end = words
+                break
+            nodes.append(self._node_of(words))
+
+        def render(scope: Scope, out: list[str]) -> None:
+            for node in nodes:
+                node(scope, out)
+
+        return render, end
+
+    def _node_of(self, words: list[str]) -> Node:
+        if words[0] in _BLOCKS:
+            return self._control(words)
+        if words[0] in ("break", "continue"):
+            if not self._ranges:
+                self._refuse(f"{{{{{words[0]}}}}} is outside of a {{{{range}}}}")
+            return _break if words[0] == "break" else _continue
+        if words[0] in _ELSEWHERE:
+            self._refuse(f"{{{{{words[0]}}}}} is not built in this version", "write it out where it is needed")
+        return self._statement(words)
 
     def _control(self, words: list[str]) -> Node:
         """Read one of the blocks that have an end."""
@@ -99,138 +129,82 @@ class Template:
         if ":=" in rest:
             names = [word for word in rest[: rest.index(":=")] if word != ","]
             rest = rest[rest.index(":=") + 1 :]
-        value = self._pipeline(rest)
-        self._depth += keyword != "if"
+            if not all(map(_is_variable, names)) or not 1 <= len(names) <= 1 + (keyword == "range"):
+                remedy = "write {{range $key, $value := …}}"
+                self._refuse(f"{{{{{' '.join(words)}}}}} names its variables otherwise", remedy)
+        value = self._reader.pipeline(rest)
+        self._reader.depth += keyword != "if"
+        self._ranges += keyword == "range"
         body, end = self._block()
-        self._depth -= keyword != "if"
-        otherwise: Node = lambda _scope: ""  # noqa: E731 - a node like the others
+        self._reader.depth -= keyword != "if"
+        self._ranges -= keyword == "range"
+        otherwise = _text("")
         if end[:1] == ["else"]:
-            if end[1:2] in (["if"], ["with"]):
-                return self._choose(keyword, names, value, body, self._control(end[1:]))
+            if end[1:]:
+                return _choose(keyword, names, value, body, self._control(end[1:]), self._reader)
             otherwise, end = self._block()
         if end != ["end"]:
             self._refuse(f"{{{{{keyword}}}}} is without its {{{{end}}}}")
-        return self._choose(keyword, names, value, body, otherwise)
-
-    def _choose(self, keyword: str, names: list[str], value: Value, body: Node, otherwise: Node) -> Node:
-        """The node of a block; a range with one name gives it the value, with two the first gets the key or index."""
-
-        def render(scope: Scope) -> str:
-            dot = value(scope)
-            if not dot:
-                return otherwise(scope)
-            if keyword == "if":
-                return body(scope.inside(scope.dot, dict.fromkeys(names, dot)))
-            if keyword == "with":
-                return body(scope.inside(dot, dict.fromkeys(names, dot)))
-            if not isinstance(dot, dict | list):
-                self._refuse(f"{text_of(dot)!r} has no elements to range over")
-            pairs = sorted(dot.items()) if isinstance(dot, dict) else enumerate(dot)
-            variables = ((item, dict(zip(names[::-1], (item, key), strict=False))) for key, item in pairs)
-            return "".join(body(scope.inside(*one)) for one in variables)
-
-        return render
+        return _choose(keyword, names, value, body, otherwise, self._reader)
 
     def _statement(self, words: list[str]) -> Node:
-        if words[1:2] == [":="]:
-            name, value = words[0], self._pipeline(words[2:])
+        if words[1:2] not in ([":="], ["="]):
+            value = self._reader.pipeline(words)
+            return lambda scope, out: out.append(text_of(value(scope)))
+        name, sign = words[:2]
+        if not _is_variable(name):
+            self._refuse(f"{name} is no variable", "their names begin with $")
+        value = self._reader.pipeline(words[2:])
 
-            def assign(scope: Scope) -> str:
-                scope.variables[name] = value(scope)
-                return ""
-
-            return assign
-        value = self._pipeline(words)
-        return lambda scope: text_of(value(scope))
-
-    def _pipeline(self, words: list[str]) -> Value:
-        value, left = self._commands(words)
-        if left:
-            self._refuse(f"{left[0]!r} is without its beginning")
-        return value
-
-    def _commands(self, words: list[str]) -> tuple[Value, list[str]]:
-        """Read commands up to a closing parenthesis; what is before a ``|`` is the last argument of what follows."""
-        value: Value | None = None
-        while True:
-            operands: list[Value] = []
-            while words and words[0] != "|" and not words[0].startswith(")"):
-                operand, words = self._operand(words)
-                operands.append(operand)
-            if not operands:
-                self._refuse("a value is missing in it")
-            value = _call(operands, value)
-            if not words or words[0] != "|":
-                return value, words
-            words = words[1:]
-
-    def _operand(self, words: list[str]) -> tuple[Value, list[str]]:
-        word, words = words[0], words[1:]
-        if word == "(":
-            inner, words = self._commands(words)
-            if not words:
-                self._refuse("a parenthesis is not closed")
-            path = words[0][1:]
-            return (lambda scope: self._take(inner(scope), path)), words[1:]
-        if word[0] in '"`':
-            text = self._string(word)
-            return (lambda _scope: text), words
-        if _NUMBER.fullmatch(word):
-            number = float(word) if "." in word else int(word)
-            return (lambda _scope: number), words
-        if word in _CONSTANTS:
-            return (lambda _scope: _CONSTANTS[word]), words
-        if word[0] in "$.":
-            return self._path(word), words
-        if word not in FUNCTIONS:
-            self._refuse(f"there is no function {word!r}", f"these are: {', '.join(sorted(FUNCTIONS))}")
-        return (lambda scope, *arguments: self._apply(word, scope.functions[word], arguments)), words
-
-    def _path(self, word: str) -> Value:
-        name, dot, path = word.partition(".")
-        path = dot + path if path else ""
-        if path and (name == "$" or (not name and not self._depth)):
-            self.fields.add(path.split(".")[1])
-        if not name:
-            return lambda scope, *arguments: self._take(scope.dot, path, arguments)
-
-        def variable(scope: Scope, *arguments: Any) -> Any:
-            if name not in scope.variables:
+        def assign(scope: Scope, _out: list[str]) -> None:
+            if sign == ":=":
+                scope.variables[name] = [value(scope)]
+            elif name in scope.variables:
+                scope.variables[name][0] = value(scope)
+            else:
                 self._refuse(f"the variable {name} was never set")
-            return self._take(scope.variables[name], path, arguments)
 
-        return variable
+        return assign
 
-    def _take(self, value: Any, path: str, arguments: tuple[Any, ...] = ()) -> Any:
-        """Go down *path*, ``.A.B``, from *value*."""
-        for key in path.split(".")[1:]:
-            if not isinstance(value, dict) or key not in value:
-                there = ", ".join(value) if isinstance(value, dict) and value else "none"
-                self._refuse(f"there is no field {key!r}", f"the fields there: {there}")
-            value = value[key]
-        if callable(value):
-            return self._apply(path, value, arguments)
-        if arguments:
-            self._refuse(f"{path or '.'} is not a function")
-        return value
 
-    def _apply(self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _choose(keyword: str, names: list[str], value: Value, body: Node, otherwise: Node, reader: Reader) -> Node:
+    """The node of a block; a range with one name gives it the value, with two the first gets the key or index."""
+
+    def render(scope: Scope, out: list[str]) -> None:
+        found = value(scope)
+        if keyword == "range" and elements(found) is None and found is not None:
+            reader.refuse(f"{told(found)} has no elements to range over")
+        if not found:
+            otherwise(scope.inside(scope.dot, dict.fromkeys(names, found)), out)
+        elif keyword == "range":
+            _repeat(scope, out, names, found, body)
+        else:
+            body(scope.inside(found if keyword == "with" else scope.dot, dict.fromkeys(names, found)), out)
+
+    return render
+
+
+def _repeat(scope: Scope, out: list[str], names: list[str], found: Any, body: Node) -> None:
+    for key, item in elements(found) or ():
         try:
-            return function(*arguments)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            self._refuse(f"{name.lstrip('.')} cannot be used so: {error}")
-
-    def _string(self, word: str) -> str:
-        if word[0] == "`":
-            return word[1:-1]
-        try:
-            return str(json.loads(word, strict=False))
-        except ValueError:
-            self._refuse(f"{word} is not a string")
+            body(scope.inside(item, dict(zip(names[::-1], (item, key), strict=False))), out)
+        except _Continue:
+            continue
+        except _Break:
+            break
 
 
-def _call(operands: list[Value], piped: Value | None) -> Value:
-    first, *rest = operands
-    if piped is not None:
-        rest.append(piped)
-    return lambda scope: first(scope, *(operand(scope) for operand in rest)) if rest else first(scope)
+def _text(text: str) -> Node:
+    return lambda _scope, out: out.append(text)
+
+
+def _break(_scope: Scope, _out: list[str]) -> None:
+    raise _Break
+
+
+def _continue(_scope: Scope, _out: list[str]) -> None:
+    raise _Continue
+
+
+def _is_variable(word: str) -> bool:
+    return word[:1] == "$" and len(word) > 1 and "." not in word

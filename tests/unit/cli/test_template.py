@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minirun.cli.template import Template
 from minirun.errors import BadInput
@@ -57,6 +61,39 @@ DATA = {
         ("a {{- .Name -}} b {{/* a comment */}}c", "a/webb c"),
         ('{{`raw "text"`}} {{"a\\tb"}}', 'raw "text" a\tb'),
         ('{{.Label "a"}}', "1"),
+        ('{{"}}"}} {{"{{"}}', "}} {{"),
+        ("{{ /* no comment */ -}}  a", "a"),
+        ("a\n{{- range .Args}}\n  {{.}}{{end -}}\n b", "a\n  -c\n  trueb"),
+        ("{{range 3}}{{.}}{{end}}", "012"),
+        ('{{range .Args}}{{if eq . "true"}}{{break}}{{end}}{{.}}{{end}}', "-c"),
+        ("{{range $i, $x := .Args}}{{if eq $i 0}}{{continue}}{{end}}{{$x}}{{end}}", "true"),
+        ("{{$n := 0}}{{range .Args}}{{$n = len .}}{{end}}{{$n}}", "4"),
+        ("{{$n := 1}}{{if true}}{{$n := 2}}{{end}}{{$n}}", "1"),
+        ("{{with $s := .State}}{{$s.Status}}{{end}}", "exited"),
+        ("{{with .Entrypoint}}a{{else with .State}}{{.Status}}{{end}}", "exited"),
+        ("{{if $x := .Name}}{{$x}}{{end}}", "/web"),
+        ("{{.State.status}} {{.name}}", "exited /web"),
+        ('{{.Labels.none}} {{index .Labels "none"}}', "<no value> "),
+        ("{{with .State.Health}}{{.Status}}{{else}}none{{end}}", "none"),
+        ("{{if and .Entrypoint .Entrypoint.First}}a{{else}}b{{end}}", "b"),
+        ("{{or .Name .Entrypoint.First}}", "/web"),
+        ('{{.Empty | len | printf "%03d"}}', "000"),
+        ('{{(len .Args) | eq 2}} {{eq 1.0 1}} {{ne 1 2}} {{le 2 2}} {{ge "b" "a"}}', "true true true true true"),
+        ("{{eq .Entrypoint nil}}", "true"),
+        ('{{title "hello-wORLD it\'s"}}', "Hello-WORLD It'S"),
+        ('{{len "é"}} {{slice .Args 1}} {{index "abc" 1 | len}}', "2 [true] 1"),
+        ('{{print 1 2 "a" 3 .Name}}|{{print "a" "b"}}|{{println 1 "a"}}', "1 2a3/web|ab|1 a\n"),
+        ('{{printf "%v %v %s" .State.Running .Args nil}}', "false [-c true] <no value>"),
+        (
+            '{{printf "%x %X %o %b %c %U %+d %06.2f|%.3s|%[1]d" 255 255 8 5 65 65 3 3.14159 "abcdef"}}',
+            "ff FF 10 101 A U+0041 +3 003.14|abc|255",
+        ),
+        ('{{printf "%x" "hi"}} {{0x1F}} {{1e3}} {{\'a\'}} {{-3}}', "6869 31 1000 97 -3"),
+        ('{{html "<a b=\'c\'>&"}} {{urlquery "a b&c"}}', "&lt;a b=&#39;c&#39;&gt;&amp; a+b%26c"),
+        ('{{pad .Name 1 2}}|{{join .Empty ","}}|{{split "abc" ""}}', " /web  ||[a b c]"),
+        ("{{- /* trimmed */ -}}  x", "x"),
+        ("{{json .Name | len}}", "6"),
+        ("{{$.Name}}{{range .Mounts}}{{$.State.ExitCode}}{{end}}", "/web33"),
     ],
 )
 def test_a_format_is_filled_in(source: str, text: str) -> None:
@@ -90,6 +127,34 @@ def test_a_format_is_filled_in(source: str, text: str) -> None:
         ('{{"a}}', "cannot be read"),
         ('{{"\\q"}}', "is not a string"),
         ("{{.Name ?}}", "cannot be read from '?' on"),
+        ("{{/* never closed", "{{ is not closed"),
+        ("{{/* one */ .Name}}", "is not alone"),
+        ("{{.Name | 3}}", "'3' takes nothing from a pipe"),
+        ("{{3 4}}", "3 is not a function"),
+        ('{{"a" 1}}', "is not a function"),
+        ("{{(.Name) 1}}", "is not a function"),
+        ("{{break}}", "is outside of a {{range}}"),
+        ("{{if .Name}}{{end}}{{continue}}", "is outside of a {{range}}"),
+        ("{{end .Name}}", "{{end}} stands alone"),
+        ("{{range $a, $b, $c := .Args}}{{end}}", "names its variables otherwise"),
+        ("{{range a := .Args}}{{end}}", "names its variables otherwise"),
+        ("{{x := 3}}", "x is no variable"),
+        ("{{$x = 3}}", "the variable $x was never set"),
+        ("{{if true}}{{$x := 1}}{{end}}{{$x}}", "the variable $x was never set"),
+        ('{{define "a"}}x{{end}}', "{{define}} is not built"),
+        ("{{eq .State.ExitCode .Name}}", "not of kinds that can be compared"),
+        ("{{lt .Args .Args}}", "not of kinds that can be compared"),
+        ("{{eq true 1}}", "not of kinds that can be compared"),
+        ("{{lt true false}}", "has no order"),
+        ("{{eq 1}}", "it compares two values"),
+        ("{{and}}", "a value is missing"),
+        ('{{printf "%d"}}', "there is no value for %d"),
+        ('{{printf "%d" 1 2}}', "1 verbs for 2 values"),
+        ("{{slice .Args 1 7}}", "slice cannot be used so"),
+        ('{{join .Name ","}}', "it joins lists"),
+        ("{{.Entrypoint.First}}", "there is no field 'First'"),
+        ("{{index .Args true}}", "index cannot be used so"),
+        ("{{range .Name}}{{else}}x{{end}}", "has no elements"),
     ],
 )
 def test_a_format_that_is_none_is_refused(source: str, reason: str) -> None:
@@ -110,6 +175,25 @@ def test_titles_are_not_changed_by_what_changes_values() -> None:
     titles = {"ID": "CONTAINER ID", "Labels": "LABELS"}
     template = Template('{{truncate .ID 4}}\t{{join .Labels ","}}\t{{json .ID}}\t{{.ID | lower}}')
     assert template.render(titles, header=True) == "CONTAINER ID\tLABELS\tCONTAINER ID\tCONTAINER ID"
+
+
+def test_a_deeply_nested_format_is_refused() -> None:
+    with pytest.raises(BadInput, match="nested too deeply"):
+        Template("{{if .Name}}" * 5000 + "{{end}}" * 5000).render(DATA)
+
+
+TOKENS = (
+    "}}{{", "{{", "- ", " -", "if ", "else ", "end", "range ", "with ", "break", "$x", ":=", "=", ".Name", ".Args", ".",
+    ".State.Status", " | ", "(", ")", " ", '"a"', "'b'", "`c`", "3", "-1.5", "eq ", "len ", "index ", "printf ",
+    "slice ", '"%d%s"', "json ", "and ", "or ", "not ", "nil", "true", "join ", "lt ", "pad ", "/*", "*/", "\n", "truncate ",
+)  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(TOKENS), max_size=9).map("".join))
+def test_whatever_is_given_is_filled_in_or_refused(inner: str) -> None:
+    with suppress(BadInput):
+        assert isinstance(Template(f"{{{{{inner}}}}}").render(DATA), str)
 
 
 def test_bytes_that_are_no_utf8_do_not_make_broken_json() -> None:
