@@ -19,6 +19,6 @@ minirun rename web old-web        also while it runs
 @click.argument("name", metavar="NEW_NAME")
 def rename(*, container: str, name: str) -> None:
     """Give a container another name."""
-    from minirun.engine import containers
+    from minirun.engine import renaming
 
-    containers.rename(container, name)
+    renaming.rename(container, name)

@@ -58,6 +58,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "hostname": _hostname(get("hostname")),
         "tty": bool(get("tty")),
         "stdin": bool(get("interactive")),
+        "detached": bool(get("detach")),
         # whether an end of what somebody types who attaches is the end of its input: not of one made with -d
         "stdin_once": bool(get("interactive")) and not get("detach"),
         "network": _network(get("network")),

@@ -78,7 +78,7 @@ def _image_word(box: Record, tags: Sequence[str]) -> str:
 
 
 def inspect(name: str, *, size: bool = False) -> dict[str, Any]:
-    """Everything about one container, as Docker's JSON has it: see engine/description.py.
+    """Everything about one container, as Docker's JSON has it: see engine/containerdescription.py.
 
     Args:
         name: the container's name, id or the beginning of its id.
@@ -87,11 +87,11 @@ def inspect(name: str, *, size: bool = False) -> dict[str, Any]:
     Raises:
         NotFound, Conflict: no container, or several, are meant.
     """
-    from minirun.engine import description
+    from minirun.engine import containerdescription
 
     home = open_home()
     box = records.find(home, name)
-    return description.container(home, box, state.read(home, box), size=size)
+    return containerdescription.container(home, box, state.read(home, box), size=size)
 
 
 def usage(box: Record) -> tuple[int, int]:
@@ -147,27 +147,6 @@ def remove(names: Sequence[str], *, force: bool = False, volumes: bool = False) 
             yield name
         except MinirunError as error:
             yield error
-
-
-def rename(name: str, new_name: str) -> None:
-    """Give a container another name, also while it runs.
-
-    Raises:
-        NotFound, Conflict: no container, or several, are meant; another has the new name, or this one already.
-        BadInput: the new name is none.
-    """
-    from minirun.container.renaming import rename as rename_container
-
-    home = open_home()
-    box, lock = records.find_and_hold(home, name)
-    old = box.name
-    try:
-        with Attempt(f"rename container {old}"), Operation(home) as operation:
-            rename_container(home, box, new_name.removeprefix("/"), operation)
-    finally:
-        os.close(lock)
-    # with its slash, as Docker tells it
-    events.emit(home, "container", "rename", box.id, box.told(oldName=f"/{old}"))
 
 
 def commit(

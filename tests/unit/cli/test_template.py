@@ -185,7 +185,8 @@ def test_a_deeply_nested_format_is_refused() -> None:
 TOKENS = (
     "}}{{", "{{", "- ", " -", "if ", "else ", "end", "range ", "with ", "break", "$x", ":=", "=", ".Name", ".Args", ".",
     ".State.Status", " | ", "(", ")", " ", '"a"', "'b'", "`c`", "3", "-1.5", "eq ", "len ", "index ", "printf ",
-    "slice ", '"%d%s"', "json ", "and ", "or ", "not ", "nil", "true", "join ", "lt ", "pad ", "/*", "*/", "\n", "truncate ",
+    "slice ", '"%d%s"', "json ",
+    "and ", "or ", "not ", "nil", "true", "join ", "lt ", "pad ", "/*", "*/", "\n", "truncate ",
 )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ def test_nothing_asked_for_is_dockers_default() -> None:
         "entrypoint": None, "env": [], "cwd": None, "user": None, "hostname": None, "tty": False, "stdin": False,
         "network": "none", "limits": {}, "ulimits": [], "oom_score_adj": None, "shm_bytes": 64 << 20,
         "cgroup_parent": "", "cgroupns": "private", "volumes": [], "tmpfs": [], "read_only": False, "init": False,
-        "stop_signal": None, "labels": {},
+        "stop_signal": None, "labels": {}, "detached": False, "stdin_once": False,
+        "log": {"driver": "json-file", "options": {}},
     }  # fmt: skip
 
 

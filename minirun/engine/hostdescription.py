@@ -1,0 +1,86 @@
+"""What of the host a container was given, as Docker's JSON describes it: HostConfig.
+
+Keys of what is not built in this version have the values that it has for every container.
+"""
+
+from __future__ import annotations
+
+from minirun.container import output, restart
+from minirun.engine import mountdescription
+from minirun.security import masks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from minirun.container.record import Record
+
+_NOT_BUILT: dict[str, Any] = {
+    "CapAdd": None, "CapDrop": None, "Cgroup": "", "DeviceCgroupRules": None, "DeviceRequests": None, "Devices": [],
+    "Dns": [], "DnsOptions": [], "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None, "IpcMode": "private",
+    "Isolation": "", "Links": None, "PidMode": "", "Privileged": False, "PublishAllPorts": False, "Runtime": "minirun",
+    "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
+}  # fmt: skip
+
+
+def host_config(box: Record) -> dict[str, Any]:
+    """Describe what of the host a container was given."""
+    options = box.options
+    policy, most = options.get("restart") or restart.NO
+    log = output.log_of(box)
+    return {
+        **mountdescription.asked_for(options),
+        "LogConfig": {"Type": log["driver"], "Config": dict(sorted(log["options"].items()))},
+        "NetworkMode": options["network"],
+        "PortBindings": {},
+        "RestartPolicy": {"Name": policy, "MaximumRetryCount": most},
+        "AutoRemove": box.remove,
+        "ReadonlyRootfs": options["read_only"],
+        **_NOT_BUILT,
+        "Init": options["init"],
+        "ShmSize": options["shm_bytes"],
+        "OomScoreAdj": options["oom_score_adj"] or 0,
+        "Ulimits": [
+            {"Name": name, "Hard": _go_int(hard), "Soft": _go_int(soft)} for name, _, soft, hard in options["ulimits"]
+        ],
+        "CgroupParent": options["cgroup_parent"],
+        "CgroupnsMode": options["cgroupns"],
+        **_limits(options["limits"]),
+        "MaskedPaths": [*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES],
+        "ReadonlyPaths": list(masks.READ_ONLY),
+    }
+
+
+def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits under Docker's keys; CgroupConf is podman's. What is not limited is 0, or as Docker has it."""
+    get = limits.get
+    rates = ("device-read-bps", "device-write-bps", "device-read-iops", "device-write-iops")
+    return {
+        "Memory": get("memory", 0),
+        "MemoryReservation": get("memory-reservation", 0),
+        "MemorySwap": get("memory-swap", 2 * get("memory", 0)),
+        "MemorySwappiness": get("memory-swappiness"),
+        "OomKillDisable": False,
+        "NanoCpus": round(get("cpus", 0) * 1e9),
+        "CpuPeriod": get("cpu-period", 0),
+        "CpuQuota": get("cpu-quota", 0),
+        "CpuShares": get("cpu-shares", 0),
+        "CpusetCpus": get("cpuset-cpus", ""),
+        "CpusetMems": get("cpuset-mems", ""),
+        "PidsLimit": get("pids-limit"),
+        "BlkioWeight": get("blkio-weight", 0),
+        **{
+            # device-read-bps → BlkioDeviceReadBps, device-read-iops → BlkioDeviceReadIOps
+            "Blkio" + flag.title().replace("-", "").replace("Iops", "IOps"): [
+                {"Path": path, "Rate": rate} for path, _, rate in get(flag, ())
+            ]
+            for flag in rates
+        },
+        "CgroupConf": get("cgroup-conf", {}),
+    }
+
+
+def _go_int(value: int) -> int:
+    """A number of the kernel's as Go has it, signed: no limit is -1."""
+    return value - (1 << 64) if value >> 63 else value
