@@ -28,10 +28,22 @@ from minirun.kernel import files, process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
     from minirun.container.record import Record
     from minirun.log.pump import Pump
+
+    class Verbs(Protocol):
+        """What the engine does in a child of the supervisor."""
+
+        @staticmethod
+        def start_again(home: Home, container_id: str) -> None:
+            """Start a container whose restart policy wants it, unless that has changed meanwhile."""
+
+        @staticmethod
+        def remove(home: Home, box: Record) -> None:
+            """Remove a container that ended and was made with --rm."""
+
 
 _CHILDREN = 8  # at once
 _AT_ONCE_S = 0.002  # until a keeper has written, or init has reaped
@@ -65,11 +77,13 @@ class Supervisor:
     Args:
         home: the store.
         lock: the descriptor that holds home.supervisor_lock.
+        verbs: what is done by children.
     """
 
-    def __init__(self, home: Home, lock: int) -> None:
+    def __init__(self, home: Home, lock: int, verbs: type[Verbs]) -> None:
         self.home = home
         self.lock = lock
+        self.verbs = verbs
         self.wards: dict[str, Ward] = {}
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
@@ -220,7 +234,7 @@ class Supervisor:
         if now.status == "restarting":
             self.take_on(container_id)
         elif box.remove:
-            self.in_child(container_id, lambda: _remove(self.home, box))
+            self.in_child(container_id, lambda: self.verbs.remove(self.home, box))
 
     def drop(self, container_id: str) -> None:
         """Look after a container no longer."""
@@ -238,7 +252,7 @@ class Supervisor:
 
     def start_again(self, container_id: str) -> None:
         """Start a container whose restart policy wants it."""
-        self.in_child(container_id, lambda: _start_again(self.home, container_id))
+        self.in_child(container_id, lambda: self.verbs.start_again(self.home, container_id))
 
     def in_child(self, container_id: str, action: Callable[[], None]) -> None:
         """Do something for a container in a child of ours, as soon as there are few enough."""
@@ -272,20 +286,6 @@ class Supervisor:
             self.take_on(container_id)
 
 
-def _start_again(home: Home, container_id: str) -> None:
-    from minirun.engine import background
-
-    background.start_again(home, container_id)
-
-
-def _remove(home: Home, box: Record) -> None:
-    from minirun.engine import containers
-
-    for outcome in containers.remove([box.id], volumes=True):
-        if not isinstance(outcome, str) and not isinstance(outcome, NotFound):
-            raise outcome
-
-
 def _attempt(action: Callable[[], None]) -> None:
     """Do something for one container; what goes wrong with it does not concern the others."""
     try:
@@ -301,11 +301,12 @@ def _say(text: str) -> None:
     files.write_all(2, f"{stamp} {text}\n".encode(errors="surrogateescape"))
 
 
-def main(lock: int) -> None:
+def main(lock: int, verbs: type[Verbs]) -> None:
     """Be the supervisor of the home that the environment names.
 
     Args:
         lock: the descriptor that holds its lock.
+        verbs: what is done by children; of the engine, which knows us.
     """
     home = Home.of_environment()
     os.set_inheritable(lock, False)
@@ -317,7 +318,7 @@ def main(lock: int) -> None:
     os.close(log)
     _signal.signal(_SIGHUP, _signal.SIG_IGN)
     _raise_limit()
-    Supervisor(home, lock).run()
+    Supervisor(home, lock, verbs).run()
 
 
 def _raise_limit() -> None:

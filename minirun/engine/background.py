@@ -164,7 +164,7 @@ def stay(
         return 0
     try:
         if box.remove:
-            _remove(home, box)
+            remove(home, box)
         elif "restart" in box.options:
             kept.wake(home)
     except (OSError, MinirunError) as error:
@@ -174,8 +174,9 @@ def stay(
     return code
 
 
-def _remove(home: Home, box: Record) -> None:
-    from minirun.container.remove import remove
+def remove(home: Home, box: Record) -> None:
+    """Remove a container that ended and was made with --rm, with the volumes that are nobody else's."""
+    from minirun.container import remove as removal
 
     try:
         lock = records.hold(home, box)
@@ -183,7 +184,7 @@ def _remove(home: Home, box: Record) -> None:
         return  # somebody else did
     try:
         with Operation(home, frees=True) as operation:
-            remove(home, box, operation, force=True)
+            removal.remove(home, box, operation, force=True, volumes=True)
     finally:
         os.close(lock)
 

@@ -394,12 +394,6 @@ def test_start_gives_the_commands_exit_code(store: Minirun, web: str) -> None:
     assert described(store, web)[0]["State"]["ExitCode"] == 3
 
 
-def test_start_says_that_it_cannot_detach(store: Minirun, web: str) -> None:
-    result = store("start", web)
-    assert result.returncode == 125
-    assert "`minirun start -a web`" in result.stderr
-
-
 # info, version, gc, completion
 
 

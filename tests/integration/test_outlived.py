@@ -59,16 +59,15 @@ def test_the_container_goes_on_and_is_listed_as_running(store: Minirun, tmp_path
     store("rm", "alone", check=True)
 
 
-def test_one_that_is_kept_has_exited_with_255_as_nobody_saw_how(store: Minirun, tmp_path: Path) -> None:
+def test_its_keeper_saw_how_one_ended_whose_parent_was_killed(store: Minirun, tmp_path: Path) -> None:
     with orphan(store, tmp_path, "--name", "kept") as box:
         end(tmp_path, box)
+        assert store("wait", "kept", check=True).stdout == "3\n"
         listed = store("ps", "-a", "--format", "{{.Names}} {{.Status}}", check=True).stdout
-        assert listed.startswith("kept Exited (255)")
+        assert listed.startswith("kept Exited (3)")
         assert not Path(hierarchy.path(box)).exists()
         assert list((store.root / "marks").iterdir()) == []
-        assert (
-            store("inspect", "--format", "{{.State.ExitCode}} {{.State.Pid}}", "kept", check=True).stdout == "255 0\n"
-        )
+        assert store("inspect", "--format", "{{.State.ExitCode}} {{.State.Pid}}", "kept", check=True).stdout == "3 0\n"
         assert store("start", "-a", "kept").returncode == 3
     store("rm", "kept", check=True)
 

@@ -31,7 +31,7 @@ ORDER = (
     ("container",),
     ("engine",),
     ("cli", "api", "oci"),
-    ("__main__", "hot"),
+    ("__main__", "hot", "supervise"),
 )
 PLACES = {name: place for place, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
