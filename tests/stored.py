@@ -17,10 +17,12 @@ from pathlib import Path
 
 Picture = dict[str, str]
 
-_FOLDERS = {"containers": "container", "layers": "layer", "images": "image"}
+_FOLDERS = {"containers": "container", "layers": "layer", "images": "image", "volumes": "volume"}
+_ID_LENGTH = 64
 _VOLATILE = (
     (re.compile(rb'"(created|started|finished)": ("[^"]*"|[0-9.e+]+)'), rb'"\1": 0'),
     (re.compile(rb'"pid": \d+'), b'"pid": 0'),
+    (re.compile(rb'"made_for": "[^"]*"'), b'"made_for": ""'),
     (re.compile(rb'"size": (null|\d+)'), b'"size": 0'),  # measured when somebody asks
 )
 # File handles and identities of the file system: another copy of the same store has others.
@@ -29,7 +31,14 @@ _OF_THE_FILE_SYSTEM = ("trusted.overlay.origin", "trusted.overlay.uuid", "truste
 
 def ids(root: Path) -> set[str]:
     """Every id that the store has a container, a layer or an image of."""
-    return {name.partition(".")[0] for folder in _FOLDERS for name in os.listdir(root / folder)}
+    return {identity for folder in _FOLDERS for identity in _ids(root / folder)}
+
+
+def _ids(folder: Path) -> set[str]:
+    """What is of minirun's choosing in the names in *folder*: a volume may also have one that somebody gave it."""
+    return {
+        name.partition(".")[0] for name in os.listdir(folder) if folder.name != "volumes" or len(name) == _ID_LENGTH
+    }  # fmt: skip
 
 
 def picture(root: Path, known: Collection[str], began: float) -> Picture:
@@ -42,7 +51,7 @@ def picture(root: Path, known: Collection[str], began: float) -> Picture:
     """
     names = {}
     for folder, word in _FOLDERS.items():
-        fresh = sorted({name.partition(".")[0] for name in os.listdir(root / folder)} - set(known))
+        fresh = sorted(_ids(root / folder) - set(known))
         for number, identity in enumerate(fresh, 1):
             names[identity] = f"«new {word} {number}»"
     found = {}
