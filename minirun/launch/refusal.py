@@ -35,6 +35,11 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
     if call.name == "execve":
         return not_executed(spec.argv[0], error)
     paths = [arg for arg in call.args if isinstance(arg, str)]
+    if call.why.startswith("stack writes upon "):
+        return MinirunError(
+            f"attach {call.why[18:]} as an overlay", str(failure),
+            "its file system may not do below an overlay, as overlays themselves on some hosts; `dmesg | tail` tells",
+        )  # fmt: skip
     if call.why.startswith("stack ") and hasattr(spec, "overlay"):
         remedy = OVERLAY_REMEDIES.get(error) or REMEDIES.get(error, "")
         return MinirunError(f"mount the overlay of {len(spec.overlay.lower)} layers", str(failure), remedy)
@@ -48,6 +53,16 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
         return BadInput(
             f"attach {paths[0]} at {call.why[13:]}", describe(OSError(error, failure.strerror)),
             "no symlink may have come on the way since the container was made: make it again with another path",
+        )  # fmt: skip
+    if call.name == "openat2" and call.why.startswith("the part of it for "):
+        return BadInput(
+            f"attach {paths[0]!r} of a volume at {call.why[19:]}", describe(OSError(error, failure.strerror)),
+            "the volume has no such part; a link in it may lead to what is in it, by a relative path",
+        )  # fmt: skip
+    if call.name == "openat2" and paths and call.why == "shared, so not through a link":
+        return BadInput(
+            f"attach at {paths[0]}", describe(OSError(error, failure.strerror)),
+            "what is shared with the host goes to no place that a link leads to: give the place itself",
         )  # fmt: skip
     if call.name == "openat2" and paths and paths[0] == spec.cwd:
         return BadInput(

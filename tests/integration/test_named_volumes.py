@@ -216,7 +216,7 @@ def test_a_part_of_a_volume_is_attached_and_no_link_leads_out_of_it(store: Minir
         result = store("run", "--rm", "--mount", f"src=parts,dst=/p,volume-subpath={subpath}", "busybox", "ls", "/p")
         assert result.returncode == 125
         assert error in result.stderr
-        assert "part" in result.stderr
+        assert f"cannot attach {subpath!r} of a volume at /p" in result.stderr
     store("volume", "rm", "parts", check=True)
 
 
@@ -270,7 +270,7 @@ def test_nothing_is_mounted_on_what_is_shared_with_the_host(store: Minirun, peer
     assert store("run", "--rm", *flags, tmp_path / "image", "ls", "/p/below", check=True).stdout == ""
     result = store("run", "--rm", "-v", f"{peer}:/link:rshared", tmp_path / "image", "true")
     assert result.returncode == 125
-    assert "ELOOP" in result.stderr
+    assert "cannot attach at /link: ELOOP" in result.stderr
     assert not os.path.ismount(peer / "below")
 
 

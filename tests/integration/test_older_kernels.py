@@ -92,3 +92,15 @@ def test_a_view_by_options_shows_all_layers_and_is_nobody_elses(tmp_path: Path) 
     seen = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(start.__file__).parents[2])
     assert seen.stdout.strip() == str(sorted(f"of-{number}" for number in range(120)))
     assert list((tmp_path / "point").iterdir()) == []
+
+
+def test_an_overlay_upon_a_directory_is_made_by_options_too(
+    minirun: Minirun, busybox_layers: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "a, b\\d"  # what a string of options would have to escape
+    source.mkdir()
+    (source / "file").write_text("host's\n")
+    script = "cat /o/file >/seen && rm /o/file && touch /o/x"
+    minirun("create", "--name", "old", "-v", f"{source}:/o:O", busybox_layers, "sh", "-c", script, check=True)
+    assert mount_by_options(minirun, "old") == (0, "o\nseen")
+    assert [path.name for path in source.iterdir()] == ["file"]
