@@ -147,6 +147,8 @@ class _Preparation:
         for number, (layer, own) in enumerate(zip(chain, digests, strict=True)):
             digest = own if own and self.kept.has(own) else self._of_others.get(layer.id, "")
             if digest:
+                if layer.diff_id is None:
+                    layer = self.layers.get(layer.id)  # noqa: PLW2901 - packed by another process since we looked
                 if digest != own:
                     sealing.blob(number, digest)
                 leaving.append(self._again(layer, digest, as_it_is=bool(manifest)))
