@@ -40,6 +40,12 @@ def main() -> NoReturn:
 
 
 def _command(args: list[str]) -> int:
+    if args and args[0] in ("load", "save", "commit"):
+        from minirun.cli import direct
+
+        code = direct.answer(args[0], args[1:])
+        if code is not None:
+            return code
     if args[:1] in (["run"], ["exec"]):
         from minirun.cli import fast
 

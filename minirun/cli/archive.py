@@ -8,6 +8,7 @@ import click
 
 from minirun.cli import complete, fast, screen
 from minirun.cli.command import INSTRUCTIONS, Command
+from minirun.cli.screen import refuse_terminal as refuse_terminal
 from minirun.errors import BadInput, Unsupported
 
 TYPE_CHECKING = False
@@ -66,14 +67,3 @@ def export(*, container: str, output: str | None) -> None:
         refuse_terminal(f"export container {container}", "a tar")
     with archive(open_home(), output) as descriptor:
         containers.export(container, descriptor)
-
-
-def refuse_terminal(attempt: str, what: str) -> None:
-    """Refuse *attempt* if *what* would go to a terminal.
-
-    Raises:
-        BadInput: standard output is one.
-    """
-    if screen.is_terminal():
-        reason = f"standard output is a terminal, and {what} is no text"
-        raise BadInput(attempt, reason, "use -o FILE, or a pipe")

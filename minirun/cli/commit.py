@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from minirun.cli import complete, screen
+from minirun.cli import complete, direct
 from minirun.cli.command import INSTRUCTIONS, Command
 
 TYPE_CHECKING = False
@@ -33,10 +33,7 @@ def commit(
     *, container: str, image: str | None, author: str, message: str, changes: Sequence[str], pause: bool
 ) -> None:
     """Make an image of what a container wrote, on top of the image it was made from."""
-    from minirun.engine import containers
-
-    made = containers.commit(container, image, author=author, message=message, changes=changes, pause=pause)
-    screen.write(f"sha256:{made.id}\n")
+    direct.commit(container, image, author=author, message=message, changes=changes, pause=pause)
 
 
 @click.command(

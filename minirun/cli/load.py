@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from minirun.cli import fast, screen
+from minirun.cli import direct
 from minirun.cli.command import Command
-from minirun.errors import BadInput
 
 
 @click.command(
@@ -31,16 +28,4 @@ def load(*, path: str, quiet: bool, platform: str | None) -> None:
     What it is shows in what it holds: an archive of docker save, of any version, an OCI archive or layout, a directory
     of layers; compressed by gzip, zstd or xz, or not.
     """
-    if path == "-" and sys.stdin.isatty():
-        raise BadInput("load from standard input", "it is a terminal, and no archive will come from it",
-                       "name one: `minirun load -i FILE`")  # fmt: skip
-    from minirun.engine import loading
-
-    for loaded in loading.load(path, platform, progress=None if quiet else fast.show_layer, warn=fast.warn):
-        for name, other in loaded.moved:
-            told = f"The image {name} already exists, renaming the old one with ID sha256:{other} to empty string"
-            screen.write(f"{told}\n")
-        for name in loaded.names:
-            screen.write(f"Loaded image: {name}\n")
-        if not loaded.names:
-            screen.write(f"Loaded image ID: sha256:{loaded.image.id}\n")
+    direct.load(path, platform, quiet=quiet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from minirun.cli import archive, complete, fast
+from minirun.cli import complete, direct
 from minirun.cli.command import Command
 from minirun.engine.saving import ALIASES, FORMS
 
@@ -28,7 +28,7 @@ minirun save --compression zstd -o web.tar web
 @click.option("-o", "--output", metavar="FILE|DIR", type=click.Path(), help="Write it there, not to standard output.")
 @click.option("--format", "form", type=click.Choice([*FORMS, *ALIASES]), default="docker", show_default=True,
               help="An archive (docker, docker-legacy, oci) or a directory (oci-dir, docker-dir, layers).")  # fmt: skip
-@click.option("--compression", type=click.Choice(["gzip", "zstd", "none"]),
+@click.option("--compression", type=click.Choice(direct.COMPRESSIONS),
               help="Of all layers; without it they leave as they came, and by gzip what was never packed.")  # fmt: skip
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Refuse an image that is not for this platform.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -39,12 +39,4 @@ def save(
 
     What was loaded, pulled or imported leaves with the digests that it came with.
     """
-    from minirun.engine import saving
-
-    form = ALIASES.get(form, form)
-    if output is None and form not in saving.FOLDERS:
-        archive.refuse_terminal(f"save {' '.join(names)}", "an archive")
-    progress = None if quiet else fast.show_layer
-    saving.save(
-        names, output, form, compression=compression or "", platform=platform, progress=progress, warn=fast.warn
-    )
+    direct.save(names, output, form, compression, platform, quiet=quiet)

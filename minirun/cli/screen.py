@@ -22,6 +22,19 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def refuse_terminal(attempt: str, what: str) -> None:
+    """Refuse *attempt* if *what* would go to a terminal.
+
+    Raises:
+        BadInput: standard output is one.
+    """
+    if is_terminal():
+        from minirun.errors import BadInput
+
+        reason = f"standard output is a terminal, and {what} is no text"
+        raise BadInput(attempt, reason, "use -o FILE, or a pipe")
+
+
 def write(text: str) -> None:
     """Write *text* to standard output, for a pipe byte by byte: surrogates are the bytes that they stand for."""
     if is_terminal():

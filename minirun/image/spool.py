@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 
 from minirun.errors import LOOK_AT_STORE, BadInput, BadLayer, MinirunError
 from minirun.image import members
@@ -101,6 +100,8 @@ def _head(descriptor: int) -> bytes:
 
 
 def _unnamed(home: Home) -> int:
+    import tempfile  # of those that lie in a file, nobody needs it
+
     try:
         with tempfile.TemporaryFile(dir=home.folder("tmp")) as file:
             return os.dup(file.fileno())

@@ -11,12 +11,9 @@ that is here, descriptors too. It must be forked while there is one thread. Noth
 from __future__ import annotations
 
 import os
-import pickle
 import select
-import signal
 import struct
-
-import prctl
+from _signal import SIG_IGN, SIGHUP, SIGINT, SIGKILL, SIGTERM, signal
 
 from minirun.kernel import files
 
@@ -119,6 +116,8 @@ class _Worker:
 
     def answer(self) -> tuple[Any] | None:
         """The result that is there to be read, in a tuple; None if the task is only somewhat further."""
+        import pickle
+
         kind, value = pickle.loads(self._read(_FRAME.unpack(self._read(_FRAME.size))[0]))
         if kind == _FAR:
             self._told(value)
@@ -138,7 +137,7 @@ class _Worker:
 
     def end(self) -> None:
         """End the process, whatever it does, and wait until it is gone."""
-        os.kill(self.process, signal.SIGKILL)
+        os.kill(self.process, SIGKILL)
         os.waitpid(self.process, 0)
         os.close(self.tasks)
         os.close(self.answers)
@@ -146,11 +145,13 @@ class _Worker:
 
 def _work(task: Task[Any], tasks: int, answers: int, parent: int) -> NoReturn:
     """Do what *tasks* says until it ends; nothing returns from here, and nothing of the parent's is cleaned up."""
+    import prctl
+
     try:
         # it is for the parent to end us at Ctrl-C, when it has seen to what it must not leave half done
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        prctl.set_pdeathsig(signal.SIGKILL)
+        for number in (SIGINT, SIGTERM, SIGHUP):
+            signal(number, SIG_IGN)
+        prctl.set_pdeathsig(SIGKILL)
         while os.getppid() == parent and (wanted := os.read(tasks, _TASK.size)):
             _answer(answers, *_done(task, _TASK.unpack(wanted)[0], answers))
     finally:
@@ -165,5 +166,7 @@ def _done(task: Task[Any], number: int, answers: int) -> tuple[str, object]:
 
 
 def _answer(answers: int, kind: str, value: object) -> None:
+    import pickle
+
     data = pickle.dumps((kind, value))
     files.write_all(answers, _FRAME.pack(len(data)) + data)

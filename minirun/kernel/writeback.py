@@ -8,13 +8,14 @@ Where processors have nothing to do meanwhile, half of the time that a sync take
 
 from __future__ import annotations
 
-import ctypes
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FROM_BYTES = 1 << 17  # what is smaller is not worth a call; the sync at the end takes them all in one go
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 
-_sync_file_range = ctypes.CDLL(None).sync_file_range
-_sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+_calls: list[Callable[[int, int, int, int], int]] = []
 
 
 def begin(descriptor: int, offset: int = 0, length: int = 0) -> None:
@@ -27,4 +28,10 @@ def begin(descriptor: int, offset: int = 0, length: int = 0) -> None:
 
     See sync_file_range(2): nothing is on the disk because of it, not even later. That takes fsync(2) or syncfs(2).
     """
-    _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
+    if not _calls:
+        import ctypes  # 2 ms, which those who write little need not
+
+        call = ctypes.CDLL(None).sync_file_range
+        call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+        _calls.append(call)
+    _calls[0](descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)

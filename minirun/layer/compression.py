@@ -14,9 +14,7 @@ from __future__ import annotations
 import fcntl
 import lzma
 import os
-from typing import cast
 
-import zstandard
 from isal import igzip_lib, isal_zlib
 
 from minirun.layer import zstd
@@ -25,7 +23,7 @@ from minirun.layer.field import Malformed, octal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import IO, Protocol
+    from typing import Protocol
 
     class Decompressor(Protocol):
         """What igzip_lib.IgzipDecompressor and lzma.LZMADecompressor have in common."""
@@ -209,11 +207,17 @@ class _Input:
 
 
 def _zstd(read: Callable[[], bytes], turn: _Turn) -> Iterator[bytes]:
+    import zstandard  # and much of the standard library with it
+
     frames = zstd.Frames(read, lambda window: turn.large() if window > LARGE_BYTES else None)
-    source = cast("IO[bytes]", frames)  # of which only read() is called
     decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY_MAX_BYTES)
     try:
-        with decompressor.stream_reader(source, read_size=PIECE_BYTES, read_across_frames=True) as reader:
+        # of what is taken for a file only read() is called
+        with decompressor.stream_reader(
+            frames,  # type: ignore[arg-type]
+            read_size=PIECE_BYTES,
+            read_across_frames=True,
+        ) as reader:
             while piece := reader.read(PIECE_BYTES):
                 yield piece
     except zstandard.ZstdError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-import tempfile
+from io import BufferedRandom, BytesIO
 
 from minirun.layer import stack
 from minirun.layer.field import Malformed
@@ -82,7 +82,8 @@ class Directories:
 
     def __init__(self, scratch: str, warnings: Warnings) -> None:
         self._warnings = warnings
-        self._notes = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=scratch)  # noqa: SIM115 - closed by close
+        self._scratch = scratch
+        self._notes: BytesIO | BufferedRandom = BytesIO()
 
     def note(
         self,
@@ -97,6 +98,12 @@ class Directories:
     ) -> None:
         """Note what *path*, without symlinks, is to get; *again*: it has an earlier note, whose xattrs go."""
         marshal.dump((path, mode, uid, gid, mtime_ns, xattrs, again), self._notes)
+        if isinstance(self._notes, BytesIO) and self._notes.tell() > _SPOOL_BYTES:
+            import tempfile
+
+            file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - closed by close
+            file.write(self._notes.getbuffer())
+            self._notes = file
 
     def give(self, folders: Folders) -> None:
         """Give every directory what was noted; once, at the end."""

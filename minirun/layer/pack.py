@@ -19,9 +19,7 @@ import hashlib
 import os
 import queue
 import threading
-from dataclasses import dataclass
 
-import zstandard
 from isal import isal_zlib
 
 from minirun.errors import BadInput
@@ -51,7 +49,6 @@ _AHEAD = 8  # chunks, each of archive.CHUNK_BYTES
 _GZIP = 31  # wbits: a gzip header and the largest window
 
 
-@dataclass(frozen=True, slots=True)
 class Packed:
     """What was packed.
 
@@ -63,11 +60,22 @@ class Packed:
         warnings: sentences about what was left out.
     """
 
-    diff_id: str
-    digest: str
-    size: int
-    entries: int
-    warnings: tuple[str, ...]
+    __slots__ = ("diff_id", "digest", "entries", "size", "warnings")
+
+    def __init__(self, diff_id: str, digest: str, size: int, entries: int, warnings: tuple[str, ...]) -> None:
+        self.diff_id = diff_id
+        self.digest = digest
+        self.size = size
+        self.entries = entries
+        self.warnings = warnings
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same."""
+        return isinstance(other, Packed) and all(getattr(self, one) == getattr(other, one) for one in self.__slots__)
+
+    def __hash__(self) -> int:
+        """By what was written."""
+        return hash(self.digest)
 
 
 def pack(
@@ -169,6 +177,8 @@ def _compressor(compression: str) -> Compressor | None:
     if compression == "gzip":
         return isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, _GZIP)
     if compression == "zstd":
+        import zstandard  # and much of the standard library with it
+
         # in the thread that it is called in: threads of its own would take 60 MB, and find no free processor
         return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
     return None

@@ -8,7 +8,6 @@ folder/1/ …
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from minirun.layer import unpack
 from minirun.layer.blobs import Keeper, Kept
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from minirun.layer.unpack import Progress, Unpacked
 
 
-@dataclass(frozen=True, slots=True)
 class Staged:
     """A layer that was made ready.
 
@@ -30,9 +28,12 @@ class Staged:
         kept: the blob; None where only the contents were wanted.
     """
 
-    contents: str
-    unpacked: Unpacked | None
-    kept: Kept | None
+    __slots__ = ("contents", "kept", "unpacked")
+
+    def __init__(self, contents: str, unpacked: Unpacked | None, kept: Kept | None) -> None:
+        self.contents = contents
+        self.unpacked = unpacked
+        self.kept = kept
 
 
 def stage(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 
 from minirun.errors import BadLayer
 from minirun.kernel.descent import DIRECTORY
@@ -53,7 +52,6 @@ _ITS_FAULT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Unpacked:
     """What was unpacked.
 
@@ -70,16 +68,25 @@ class Unpacked:
         warnings: sentences about what was left out.
     """
 
-    blob_digest: str
-    blob_size: int
-    diff_id: str
-    compression: str
-    size: int
-    entries: int
-    opaque: bool
-    has_root: bool
-    needs: Needs
-    warnings: tuple[str, ...]
+    __slots__ = (
+        "blob_digest", "blob_size", "compression", "diff_id", "entries", "has_root", "needs", "opaque", "size",
+        "warnings",
+    )  # fmt: skip
+
+    def __init__(
+        self, blob_digest: str, blob_size: int, diff_id: str, compression: str, size: int, entries: int,
+        opaque: bool, has_root: bool, needs: Needs, warnings: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        self.blob_digest = blob_digest
+        self.blob_size = blob_size
+        self.diff_id = diff_id
+        self.compression = compression
+        self.size = size
+        self.entries = entries
+        self.opaque = opaque
+        self.has_root = has_root
+        self.needs = needs
+        self.warnings = warnings
 
 
 def unpack(

@@ -81,6 +81,20 @@ def test_ps_imports_neither_click_nor_what_formats_need(store: Minirun, argument
     store("rm", "listed", check=True)
 
 
+def test_load_save_and_commit_import_neither_click_nor_what_it_imports(store: Minirun, tmp_path: Path) -> None:
+    archive = tmp_path / "busybox.tar"
+    store("run", "--name", "direct", "busybox", "true", check=True)
+    commands = (
+        ("save", "-q", "-o", archive, "busybox"),
+        ("load", "-q", "-i", archive),
+        ("commit", "-m", "why", "direct", "committed"),
+    )
+    for command in commands:
+        assert not imported(store, *map(str, command)) & {"click", "dataclasses", "inspect", "pickle", "tempfile"}
+    store("rm", "direct", check=True)
+    store("rmi", "committed", check=True)
+
+
 @pytest.mark.parametrize("command", [("ps", "--help"), ("images",), ("version",), ("rm",), ("tag", "busybox", "other")])
 def test_commands_by_click_import_click_and_not_what_other_commands_need(
     store: Minirun, command: tuple[str, ...]

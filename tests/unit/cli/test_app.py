@@ -10,7 +10,7 @@ import click
 import pytest
 
 from minirun import __version__
-from minirun.cli import app, catalog, command, flags
+from minirun.cli import app, catalog, command, direct, flags
 from minirun.errors import BadInput, MinirunError, NotFound, Unsupported
 
 
@@ -136,6 +136,30 @@ def test_a_switch_can_have_a_value_as_in_go() -> None:
 def test_the_flags_of_run_are_those_of_the_table() -> None:
     names = {option.opts[-1] for option in app.load("run").params if isinstance(option, click.Option)}
     assert names == {f"--{flag.name}" for flag in (*flags.RUN, flags.PLATFORM)}
+
+
+@pytest.mark.parametrize("command", list(direct.FLAGS))
+def test_the_flags_that_are_read_without_click_are_those_that_click_knows(command: str) -> None:
+    options = [option for option in app.load(command).params if isinstance(option, click.Option)]
+    theirs = {
+        (option.opts[-1], "" if option.is_flag else "value", option.multiple, *option.opts[:-1]) for option in options
+    }
+    ours = {
+        (f"--{flag.name}", flag.metavar and "value", flag.many, *[f"-{flag.short}"] * bool(flag.short))
+        for flag in direct.FLAGS[command]
+    }
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["load there", "load -x", "load --help", "load -i", "save", "save web -o web.tar", "save --format tar web",
+     "save --compression xz web", "commit", "commit a b c", "commit --no-pause a", "commit --pause=maybe a",
+     "save -- -web", "commit a --pause"],
+)  # fmt: skip
+def test_what_is_unusual_is_left_to_click(line: str) -> None:
+    command, *args = line.split()
+    assert direct.answer(command, args) is None
 
 
 def imported(*args: str) -> set[str]:
