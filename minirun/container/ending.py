@@ -62,6 +62,7 @@ def finish(home: Home, box: Record) -> State:
         events.emit(home, "container", "oom", box.id, box.told())
     lasted_s = int(finished - before.started)
     events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
+    state.tell_volumes(home, box, "unmount")
     _tidy(home, box, before, keep_directory=delay is not None)
     return now
 

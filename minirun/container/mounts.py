@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import events
 from minirun.container import volumes
 from minirun.errors import BadInput, Conflict, MinirunError
 from minirun.journal import Step
@@ -302,6 +303,18 @@ def discards(home: Home, box: Record) -> list[list[str]]:
         ["discard_volume", home.root, home.runtime, mount.name, box.id]
         for mount in of(box.options) if mount.type == "volume" and mount.anonymous
     ]  # fmt: skip
+
+
+def tell(home: Home, box: Record, action: str) -> None:
+    """Have events say what happens to a container's volumes."""
+    for mount in of(box.options):
+        if mount.type == "volume":
+            told = {"container": box.id, "driver": "local"}
+            if action == "mount":
+                told |= {
+                    "destination": mount.target, "propagation": "", "read/write": str(not mount.read_only).lower()
+                }  # fmt: skip
+            events.emit(home, "volume", action, mount.name, told)
 
 
 def _is_directory(mount: Mount) -> bool:

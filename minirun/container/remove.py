@@ -39,7 +39,7 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
         )
     directory = home.container(box.id)
     temporary = home.temporary(operation.key)
-    discards = _discards(home, box) if volumes else []
+    discards = _discards(home, box) if volumes or box.remove else []
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
         [

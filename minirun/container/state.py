@@ -178,6 +178,14 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
     return after
 
 
+def tell_volumes(home: Home, record: Record, action: str) -> None:
+    """Have events say that a container's volumes are attached now, ``mount``, or no more, ``unmount``."""
+    if record.options["volumes"]:
+        from minirun.container import mounts
+
+        mounts.tell(home, record, action)
+
+
 def settle(root: str, container_id: str, cgroup: str) -> None:
     """Write down the end of a container that nobody saw. An undo of the journal: idempotent.
 
@@ -206,6 +214,7 @@ def _tell_lost(home: Home, container_id: str) -> None:
     if mine.root == home.root:
         box = records.read(home, container_id)
         events.emit(mine, "container", "die", box.id, box.told(exitCode=str(LOST)))
+        tell_volumes(mine, box, "unmount")
 
 
 def _path(home: Home, record: Record) -> str:

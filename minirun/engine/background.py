@@ -209,4 +209,5 @@ def _start(
     operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box)], trace)
     pid = launch(path) if launch else keeping.launch(home, box, path).pid
     state.running(home, box, before, pid, path)
+    state.tell_volumes(home, box, "mount")
     events.emit(home, "container", "start", box.id, box.told())

@@ -129,6 +129,7 @@ def _run(
     operation.carry_out(start.steps(home, box, cgroup), trace)
     running = start.launch(home, box, cgroup, stdin=stdin, trace=trace)
     now = state.running(home, box, before or state.State(), running.process.pid, cgroup)
+    state.tell_volumes(home, box, "mount")
     events.emit(home, "container", "start", box.id, box.told())
     # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
     operation.restart(start.undos_while_running(home, box, cgroup))
@@ -157,6 +158,7 @@ def _tell_end(home: Home, box: Record, now: state.State, code: int) -> None:
         events.emit(home, "container", "oom", box.id, box.told())
     lasted_s = int(time.time() - now.started)
     events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
+    state.tell_volumes(home, box, "unmount")
 
 
 def protect_interpreter() -> None:

@@ -461,3 +461,18 @@ def test_a_volume_that_was_cut_short_is_made_again_or_swept_away(store: Minirun)
         assert "is damaged" in store(*arguments).stderr
     assert "damaged volume record" in store("system", "check", "-q").stdout
     subprocess.run(["rm", "-r", store.root / "volumes/half"], check=True)
+
+
+def test_events_tell_what_happens_to_volumes(store: Minirun) -> None:
+    store("volume", "create", "told-of", check=True)
+    inside(store, "true", "-v", "told-of:/x:ro")
+    store("run", "-d", "--name", "behind", "-v", "told-of:/x", "busybox", "true", check=True)
+    store("wait", "behind", check=True)
+    store("rm", "behind", check=True)
+    store("volume", "rm", "told-of", check=True)
+    form = "{{.Action}} {{.Actor.ID}} {{index .Actor.Attributes \"destination\"}}"
+    flags = ("--since", "1h", "--until", "0s", "--filter", "type=volume", "--filter", "volume=told-of", "--format", form)
+    actions = ["create", "mount", "unmount", "mount", "unmount", "destroy"]
+    lines = store("events", *flags, check=True).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == actions
+    assert lines[1] == "mount told-of /x"
