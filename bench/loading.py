@@ -12,9 +12,10 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import memory, peers
+from bench import peers
 from bench.contest import Contestant, Failure, Outcome, Stage
 from bench.scratch import Scratch
+from tests import family
 
 WARM_UPS = 1
 MINIRUN = "minirun load"
@@ -146,7 +147,10 @@ def contest(
     # nothing is removed between the rounds: see scratch.py
     outcome = stage.compete(contestants, rounds, WARM_UPS, sync=True, tell=tell)
     outcome.require(MINIRUN)
-    return outcome, whole, memory.peak_mb([os.fspath(word) for word in load("memory", two, rounds)])
+    taken = family.watch([os.fspath(word) for word in load("memory", two, rounds)], os.environ)
+    if taken.status:
+        raise Failure(f"minirun load ended with {taken.status}: {taken.stderr.strip()[-200:]}")
+    return outcome, whole, taken.peak_mb
 
 
 def _tar(name: str, target: Callable[[int], Path], source: Path, archive: Archive) -> Contestant:

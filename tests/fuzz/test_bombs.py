@@ -14,9 +14,8 @@ import pytest
 import zstandard
 from isal import isal_zlib
 
-from tests import busybox, tars
+from tests import busybox, family, tars
 from tests.command import PATIENCE, Minirun
-from tests.fuzz import family
 from tests.tars import directory, file, hardlink, header, pax, symlink, tar
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the store is root's")

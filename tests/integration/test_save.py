@@ -21,9 +21,8 @@ from typing import Any
 import pytest
 
 from minirun.engine.saving import ALIASES, FOLDERS, FORMS
-from tests import busybox, inject, peers
+from tests import busybox, family, inject, peers
 from tests.command import PATIENCE, Minirun
-from tests.fuzz import family
 from tests.registries import skopeo
 from tests.scene import BUSY, Case, Scene, Stage
 from tests.screen import until_closed
