@@ -163,4 +163,7 @@ def _refusal(error: click.UsageError) -> BadInput:
 def _complete(instruction: str) -> int:
     from click.shell_completion import shell_complete
 
+    from minirun.cli import completionscript
+
+    completionscript.register()
     return shell_complete(ROOT, {}, "minirun", COMPLETE, instruction)

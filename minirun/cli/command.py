@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from minirun.cli import complete
 from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
@@ -65,7 +66,10 @@ def option(flag: Flag) -> click.Option:
     """What click has to know of a flag of the tables in flags.py."""
     names = [f"-{flag.short}"] * bool(flag.short) + [f"--{flag.name}"]
     if flag.metavar:
-        return click.Option(names, metavar=flag.metavar, multiple=flag.many, help=f"{flag.help}.")
+        offer = complete.offer(flag.name, flag.metavar)
+        return click.Option(
+            names, metavar=flag.metavar, multiple=flag.many, help=f"{flag.help}.", shell_complete=offer
+        )  # fmt: skip
     return click.Option(names, is_flag=True, help=f"{flag.help}.")
 
 

@@ -13,7 +13,11 @@ _ID_LENGTH = 64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     import click
+    from click.shell_completion import CompletionItem
 
 
 def containers(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
@@ -41,6 +45,15 @@ def stopped(context: click.Context, parameter: click.Parameter, beginning: str) 
     return _in(("created", "exited"), containers(context, parameter, beginning))
 
 
+def container_paths(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Containers, each with the colon that a path follows, and files of the host."""
+    from click.shell_completion import CompletionItem
+
+    named = [CompletionItem(f"{name}:") for name in _beginning(beginning, _names("names"))]
+    # what a container has is not looked at: it would have to be mounted; and what has a slash is no container
+    return named if ":" in beginning else [*named, CompletionItem(beginning, type="file")]
+
+
 def images(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
     """Names of images that begin so; ``:latest`` is left out, as one would."""
     from minirun.image.reference import of_file_name
@@ -57,6 +70,31 @@ def volumes(_context: click.Context, _parameter: click.Parameter, beginning: str
 def both(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
     """Names of containers and images."""
     return [*containers(context, parameter, beginning), *images(context, parameter, beginning)]
+
+
+def sources(context: click.Context, parameter: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """What -v can begin with: volumes, and files of the host."""
+    from click.shell_completion import CompletionItem
+
+    if ":" in beginning:
+        return []  # what the container has there is not looked at
+    named = [CompletionItem(f"{name}:") for name in volumes(context, parameter, beginning)]
+    return [*named, CompletionItem(beginning, type="file")]
+
+
+def files(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Files of the host."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(beginning, type="file")]
+
+
+def offer(flag: str, metavar: str) -> Callable[..., list[Any]] | None:
+    """What offers values for a flag of flags.py; the words of a metavar are all that there are."""
+    words = metavar.split("|")
+    if len(words) > 1 and metavar == metavar.lower():
+        return lambda _context, _parameter, beginning: _beginning(beginning, words)
+    return _OFFERS.get(flag)
 
 
 def _beginning(text: str, names: list[str]) -> list[str]:
@@ -92,3 +130,27 @@ def _names(folder: str) -> list[str]:
         return os.listdir(Home.of_environment().folder(folder))
     except OSError:
         return []  # nothing stored, or not root: there is nothing to offer
+
+
+def _policies(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
+    from minirun.container.restart import POLICIES
+
+    return _beginning(beginning, list(POLICIES))
+
+
+def _signals(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
+    from minirun.container.options import SIGNALS
+
+    whole = [f"SIG{name}" for name in SIGNALS] if beginning.startswith("SIG") else list(SIGNALS)
+    return _beginning(beginning, whole)
+
+
+_OFFERS: dict[str, Callable[..., list[Any]]] = {
+    "cidfile": files,
+    "env-file": files,
+    "label-file": files,
+    "restart": _policies,
+    "stop-signal": _signals,
+    "volume": sources,
+    "volumes-from": containers,
+}

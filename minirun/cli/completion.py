@@ -23,6 +23,9 @@ def completion(*, shell: str) -> None:
     """Print the script that lets a shell complete commands, flags, and names of containers and images."""
     from click.shell_completion import get_completion_class
 
+    from minirun.cli import completionscript
+
+    completionscript.register()
     kind = get_completion_class(shell)
     if kind is not None:
         # the template itself: kind.source() would start the shell to ask its version

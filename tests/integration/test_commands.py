@@ -450,19 +450,6 @@ def test_completing_names_makes_no_store(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_bash_takes_the_script_that_completion_prints(store: Minirun, web: str) -> None:
-    script = store("completion", "bash", check=True).stdout
-    words = 'COMP_WORDS=(minirun diff w); COMP_CWORD=2; _minirun_completion minirun; echo "${COMPREPLY[@]}"'
-    bin_path = f"{Path(store.command([])[0]).parent}:{os.environ['PATH']}"
-    result = subprocess.run(
-        ["bash", "--norc", "-c", f"{script}\n{words}"],
-        env={**store.environment(), "PATH": bin_path}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert result.stdout == "web\n"
-    for shell in ("zsh", "fish"):
-        assert "_MINIRUN_COMPLETE" in store("completion", shell, check=True).stdout
-
-
 # colours
 
 
