@@ -14,6 +14,8 @@ from minirun.log.pump import Pump
 from minirun.log.sink import Sink
 from minirun.log.spool import Spool
 
+_FIFO_BYTES = 60_000  # what it takes without somebody who reads it
+
 
 class Logged:
     """A container's log without the container.
@@ -73,8 +75,9 @@ class Logged:
 
     def write(self, stream: int, data: bytes) -> None:
         """Print *data*, and move it into the log."""
-        os.write(self.writers[stream - 1], data)
-        self.drain()
+        for begin in range(0, len(data), _FIFO_BYTES):
+            os.write(self.writers[stream - 1], data[begin : begin + _FIFO_BYTES])
+            self.drain()
 
     def files(self) -> list[Path]:
         """Every file of it, the oldest first."""

@@ -96,7 +96,8 @@ def open(  # noqa: A001 - as os.open
 
 def _json(attributes: Mapping[str, str]) -> str:
     """As Docker writes it, without blanks; empty for none."""
-    pairs = ",".join(f"{encode_basestring_ascii(name)}:{encode_basestring_ascii(value)}" for name, value in attributes.items())
+    quote = encode_basestring_ascii
+    pairs = ",".join(f"{quote(name)}:{quote(value)}" for name, value in attributes.items())
     return f"{{{pairs}}}" if pairs else ""
 
 

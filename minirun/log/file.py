@@ -27,7 +27,7 @@ class LogFile:
         max_bytes: how long a file may be; 0: no limit, and no rotation. One longer entry is written all the same.
         max_files: how many files there may be, this one included.
         compress: whether those that were rotated are packed.
-        max_kept: how many more may be there because somebody reads them.
+        max_kept: how many more may be there because somebody reads them; if there are still more, they go.
         descriptor: of it; -1 while it is closed.
     """
 
