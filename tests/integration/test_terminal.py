@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import pty
-import select
-import struct
 import subprocess
-import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from minirun.cgroup import group, hierarchy
+from minirun.cgroup import hierarchy
 from tests import busybox
 from tests.command import Minirun
-
-PATIENCE_S = 10.0
-ROWS, COLUMNS = 37, 101
-
-
-class Screen:
-    """A terminal, and somebody who looks at it and types."""
-
-    def __init__(self) -> None:
-        self.master, self.slave = pty.openpty()
-        self.seen = b""
-        self.resize(ROWS, COLUMNS)
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
-
-    @contextmanager
-    def run(self, store: Minirun, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Start minirun with this as its controlling terminal; it ends with the block, whatever happens in it."""
-        command = ["setsid", "--ctty", *store.command(arguments)]
-        place = self.slave
-        with subprocess.Popen(command, env=store.environment(), stdin=place, stdout=place, stderr=place) as process:
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    for box in busybox.containers(store.root):
-                        group.kill(hierarchy.path(box))
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def wait_for(self, text: bytes) -> bytes:
-        """Read until *text* has come; return what came before it."""
-        end = time.monotonic() + PATIENCE_S
-        while text not in self.seen:
-            if not select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
-                raise AssertionError(f"{text!r} does not come, but {self.seen!r}")
-            self.seen += os.read(self.master, 65536)
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def settings(self) -> list[object]:
-        return list(termios.tcgetattr(self.slave))
-
-    def close(self) -> None:
-        os.close(self.master)
-        os.close(self.slave)
+from tests.screen import COLUMNS, PATIENCE_S, ROWS, Screen
 
 
 @pytest.fixture
