@@ -76,9 +76,9 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
 def _overlay_steps(home: Home, record: Record) -> list[Step]:
     if not record.options["volumes"]:
         return []
-    from minirun.container import mounts
+    from minirun.container import attaching
 
-    return mounts.overlay_steps(home, record)
+    return attaching.overlay_steps(home, record)
 
 
 def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
@@ -162,11 +162,11 @@ def specify(
 
 
 def _attached(home: Home, record: Record) -> list[Volume | Tmpfs]:
-    """What is attached, in order; most containers have nothing that mounts.py would be needed for."""
+    """What is attached, in order; most containers have nothing that attaching.py would be needed for."""
     if record.options["volumes"]:
-        from minirun.container import mounts
+        from minirun.container import attaching
 
-        return mounts.attach(home, record)
+        return attaching.attach(home, record)
     return [Tmpfs(target, given, attributes) for target, given, attributes in record.options["tmpfs"]]
 
 

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 
 from minirun.container import record as records
-from minirun.container import volumes
+from minirun.container import volumedriver, volumes
 from minirun.container.volumes import Volume
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
@@ -47,10 +47,10 @@ def create(
     """
     attempt = f"create volume {name}" if name else "create a volume"
     if name is not None:
-        volumes.check_name(name, attempt)
+        volumedriver.check_name(name, attempt)
     if driver != "local":
-        raise volumes.no_driver(attempt, driver)
-    wanted = volumes.check_options(attempt, options)
+        raise volumedriver.no_driver(attempt, driver)
+    wanted = volumedriver.check_options(attempt, options)
     home = open_home()
     chosen = name or os.urandom(32).hex()
     with Attempt(attempt), Operation(home) as operation:

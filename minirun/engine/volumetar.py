@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from stat import S_ISDIR
 
-from minirun.container import volumes
+from minirun.container import volumedriver, volumes
 from minirun.container.volumes import Volume
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, BadLayer, Conflict, Unsupported
@@ -102,7 +102,7 @@ def clone(name: str, new_name: str) -> str:
         BadInput: *new_name* is none.
     """
     attempt = f"clone volume {name} as {new_name}"
-    volumes.check_name(new_name, attempt)
+    volumedriver.check_name(new_name, attempt)
     home = open_home()
     volume = volumes.get(home, name)
     _check_on_disk(volume, attempt)
