@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from minirun import events
 from minirun.cgroup import group
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
     from minirun.home import Home
     from minirun.journal import Operation
+
+_KILLED = 128 + 9
 
 
 def remove(home: Home, box: Record, operation: Operation, *, force: bool, volumes: bool = False) -> None:
@@ -53,9 +56,15 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
     )
     kept.mark_by_hand(home, box.id)  # or the supervisor would start it again before it is gone
     if now.cgroup:
+        kept_by = kept.read(home, box.id)
         group.remove(now.cgroup)
         if now.alive:
             events.emit(home, "container", "kill", box.id, box.told(signal="9"))
+        if now.alive and kept_by:  # or the `run` that it belongs to tells
+            seen = kept.ended(home, box.id)
+            code = state.exit_code(seen[0]) if seen else _KILLED
+            lasted_s = int(time.time() - now.started)
+            events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
     records.release_name(home.name(box.name), box.id)
     kept.forget(home.root, home.runtime, box.id)
     # out of the way first: whoever still writes there (its parent, that it ended) finds no directory, and leaves none

@@ -46,7 +46,8 @@ def ps(
 
         found = filtering.containers(home, found, filters)
         everything = everything or any(text.startswith(("status=", "exited=")) for text in filters)
-    found = [(box, now) for box, now in found if everything or now.alive]
+    # one that waits to be started again counts as running, as in Docker
+    found = [(box, now) for box, now in found if everything or now.alive or now.status == "restarting"]
     return found[:last] if last >= 0 else found
 
 

@@ -62,6 +62,31 @@ def test_the_life_of_a_container_is_told(store: Minirun) -> None:
     assert past(store, "--filter", "container=lived", "--filter", "event=die", form) == ["3 busybox"]
 
 
+def test_a_container_in_the_background_is_told_of_in_the_same_words(store: Minirun) -> None:
+    store("run", "-d", "--name", "behind", "busybox", "sh", "-c", "exit 3", check=True)
+    store("wait", "behind", check=True)
+    store("rm", "behind", check=True)
+    assert past(store, "--filter", "container=behind", "--format={{.Action}} {{.Actor.Attributes.exitCode}}") == [
+        "create <no value>", "start <no value>", "die 3", "destroy <no value>",
+    ]  # fmt: skip
+
+
+def test_a_container_that_is_removed_while_it_runs_dies_first(store: Minirun) -> None:
+    store("run", "-d", "--name", "forced", "busybox", "sleep", "100", check=True)
+    store("rm", "-f", "forced", check=True)
+    told = past(store, "--filter", "container=forced", "--format={{.Action}} {{.Actor.Attributes.exitCode}}")
+    assert told == ["create <no value>", "start <no value>", "kill <no value>", "die 137", "destroy <no value>"]
+
+
+def test_a_container_in_the_background_that_removes_itself_is_told_to_have_gone(store: Minirun) -> None:
+    store("run", "-d", "--rm", "--name", "fleeting", "busybox", "true", check=True)
+    end = time.monotonic() + 20
+    while (told := past(store, "--filter", "container=fleeting"))[-1] != "container destroy":
+        assert time.monotonic() < end, told
+        time.sleep(0.05)
+    assert told == ["container create", "container start", "container die", "container destroy"]
+
+
 def test_a_container_whose_command_could_not_begin_is_told_to_have_gone(store: Minirun) -> None:
     assert store("run", "--name", "unborn", "busybox", "nosuch").returncode == 127
     assert past(store, "--filter", "container=unborn") == ["container create", "container destroy"]

@@ -130,6 +130,26 @@ def test_a_container_that_runs_is_listed_as_up(store: Minirun) -> None:
         assert store("ps", "-q", "--filter", "status=paused", check=True).stdout == ""
 
 
+def test_a_container_that_waits_to_be_started_again_counts_as_running(store: Minirun) -> None:
+    store("run", "-d", "--name", "again", "-l", "again", "--restart", "always", "busybox", "sh", "-c", "exit 3",
+          check=True)  # fmt: skip
+    try:
+        end = time.monotonic() + 20
+        while not store("ps", "-q", "--filter", "name=again", "--filter", "status=restarting", check=True).stdout:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert store("ps", "--filter", "name=again", "--format", "{{.Names}}", check=True).stdout == "again\n"
+        pruned = store("container", "prune", "-f", "--filter", "label=again", check=True).stdout
+        assert pruned.startswith("Total reclaimed")
+        end = time.monotonic() + 20
+        while (
+            text := store("ps", "--filter=name=again", "--format={{.Status}}").stdout
+        ) and "Restarting (3)" not in text:
+            assert time.monotonic() < end
+    finally:
+        store("rm", "-f", "again", check=True)
+
+
 def test_five_hundred_containers_are_listed_in_a_tenth_of_a_second(store: Minirun) -> None:
     home = Home(str(store.root), str(store.runtime))
     name = "one-of-many"
