@@ -9,6 +9,10 @@ from stat import S_IFMT, S_ISBLK, S_ISCHR, S_ISLNK, S_ISREG
 
 from minirun.kernel import descent
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 FICLONE = 0x40049409  # linux/fs.h: share the extents of another file
 _NO_COPY_RANGE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS}
 _COPY_BYTES = 1 << 30
@@ -67,11 +71,23 @@ class _Copy:
         first = self.links.setdefault((stat.st_dev, stat.st_ino), own)
         if first is own:
             return False
-        with descent.Descent(self.root) as where:
-            for component in first[:-1]:
-                where.down(component)
-            os.link(first[-1], name, src_dir_fd=where.current, dst_dir_fd=target, follow_symlinks=False)
+        link(self.root, first, target, name)
         return True
+
+
+def link(root: int, first: Sequence[bytes], target: int, name: bytes) -> None:
+    """Give an inode one more name.
+
+    Args:
+        root: descriptor of a directory.
+        first: the names that lead from there to it, through no symlink.
+        target: descriptor of the directory that gets the name.
+        name: which nothing has there yet.
+    """
+    with descent.Descent(root) as where:
+        for component in first[:-1]:
+            where.down(component)
+        os.link(first[-1], name, src_dir_fd=where.current, dst_dir_fd=target, follow_symlinks=False)
 
 
 def copy_entry(stat: os.stat_result, directory: int, name: bytes, target: int, new_name: bytes) -> None:
@@ -90,7 +106,7 @@ def copy_entry(stat: os.stat_result, directory: int, name: bytes, target: int, n
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             writing = os.open(new_name, flags, 0o600, dir_fd=target)
             try:
-                _copy_data(reading, writing)
+                copy_data(reading, writing)
                 _copy_metadata(stat, reading, writing)
             finally:
                 os.close(writing)
@@ -105,7 +121,14 @@ def copy_entry(stat: os.stat_result, directory: int, name: bytes, target: int, n
     _copy_metadata(stat, b"/proc/self/fd/%d/%b" % (directory, name), b"/proc/self/fd/%d/%b" % (target, new_name))
 
 
-def _copy_data(reading: int, writing: int) -> None:
+def copy_data(reading: int, writing: int, told: Callable[[int], object] | None = None) -> None:
+    """Copy what is in a file into an empty one, holes as holes.
+
+    Args:
+        reading: descriptor of the one.
+        writing: of the other.
+        told: called now and then with how many bytes have been copied since the last time.
+    """
     try:
         fcntl.ioctl(writing, FICLONE, reading)
     except OSError:
@@ -122,11 +145,11 @@ def _copy_data(reading: int, writing: int) -> None:
                 raise
             break  # nothing but a hole up to the end
         end = min(os.lseek(reading, start, os.SEEK_HOLE), size)
-        _copy_range(reading, writing, start, end)
+        _copy_range(reading, writing, start, end, told)
     os.ftruncate(writing, size)
 
 
-def _copy_range(reading: int, writing: int, start: int, end: int) -> None:
+def _copy_range(reading: int, writing: int, start: int, end: int, told: Callable[[int], object] | None) -> None:
     while start < end:
         try:
             count = os.copy_file_range(reading, writing, min(end - start, _COPY_BYTES), start, start)
@@ -137,6 +160,8 @@ def _copy_range(reading: int, writing: int, start: int, end: int) -> None:
         if not count:
             return  # the file became shorter meanwhile
         start += count
+        if told:
+            told(count)
 
 
 def _copy_metadata(stat: os.stat_result, source: int | bytes, target: int | bytes) -> None:

@@ -13,7 +13,7 @@ from stat import S_ISDIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 HELD = 32
@@ -82,8 +82,14 @@ def _identity(directory: int) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
-def walk(root: int) -> Iterator[tuple[int, int, bytes, os.stat_result]]:
+def walk(
+    root: int, is_walked: Callable[[int, os.stat_result], bool] | None = None
+) -> Iterator[tuple[int, int, bytes, os.stat_result]]:
     """Visit everything below the directory *root*, a descriptor, in the order of the names' bytes.
+
+    Args:
+        root: where to begin.
+        is_walked: says of a directory, its descriptor and stat, whether to look what is in it; without it of all.
 
     Yields:
         ``(event, directory, name, stat)``. ENTRY: *name*, not a directory, in *directory*. ENTER and LEAVE: around
@@ -107,7 +113,8 @@ def walk(root: int) -> Iterator[tuple[int, int, bytes, os.stat_result]]:
                     continue
                 yield ENTER, descent.current, name, stat
                 entered.append((name, stat))
-                pending.append(_names(descent.current))
+                looked_at = is_walked is None or is_walked(descent.current, stat)
+                pending.append(_names(descent.current) if looked_at else [])
             else:
                 pending.pop()
                 if not pending:
