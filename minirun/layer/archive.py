@@ -1,4 +1,4 @@
-"""A tree as a tar archive, in the order of the names' bytes; what an entry is in it, layer/pack.py draws.
+"""A tree, or one file, as a tar archive, in the order of the names' bytes; what an entry is in it, layer/pack.py draws.
 
 Of a file as many bytes are written as were announced, whatever happens to it meanwhile.
 """
@@ -14,7 +14,7 @@ from minirun.layer import entries, header, stack, tar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 CHUNK_BYTES = 1 << 20
 _ZEROS = bytes(CHUNK_BYTES)
@@ -29,16 +29,21 @@ class Archive:
     """The tar of one tree.
 
     Args:
-        literal: names that begin with ``.wh.`` are archived like others.
+        literal: names that begin with ``.wh.``, and what means something to overlayfs, are archived like others.
         latest_ns: what is younger gets this time, in nanoseconds since 1970; None leaves every time as it is.
+        is_walked: see descent.walk.
 
     Attributes:
         entries: how many were written.
         warnings: sentences about what was left out.
     """
 
-    def __init__(self, *, literal: bool = False, latest_ns: int | None = None) -> None:
+    def __init__(
+        self, *, literal: bool = False, latest_ns: int | None = None,
+        is_walked: Callable[[int, os.stat_result], bool] | None = None,
+    ) -> None:  # fmt: skip
         self.literal = literal
+        self.is_walked = is_walked
         self.latest_ns = latest_ns
         self.entries = 0
         self.warnings: list[str] = []
@@ -46,15 +51,20 @@ class Archive:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def chunks(self, root: int) -> Iterator[bytes]:
+    def chunks(self, root: int, prefix: bytes = b"") -> Iterator[bytes]:
         """Yield the archive of the directory *root*, a descriptor, in chunks of CHUNK_BYTES.
+
+        Args:
+            root: the directory.
+            prefix: what it is called in the archive, with a slash at the end; empty for ``./``, and names without it.
 
         Raises:
             OSError: something could not be read. ENAMETOOLONG: a path beyond 4,096 bytes.
         """
-        self._directory(root, b"./", os.fstat(root))
-        above = hidden = b""
-        for event, directory, name, stat in descent.walk(root):
+        self._directory(root, prefix or b"./", os.fstat(root))
+        above = prefix
+        hidden = b""
+        for event, directory, name, stat in descent.walk(root, self.is_walked):
             if event == descent.LEAVE:
                 if above == hidden:
                     hidden = b""
@@ -73,18 +83,29 @@ class Archive:
                 if not hidden:
                     self._directory(directory, above, stat)
             elif not hidden:
-                file = self._entry(directory, above, name, stat)
-                if file >= 0:
-                    try:
-                        if not self._small(file, stat):
-                            yield from self._contents(file, stat)
-                    finally:
-                        os.close(file)
+                yield from self._file(directory, above + name, name, stat)
             if self._size >= CHUNK_BYTES:
                 yield self._take()
+        yield from self._end()
+
+    def one(self, directory: int, name: bytes, path: bytes) -> Iterator[bytes]:
+        """Yield an archive of nothing but the entry *name*, no directory, of *directory*, as *path*; see `chunks`."""
+        yield from self._file(directory, path, name, os.stat(name, dir_fd=directory, follow_symlinks=False))
+        yield from self._end()
+
+    def _end(self) -> Iterator[bytes]:
         self._write(header.END)
         while self._size:
             yield self._take()
+
+    def _file(self, directory: int, path: bytes, name: bytes, stat: os.stat_result) -> Iterator[bytes]:
+        file = self._entry(directory, path, name, stat)
+        if file >= 0:
+            try:
+                if not self._small(file, stat):
+                    yield from self._contents(file, stat)
+            finally:
+                os.close(file)
 
     def _write(self, data: bytes) -> None:
         self._parts.append(data)
@@ -98,15 +119,14 @@ class Archive:
         return data[:CHUNK_BYTES]
 
     def _directory(self, directory: int, path: bytes, stat: os.stat_result) -> None:
-        self._header(path, stat, tar.DIRECTORY, xattrs=_xattrs(directory))
-        if stack.is_opaque(directory):
+        self._header(path, stat, tar.DIRECTORY, xattrs=xattrs(directory))
+        if not self.literal and stack.is_opaque(directory):
             self._mark(path.removeprefix(b"./") + _OPAQUE_MARK)
 
-    def _entry(self, directory: int, above: bytes, name: bytes, stat: os.stat_result) -> int:
+    def _entry(self, directory: int, path: bytes, name: bytes, stat: os.stat_result) -> int:
         """Write the header of what is not a directory; returns a descriptor of the file whose data follow, or -1."""
-        path = above + name
-        if stack.is_whiteout(stat):
-            self._mark(above + b".wh." + name)
+        if not self.literal and stack.is_whiteout(stat):
+            self._mark(path[: len(path) - len(name)] + b".wh." + name)
             return -1
         if S_ISSOCK(stat.st_mode):
             return -1  # it means nothing without the process that listens on it
@@ -123,16 +143,16 @@ class Archive:
             except FileNotFoundError:
                 self._links.pop((stat.st_dev, stat.st_ino), None)
                 return -1
-            self._header(path, stat, tar.FILE, size=stat.st_size, xattrs=_xattrs(file))
+            self._header(path, stat, tar.FILE, size=stat.st_size, xattrs=xattrs(file))
             return file
-        xattrs = _xattrs(b"/proc/self/fd/%d/%b" % (directory, name))
+        named = xattrs(b"/proc/self/fd/%d/%b" % (directory, name))
         if S_ISLNK(stat.st_mode):
-            self._header(path, stat, tar.SYMLINK, link=os.readlink(name, dir_fd=directory), xattrs=xattrs)
+            self._header(path, stat, tar.SYMLINK, link=os.readlink(name, dir_fd=directory), xattrs=named)
         elif S_ISCHR(stat.st_mode) or S_ISBLK(stat.st_mode):
             kind = tar.CHARACTER if S_ISCHR(stat.st_mode) else tar.BLOCK
-            self._header(path, stat, kind, device=stat.st_rdev, xattrs=xattrs)
+            self._header(path, stat, kind, device=stat.st_rdev, xattrs=named)
         elif S_ISFIFO(stat.st_mode):
-            self._header(path, stat, tar.FIFO, xattrs=xattrs)
+            self._header(path, stat, tar.FIFO, xattrs=named)
         return -1
 
     def _plain(self, directory: int, path: bytes, name: bytes, stat: os.stat_result) -> bool:
@@ -207,7 +227,8 @@ class Archive:
         ))  # fmt: skip
 
 
-def _xattrs(where: int | bytes) -> Sequence[tuple[str, bytes]]:
+def xattrs(where: int | bytes) -> Sequence[tuple[str, bytes]]:
+    """The xattrs of a descriptor, or of a path that may be a symlink, sorted, but for those that are the host's own."""
     follow = isinstance(where, int)
     try:
         names = os.listxattr(where, follow_symlinks=follow)
@@ -229,6 +250,10 @@ def _open(directory: int, name: bytes) -> int:
         return os.open(name, _READ | os.O_NOATIME, dir_fd=directory)
     except PermissionError:
         return os.open(name, _READ, dir_fd=directory)  # O_NOATIME is for owners
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise FileNotFoundError(errno.ENOENT, "a symlink took its place", name) from None
 
 
 def _regions(file: int, stat: os.stat_result) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,14 @@ from minirun.layer.field import Malformed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.layer.folders import Folders
+    from typing import Protocol
+
+    class Opener(Protocol):
+        """What opens directories by the paths under which they were noted."""
+
+        def real(self, wanted: bytes) -> int | None:
+            """A descriptor that is valid until the next call; None where there is none."""
+
 
 OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 WARNINGS_MAX = 50
@@ -105,7 +112,7 @@ class Directories:
             file.write(self._notes.getbuffer())
             self._notes = file
 
-    def give(self, folders: Folders) -> None:
+    def give(self, folders: Opener) -> None:
         """Give every directory what was noted; once, at the end."""
         marshal.dump(None, self._notes)
         self._notes.seek(0)
