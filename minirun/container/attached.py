@@ -38,6 +38,7 @@ class Attached:
         trace: takes every call and its microseconds.
 
     Attributes:
+        kept: its keeper.
         process: its first process, which is its keeper's child.
 
     Raises:
@@ -56,7 +57,7 @@ class Attached:
         wait.hold()
         try:
             streams = keeping.Streams(owner, self._relay.redirects if self._relay else (), stdin=stdin)
-            parent = keeping.launch(home, box, path, streams, trace)
+            self.kept = keeping.launch(home, box, path, streams, trace)
         except BaseException:
             wait.release()
             if self._relay:
@@ -66,7 +67,7 @@ class Attached:
             os.close(owner)
         if self._relay:
             self._relay.start()
-        self.process = Process(parent.pid, process.open_pidfd(parent.pid, parent.start))
+        self.process = Process(self.kept.pid, process.open_pidfd(self.kept.pid, self.kept.start))
         self._exit = kept.open_exit(home, box.id)  # to be read also when somebody has removed it
 
     def wait(self, keys: DetachKeys | None = None, *, proxy: bool = True) -> int | None:

@@ -6,7 +6,7 @@ state.json: pid ─▶ pidfd ─▶ namespaces             setns(2), by launch/e
                                                    before it is opened: devices and FIFOs could do what they like
 
 The number of a process that ended is given to another one. Whether it is still the container's is asked of the kernel,
-once it is held: its cgroup has the container's id in its path.
+once it is held: its cgroup has the container's id in its path, and it started when that did, since this boot.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from errno import EACCES, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO
 from stat import S_ISCHR, S_ISREG
 
 from minirun.errors import Conflict, MinirunError
+from minirun.kernel import process
 from minirun.kernel.call import Call
 from minirun.kernel.names import O_CLOEXEC, O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, S_IFCHR
 from minirun.launch import machine
@@ -59,7 +60,7 @@ class FirstProcess:
         """
         opened: list[int] = []
         try:
-            opened.append(os.pidfd_open(now.pid))
+            opened.append(_open_pidfd(now))
             opened.append(os.open(f"/proc/{now.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             group = _group(box, now)
             # it lives, so all that was read under its number was read of it
@@ -152,6 +153,17 @@ def not_running(box: Record) -> Conflict:
     return Conflict(
         f"execute a command in container {box.name}", "it is not running", "`minirun ps` lists those that are"
     )
+
+
+def _open_pidfd(now: State) -> int:
+    if now.outlived:
+        raise ProcessLookupError
+    if not now.pid_start:
+        return os.pidfd_open(now.pid)
+    descriptor = process.open_pidfd(now.pid, now.pid_start)
+    if descriptor < 0:
+        raise ProcessLookupError
+    return descriptor
 
 
 def _group(box: Record, now: State) -> str:

@@ -139,7 +139,7 @@ def _become_keeper(
         )
         kept = Kept(
             begun.pid, process.start_ticks(begun.pid), os.getpid(), process.start_ticks(os.getpid()),
-            opened.terminal.master if opened.terminal else -1,
+            opened.terminal.master if opened.terminal else -1, process.boot_id(),
         )  # fmt: skip
         described = {name: getattr(kept, name) for name in Kept.__slots__}
         files.replace(f"{home.kept(record.id)}/keeper", jsonfile.dumps(described).encode(), durable=False)

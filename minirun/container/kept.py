@@ -40,24 +40,30 @@ class Kept:
         start: when that started, in ticks since boot: see process.start_ticks.
         keeper, keeper_start: the same of the keeper.
         master: the number of the terminal's master among the keeper's descriptors; -1 without a terminal.
+        boot: of which boot of the host they are: see process.boot_id; empty: it was not written down.
     """
 
-    __slots__ = ("keeper", "keeper_start", "master", "pid", "start")
+    __slots__ = ("boot", "keeper", "keeper_start", "master", "pid", "start")
 
-    def __init__(self, pid: int, start: int, keeper: int, keeper_start: int, master: int) -> None:
+    def __init__(self, pid: int, start: int, keeper: int, keeper_start: int, master: int, boot: str = "") -> None:
         self.pid = pid
         self.start = start
         self.keeper = keeper
         self.keeper_start = keeper_start
         self.master = master
+        self.boot = boot
 
 
 def read(home: Home, container_id: str) -> Kept | None:
-    """The keeper of a container, or None if it has none."""
+    """The keeper of a container, or None if it has none; the pids of another boot are 0, which is nobody's."""
     try:
-        return Kept(**jsonfile.read(f"{home.kept(container_id)}/keeper"))
+        fields = jsonfile.read(f"{home.kept(container_id)}/keeper")
+        found = Kept(**{name: fields[name] for name in Kept.__slots__ if name in fields})
     except (OSError, ValueError, TypeError):
         return None
+    if found.boot and found.boot != process.boot_id():
+        found.pid = found.keeper = 0
+    return found
 
 
 def open_exit(home: Home, container_id: str) -> int:

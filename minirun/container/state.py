@@ -22,7 +22,7 @@ from minirun import events, jsonrecord
 from minirun.cgroup import group
 from minirun.errors import Conflict
 from minirun.home import Home
-from minirun.kernel import jsonfile
+from minirun.kernel import jsonfile, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,11 +53,13 @@ class State:
         by_hand: whether a person ended it, or it would have been started again.
         next_start: when its restart policy starts it again, while it is ``restarting``.
         delay: how long that policy waited the last time, in seconds: see restart.py.
+        pid_start: when its first process started, in clock ticks since boot: see process.start_ticks; 0: not known.
+        boot: since which boot of the host all that is true: see process.boot_id; empty: not known.
     """
 
     __slots__ = (
-        "by_hand", "cgroup", "delay", "error", "exit_code", "finished", "next_start", "oom_killed", "pid", "restarts",
-        "started", "status",
+        "boot", "by_hand", "cgroup", "delay", "error", "exit_code", "finished", "next_start", "oom_killed", "pid",
+        "pid_start", "restarts", "started", "status",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +76,8 @@ class State:
         by_hand: bool = False,
         next_start: float = 0,
         delay: float = 0,
+        pid_start: int = 0,
+        boot: str = "",
     ) -> None:
         self.status = status
         self.pid = pid
@@ -87,11 +91,18 @@ class State:
         self.by_hand = by_hand
         self.next_start = next_start
         self.delay = delay
+        self.pid_start = pid_start
+        self.boot = boot
 
     @property
     def alive(self) -> bool:
         """Whether it has processes."""
         return self.status in ("running", "paused")
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the host was booted since: no process of then is there, whatever has its number, or its group."""
+        return bool(self.boot) and self.boot != process.boot_id()
 
 
 def read(home: Home, record: Record) -> State:
@@ -99,7 +110,7 @@ def read(home: Home, record: Record) -> State:
     state = written(home, record)
     if state.status != "running":
         return state
-    condition = group.condition(state.cgroup)
+    condition = "" if state.outlived else group.condition(state.cgroup)
     if not condition:
         from minirun.container import kept
 
@@ -109,7 +120,7 @@ def read(home: Home, record: Record) -> State:
         code, finished = (exit_code(seen[0]), seen[1]) if seen else (LOST, state.finished or state.started)
         return State(
             "exited", 0, state.started, finished, code, cgroup=state.cgroup, restarts=state.restarts,
-            oom_killed=group.oom_kills(state.cgroup) > 0,
+            oom_killed=group.oom_kills(state.cgroup) > 0, boot=state.boot,
         )  # fmt: skip
     if condition == "frozen":
         state.status = "paused"
@@ -119,7 +130,9 @@ def read(home: Home, record: Record) -> State:
 def written(home: Home, record: Record) -> State:
     """What was last written of a container."""
     try:
-        return State(**jsonfile.read(_path(home, record)))
+        fields = jsonfile.read(_path(home, record))
+        # a key that is missing was not known yet when that was written; one too many, not any more, or not yet here
+        return State(**{name: fields[name] for name in State.__slots__ if name in fields})
     except (FileNotFoundError, ValueError, TypeError):
         return State()  # never started, or a power cut took what was not durable
 
@@ -130,11 +143,12 @@ def exit_code(status: int) -> int:
     return 128 - code if code < 0 else code
 
 
-def running(home: Home, record: Record, before: State, pid: int, cgroup: str) -> State:
+def running(home: Home, record: Record, before: State, pid: int, cgroup: str, pid_start: int = 0) -> State:
     """Write that a container runs, and in which group."""
     again = before.status == "restarting"
     now = State(
-        "running", pid, time.time(), cgroup=cgroup, restarts=before.restarts + again, delay=before.delay * again
+        "running", pid, time.time(), cgroup=cgroup, restarts=before.restarts + again, delay=before.delay * again,
+        pid_start=pid_start or process.start_ticks(pid), boot=process.boot_id(),
     )  # fmt: skip
     return _move(home, record, before, now)
 

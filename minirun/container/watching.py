@@ -62,7 +62,9 @@ def first_process(box: Record, now: State) -> int:
     Raises:
         OSError: EMFILE.
     """
-    start = process.start_ticks(now.pid)
+    if now.outlived:
+        return -1
+    start = now.pid_start or process.start_ticks(now.pid)
     descriptor = process.open_pidfd(now.pid, start) if start else -1
     if descriptor >= 0 and now.pid not in group.processes(now.cgroup):
         os.close(descriptor)  # its number was given to somebody else

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from minirun.container.kept import Kept
     from minirun.container.record import Record
     from minirun.engine.run import Fetch, Trace
     from minirun.home import Home
@@ -149,10 +150,10 @@ def stay(
         keys = DetachKeys(flags.get("detach-keys") or "")
     attached: Attached | None = None
 
-    def launch(path: str) -> int:
+    def launch(path: str) -> Kept:
         nonlocal attached
         attached = Attached(home, box, path, stdin=stdin, trace=trace)
-        return attached.process.pid
+        return attached.kept
 
     _start(home, box, operation, _by_person(before) if before else state.State(), launch, trace)
     operation.done()
@@ -199,15 +200,15 @@ def _start(
     box: Record,
     operation: Operation,
     before: state.State,
-    launch: Callable[[str], int] | None = None,
+    launch: Callable[[str], Kept] | None = None,
     trace: Trace | None = None,
 ) -> None:
-    """Start a container that the caller holds; *launch* gets its group and returns the pid of its first process."""
+    """Start a container that the caller holds; *launch* gets its group and returns its keeper."""
     path = start.cgroup(box.id, box.options)
     if before.status != "created":
         operation.will("settle", home.root, box.id, path)
     operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box)], trace)
-    pid = launch(path) if launch else keeping.launch(home, box, path).pid
-    state.running(home, box, before, pid, path)
+    begun = launch(path) if launch else keeping.launch(home, box, path)
+    state.running(home, box, before, begun.pid, path, begun.start)
     state.tell_volumes(home, box, "mount")
     events.emit(home, "container", "start", box.id, box.told())

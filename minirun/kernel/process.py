@@ -1,7 +1,7 @@
 """A process that is named by a number, and is still the one that was meant.
 
 A pid is given again once its process is gone; together with the time of its start it means one process until the next
-boot. See pidfd_open(2), proc_pid_stat(5).
+boot, and with the id of the boot for ever. See pidfd_open(2), proc_pid_stat(5).
 """
 
 from __future__ import annotations
@@ -20,6 +20,16 @@ _PIDFD_GET_INFO = 0xC040FF0B
 _INFO_EXIT = 1 << 3
 _INFO_BYTES = 64
 _EXIT_CODE_AT = 60
+
+_boot: list[str] = []  # it does not change while we run
+
+
+def boot_id() -> str:
+    """Which boot of the host this is: 36 characters, by chance. See random(4), boot_id."""
+    if not _boot:
+        with open("/proc/sys/kernel/random/boot_id", "rb", 0) as file:
+            _boot.append(file.read(64).decode().strip())
+    return _boot[0]
 
 
 def start_ticks(pid: int) -> int:
