@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from minirun.container.state import State
     from minirun.home import Home
 
-_SIGKILL = 9
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.002, 0.05
 _LOOKS = 100
 _PATIENCE_S = 3.0  # for a supervisor to do what is its own
@@ -39,11 +38,13 @@ def finish(home: Home, box: Record) -> State:
 
     Returns:
         Its state now: ``restarting`` where its restart policy starts it again, when it is for the supervisor to.
+        What is to be removed at its end keeps its directory until it is.
     """
     before = state.written(home, box)
-    if before.status != "running":
-        if before.status == "exited":  # whoever wrote that was killed before he had tidied up
-            _tidy(home, box, before)
+    if before.status == "restarting":
+        return before
+    if before.status != "running":  # whoever wrote that, or started it, was killed before he had tidied up
+        _tidy(home, box, before, keep_directory=box.remove and before.status == "exited")
         return before
     if group.alive(before.cgroup):
         if kept.ended(home, box.id) is None:
@@ -63,7 +64,7 @@ def finish(home: Home, box: Record) -> State:
     lasted_s = int(finished - before.started)
     events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
     state.tell_volumes(home, box, "unmount")
-    _tidy(home, box, before, keep_directory=delay is not None)
+    _tidy(home, box, before, keep_directory=box.remove or delay is not None)
     return now
 
 
@@ -72,8 +73,8 @@ def _tidy(home: Home, box: Record, before: State, *, keep_directory: bool = Fals
         group.remove(before.cgroup)
     if not keep_directory:
         kept.forget(home.root, home.runtime, box.id)
-    elif parent := kept.read(home, box.id):  # its directory tells the supervisor that there is something to do
-        process.send(parent.keeper, parent.keeper_start, _SIGKILL)
+    elif not box.remove:  # its directory tells the supervisor that there is something to do
+        kept.end_keeper(home.root, home.runtime, box.id)
 
 
 def give_up(home: Home, box: Record) -> State:
@@ -87,7 +88,7 @@ def give_up(home: Home, box: Record) -> State:
     if before.status != "restarting":
         return before
     now = state.exited(home, box, before, before.exit_code, finished=before.finished, by_hand=True)
-    kept.forget(home.root, home.runtime, box.id)
+    _tidy(home, box, before)
     return now
 
 
@@ -119,7 +120,7 @@ def wait_settled(home: Home, container_id: str, pidfd: int = -1) -> State | None
 
     Args:
         home: the store.
-        container_id: whose end it is.
+        container_id: whose end it is; the caller does not hold it.
         pidfd: of its first process, opened while that was there; -1 if there was none to open.
 
     Returns:

@@ -24,12 +24,19 @@ _KEEPER = f"{os.path.dirname(os.path.dirname(__file__))}/launch/keeper"
 _FIFO_MODE = 0o666  # whatever user it runs as can open /dev/stdout; no path of the host leads here but for root
 
 
-def steps(home: Home, record: Record) -> list[Step]:
-    """List what a container needs that is to have a keeper, with the undo."""
+def steps(home: Home, record: Record, *, again: bool = False) -> list[Step]:
+    """List what a container needs that is to have a keeper, with the undo.
+
+    Args:
+        home: the store.
+        record: the container.
+        again: its restart policy starts it: were that undone, it would be for the supervisor still.
+    """
     directory = home.kept(record.id)
+    undo = "end_keeper" if again else "forget_kept"
     return [
         Step(
-            f"mkdir {directory}", lambda: _make(home, record), ("forget_kept", home.root, home.runtime, record.id),
+            f"mkdir {directory}", lambda: _make(home, record), (undo, home.root, home.runtime, record.id),
             "FIFOs and the exit status, of which its keeper takes care",
         )
     ]  # fmt: skip

@@ -162,7 +162,12 @@ def forget(root: str, runtime: str, container_id: str) -> None:
     """End the keeper and remove its directory. An undo of the journal: idempotent."""
     from minirun.kernel import tree
 
+    end_keeper(root, runtime, container_id)
+    tree.remove(Home(root, runtime).kept(container_id))
+
+
+def end_keeper(root: str, runtime: str, container_id: str) -> None:
+    """End the keeper alone: the directory tells that the container is to be started again. An undo: idempotent."""
     home = Home(root, runtime)
     if kept := read(home, container_id):
         process.send(kept.keeper, kept.keeper_start, _SIGKILL)
-    tree.remove(home.kept(container_id))

@@ -79,16 +79,14 @@ def _for(stream: int, also: Callable[[int, bytes], object] | None) -> Callable[[
 
 
 def _sources(home: Home, box: Record) -> list[tuple[int, int, int]]:
-    """Open what the container writes to: (stream, source, FIFO in between or -1).
-
-    Raises:
-        OSError: its terminal is gone, with its keeper.
-    """
+    """Open what the container writes to: (stream, source, FIFO in between or -1)."""
     directory = home.kept(box.id)
     if box.options["tty"]:
         fifo = os.open(f"{directory}/stdout", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return [(_STDOUT, kept.open_master(home, box.id), fifo)]
+        except ProcessLookupError:
+            return [(_STDOUT, fifo, -1)]  # the terminal is gone, with its keeper; what it showed last is here
         except OSError:
             os.close(fifo)
             raise

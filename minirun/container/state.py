@@ -26,6 +26,8 @@ from minirun.kernel import jsonfile, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from minirun.container.record import Record
 
 LOST = 255  # the exit code of a container whose end nobody saw
@@ -47,7 +49,7 @@ class State:
         started, finished: seconds since 1970; 0 for never.
         exit_code: as `minirun run` returned it.
         error: why it could not start, for a container that never did.
-        cgroup: the directory of its group, while it runs.
+        cgroup: the directory of its group; that of the time before, perhaps gone, when it does not run.
         oom_killed: whether the kernel killed a process of it for want of memory.
         restarts: how often its restart policy started it again, since a person did.
         by_hand: whether a person ended it, or it would have been started again.
@@ -159,7 +161,7 @@ def exited(
     """Write that a container's command ended; its group is still there, and says whether the OOM killer was."""
     now = State(
         "exited", 0, before.started, finished or time.time(), code, restarts=before.restarts, by_hand=by_hand,
-        oom_killed=group.oom_kills(before.cgroup) > 0 if before.cgroup else before.oom_killed,
+        cgroup=before.cgroup, oom_killed=_oom_killed(before),
     )  # fmt: skip
     return _move(home, record, before, now)
 
@@ -168,9 +170,13 @@ def restarting(home: Home, record: Record, before: State, code: int, *, finished
     """Write that a container's command ended, and that its restart policy starts it again after *delay* seconds."""
     now = State(
         "restarting", 0, before.started, finished, code, restarts=before.restarts, next_start=time.time() + delay,
-        delay=delay, oom_killed=group.oom_kills(before.cgroup) > 0,
+        delay=delay, cgroup=before.cgroup, oom_killed=_oom_killed(before),
     )  # fmt: skip
     return _move(home, record, before, now)
+
+
+def _oom_killed(before: State) -> bool:
+    return group.oom_kills(before.cgroup) > 0 if before.status == "running" else before.oom_killed
 
 
 def failed(home: Home, record: Record, before: State, code: int, error: str) -> State:
@@ -209,16 +215,35 @@ def settle(root: str, container_id: str, cgroup: str) -> None:
         cgroup: its group; perhaps gone.
     """
     home = Home(root, root)
+    killed = group.oom_kills(cgroup) > 0
+    lost = {"status": "exited", "pid": 0, "cgroup": "", "exit_code": LOST, "oom_killed": killed}
+    if _settle(home, container_id, lost | {"finished": time.time()}):
+        _tell_lost(home, container_id)
+
+
+def settle_again(root: str, container_id: str, restarts: str) -> None:
+    """Have the restart policy of a container, whose start was cut short, start it anew. An undo: idempotent.
+
+    Args:
+        root: of the store.
+        container_id: whose start it was.
+        restarts: how often it had been started again before.
+    """
+    again = {"status": "restarting", "pid": 0, "restarts": int(restarts), "next_start": time.time()}
+    _settle(Home(root, root), container_id, again)
+
+
+def _settle(home: Home, container_id: str, fields: dict[str, Any]) -> bool:
+    """Write that a container of which "running" is written does not run; whether that was so."""
     path = f"{home.container(container_id)}/state.json"
     try:
-        fields = jsonfile.read(path)
-        if fields.get("status") == "running":
-            killed = group.oom_kills(cgroup) > 0
-            fields.update(status="exited", pid=0, cgroup="", finished=time.time(), exit_code=LOST, oom_killed=killed)
-            jsonrecord.write(home, path, fields, durable=False)
-            _tell_lost(home, container_id)
+        written = jsonfile.read(path)
+        if written.get("status") != "running":
+            return False
+        jsonrecord.write(home, path, written | fields, durable=False)
     except (FileNotFoundError, ValueError):
-        pass  # never started, or `rm -f` was quicker; or a power cut took what was not durable
+        return False  # never started, or `rm -f` was quicker; or a power cut took what was not durable
+    return True
 
 
 def _tell_lost(home: Home, container_id: str) -> None:

@@ -9,7 +9,7 @@ It is told nothing and asked nothing. What it looks after is in the runtime dire
 there may be more of it. Whoever holds `lock` in a container's directory takes its output, so it leaves alone what a
 foreground `run` looks after itself. Killed at any moment it loses nothing, and a keeper starts the next one at once.
 
-What takes long, or imports much, is done by a child: starting a container again, removing one.
+What takes long, or imports much, is done by a child (children.py): starting a container again, removing one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ import time
 
 from minirun.container import ending, kept, output, state
 from minirun.container import record as records
+from minirun.container.children import Children, say
 from minirun.errors import MinirunError, NotFound
 from minirun.home import Home
-from minirun.kernel import files, process
+from minirun.kernel import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn, Protocol
+    from typing import Protocol
 
     from minirun.container.record import Record
+    from minirun.container.state import State
     from minirun.log.pump import Pump
 
     class Verbs(Protocol):
@@ -45,13 +47,14 @@ if TYPE_CHECKING:
             """Remove a container that ended and was made with --rm."""
 
 
-_CHILDREN = 8  # at once
 _AT_ONCE_S = 0.002  # until a keeper has written, or init has reaped
 _SOON_S = 0.02  # until a look at what somebody else is just doing
 _LATER_S = 1.0
+_LONGEST_S = 10.0  # until somebody may have come further, or what failed is tried again: each time twice as long
 _EVENTS = 64
 _SIGHUP, _SIGTERM = 1, 15
 _LOG_BYTES = 1 << 20
+_DESCRIPTORS = 1 << 16
 
 
 class Ward:
@@ -87,9 +90,10 @@ class Supervisor:
         self.wards: dict[str, Ward] = {}
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
-        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}  # by container, and by container:what
-        self.children: dict[int, str] = {}  # pidfd → container
-        self.queue: list[tuple[str, Callable[[], None]]] = []
+        # by container, and by container:what; the time is of the clock that nobody sets
+        self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.pauses: dict[str, float] = {}  # how long we waited the last time for whoever makes a container
+        self.children = Children(self, self.child_ended)
         self.program = os.stat(__file__)
 
     def run(self) -> None:
@@ -98,14 +102,15 @@ class Supervisor:
         wake = os.open(self.home.supervisor_wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(wake, lambda: self.look(wake), select.EPOLLIN | select.EPOLLET)
         self.look(wake)
-        while self.wards or self.timers or self.children or self.queue:
+        while self.wards or self.timers or self.children:
             for descriptor, _ in self.epoll.poll(self.patience(), _EVENTS):
                 if handler := self.handlers.get(descriptor):
                     _attempt(handler)
-            now = time.time()
-            for container_id, (due, action) in list(self.timers.items()):
-                if due <= now:
-                    self.timers.pop(container_id, None)
+            now = time.monotonic()
+            for key, (due, action) in list(self.timers.items()):
+                # an action before may have put it off, or taken it away
+                if due <= now and self.timers.get(key) == (due, action):
+                    del self.timers[key]
                     _attempt(action)
 
     def watch(self, descriptor: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
@@ -120,11 +125,12 @@ class Supervisor:
 
     def patience(self) -> float:
         """Seconds until the next thing is due."""
-        return max(0, min((due for due, _ in self.timers.values()), default=time.time() + 60) - time.time())
+        now = time.monotonic()
+        return max(0, min((due for due, _ in self.timers.values()), default=now + 60) - now)
 
     def later(self, key: str, seconds: float, action: Callable[[], None]) -> None:
         """Do *action* in *seconds*, in place of what was to be done later under the same key."""
-        self.timers[key] = (time.time() + seconds, action)
+        self.timers[key] = (time.monotonic() + seconds, action)
 
     def look(self, wake: int) -> None:
         """Take on what is new."""
@@ -135,8 +141,13 @@ class Supervisor:
             pass
         self._renew()
         for container_id in os.listdir(f"{self.home.runtime}/containers"):
-            if container_id not in self.wards and container_id not in self.timers:
-                self.take_on(container_id)
+            if not self.knows(container_id):
+                self.attempt_for(container_id, self.take_on)
+
+    def knows(self, container_id: str) -> bool:
+        """Whether there is nothing to look at: a container is looked after, or is to be started again later."""
+        waits = container_id in self.timers and container_id not in self.pauses
+        return waits or container_id in self.wards or self.children.works_for(container_id)
 
     def _renew(self) -> None:
         """Go on as what is installed now, if that is not what we are."""
@@ -151,29 +162,38 @@ class Supervisor:
             command = supervisor()
             os.execv(command[0], command)
 
+    def attempt_for(self, container_id: str, action: Callable[[str], None]) -> None:
+        """Do something for a container; if it fails, look at that container again later."""
+        if not _attempt(lambda: action(container_id)):
+            self.drop(container_id)
+            self.later(container_id, _LATER_S, lambda: self.attempt_for(container_id, self.take_on))
+
     def take_on(self, container_id: str) -> None:
         """Look after a container from now on, if it is for us to."""
         try:
             box = records.read(self.home, container_id)
             now = state.written(self.home, box)
         except NotFound:
-            # being made or removed; if its maker was killed, the next command clears up
             self._orphan(container_id)
             return
         except MinirunError:
             return  # a damaged record: `ps` tells
         if now.status == "restarting":
-            self.later(container_id, now.next_start - time.time(), lambda: self.start_again(container_id))
+            seconds = min(now.next_start - time.time(), now.delay)  # the clock may have been set since
+            self.later(container_id, seconds, lambda: self.start_again(container_id))
             return
         parent = kept.read(self.home, container_id)
-        if parent is None:
-            if os.path.exists(self.home.kept(container_id)):
-                self.later(container_id, _SOON_S, lambda: self.take_on(container_id))
+        if now.status != "running" and (parent is None or process.start_ticks(parent.pid) != parent.start):
+            self._unfinished(box)
             return
+        if parent is None:
+            return  # a `run` of which nothing stays: its parent looks after it
         try:
             taker = output.Taker(self.home, box)
         except (BlockingIOError, FileNotFoundError):
             return  # its own `run` takes it, whose end the keeper will tell; or it is gone
+        self.timers.pop(container_id, None)
+        self.pauses.pop(container_id, None)
         ward = self.wards[container_id] = Ward(box, taker, process.open_pidfd(parent.pid, parent.start))
         for pump in taker.pumps:
             self.listen(container_id, pump)
@@ -195,19 +215,44 @@ class Supervisor:
         self.watch(pump.source, ready)
 
     def _orphan(self, container_id: str) -> None:
-        """A directory without a container: its maker has not got to the record yet, or is gone."""
+        """A directory without a container: whoever removed it was killed, and the next command goes on with that."""
         parent = kept.read(self.home, container_id)
         if parent is None or process.start_ticks(parent.pid) != parent.start:
-            self.later(container_id, _LATER_S, lambda: self._forget_orphan(container_id))
+            if os.path.exists(self.home.container(container_id)):
+                self._look_again(container_id)
+            else:
+                kept.forget(self.home.root, self.home.runtime, container_id)
 
-    def _forget_orphan(self, container_id: str) -> None:
-        if not os.path.exists(self.home.container(container_id)):
-            kept.forget(self.home.root, self.home.runtime, container_id)
+    def _unfinished(self, box: Record) -> None:
+        """A container that has a directory here and does not run: it is just being started, or whoever did is gone."""
+        try:
+            lock = records.hold(self.home, box, wait=False)
+        except BlockingIOError:
+            self._look_again(box.id)
+            return
+        except NotFound:
+            self._orphan(box.id)
+            return
+        try:
+            now = ending.finish(self.home, records.read(self.home, box.id))
+        finally:
+            os.close(lock)
+        self._go_on(box, now)
+
+    def _look_again(self, container_id: str) -> None:
+        """Look at a container again when somebody may have come further with it, or when we are woken up."""
+        pause = self.pauses[container_id] = min(2 * self.pauses.get(container_id, _SOON_S / 2), _LONGEST_S)
+        self.later(container_id, pause, lambda: self.attempt_for(container_id, self.take_on))
 
     def ended(self, container_id: str) -> None:
         """Take the last output of a container whose first process has ended, and write down how it did."""
+        self.attempt_for(container_id, self._settle)
+
+    def _settle(self, container_id: str) -> None:
         ward = self.wards[container_id]
         if ward.pidfd >= 0:
+            if not process.wait([ward.pidfd], 0):
+                return  # the event was one of a descriptor that had the same number before
             self.unwatch(ward.pidfd)
         if not ending.is_known(self.home, container_id, ward.pidfd):
             self.later(container_id, _AT_ONCE_S, lambda: self.ended(container_id))
@@ -220,26 +265,28 @@ class Supervisor:
             return
         except NotFound:
             self.drop(container_id)
-            kept.forget(self.home.root, self.home.runtime, container_id)
+            self._orphan(container_id)
             return
         try:
             box = records.read(self.home, container_id)
             self.drop(container_id)
             now = ending.finish(self.home, box)
-        except MinirunError as error:
-            _say(f"{container_id[:12]}: {error}")
-            return
         finally:
             os.close(lock)
-        if now.status == "restarting":
-            self.take_on(container_id)
-        elif box.remove:
-            self.in_child(container_id, lambda: self.verbs.remove(self.home, box))
+        self._go_on(box, now)
+
+    def _go_on(self, box: Record, now: State) -> None:
+        """What comes after the end of a container."""
+        if now.status == "exited" and box.remove:
+            self.children.begin(box.id, lambda: self.verbs.remove(self.home, box))
+        elif os.path.exists(self.home.kept(box.id)):  # it is started again, by us or by somebody who was quicker
+            self.take_on(box.id)
 
     def drop(self, container_id: str) -> None:
         """Look after a container no longer."""
         for key in [key for key in self.timers if key.startswith(container_id)]:
             del self.timers[key]
+        self.pauses.pop(container_id, None)
         ward = self.wards.pop(container_id, None)
         if ward is None:
             return
@@ -252,53 +299,31 @@ class Supervisor:
 
     def start_again(self, container_id: str) -> None:
         """Start a container whose restart policy wants it."""
-        self.in_child(container_id, lambda: self.verbs.start_again(self.home, container_id))
+        self.children.begin(container_id, lambda: self.verbs.start_again(self.home, container_id))
 
-    def in_child(self, container_id: str, action: Callable[[], None]) -> None:
-        """Do something for a container in a child of ours, as soon as there are few enough."""
-        if len(self.children) >= _CHILDREN:
-            self.queue.append((container_id, action))
+    def child_ended(self, container_id: str, succeeded: bool) -> None:
+        """Go on with a container for which a child did something."""
+        if container_id in self.wards or not os.path.exists(self.home.kept(container_id)):
             return
-        child = os.fork()
-        if not child:
-            self._be_child(action)
-        pidfd = os.pidfd_open(child)
-        self.children[pidfd] = container_id
-        self.watch(pidfd, lambda: self._child_ended(child, pidfd))
-
-    def _be_child(self, action: Callable[[], None]) -> NoReturn:
-        try:
-            os.closerange(3, 1 << 20)  # or it would hold our locks when we are gone
-            action()
-        except BaseException as error:  # noqa: BLE001 - it is a process of its own, and this is its last line of defence
-            _say(str(error))
-        finally:
-            os._exit(0)
-
-    def _child_ended(self, child: int, pidfd: int) -> None:
-        os.waitpid(child, 0)
-        container_id = self.children.pop(pidfd)
-        self.unwatch(pidfd)
-        os.close(pidfd)
-        if self.queue:
-            self.in_child(*self.queue.pop(0))
-        if container_id not in self.wards and os.path.exists(self.home.kept(container_id)):
-            self.take_on(container_id)
+        if succeeded:
+            self.attempt_for(container_id, self.take_on)
+        else:
+            self._look_again(container_id)
 
 
-def _attempt(action: Callable[[], None]) -> None:
-    """Do something for one container; what goes wrong with it does not concern the others."""
+def _attempt(action: Callable[[], None]) -> bool:
+    """Do something for one container; what goes wrong with it does not concern the others. Whether it went well."""
     try:
         action()
-    except Exception:  # noqa: BLE001 - told where it can be read, and the next look tries again
+    except MinirunError as error:
+        say(str(error))
+        return False
+    except Exception:  # noqa: BLE001 - told where it can be read, and a later look tries again
         import traceback
 
-        _say(traceback.format_exc())
-
-
-def _say(text: str) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    files.write_all(2, f"{stamp} {text}\n".encode(errors="surrogateescape"))
+        say(traceback.format_exc())
+        return False
+    return True
 
 
 def main(lock: int, verbs: type[Verbs]) -> None:
@@ -322,8 +347,12 @@ def main(lock: int, verbs: type[Verbs]) -> None:
 
 
 def _raise_limit() -> None:
-    """Let us have as many descriptors as anybody may: each container takes a few."""
+    """Let us have as many descriptors as anybody may, whatever the first container's caller had: each takes a few."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = max(hard, _DESCRIPTORS)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):  # no CAP_SYS_RESOURCE, or fs.nr_open is less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
-from minirun import events
+from minirun import events, journal
+from minirun.cgroup import group
 from minirun.container import keeping, kept, start, state
 from minirun.container import record as records
 from minirun.engine import open_home
@@ -63,7 +65,7 @@ def start_each(names: Sequence[str]) -> Iterator[str | MinirunError]:
         try:
             box, lock = records.find_and_hold(home, name)
             try:
-                _start_held(home, box)
+                _start_held(home, box, lock)
             finally:
                 os.close(lock)
             yield name
@@ -71,9 +73,9 @@ def start_each(names: Sequence[str]) -> Iterator[str | MinirunError]:
             yield error
 
 
-def _start_held(home: Home, box: Record) -> None:
+def _start_held(home: Home, box: Record, lock: int) -> None:
     """Start a container that the caller holds, if it does not run: one that does is as it was to be."""
-    before = settled(home, box)
+    before = settled(home, box, lock)
     if before.alive:
         return
     with Attempt(f"start container {box.name}"), Operation(home) as operation:
@@ -83,6 +85,7 @@ def _start_held(home: Home, box: Record) -> None:
 
 def start_again(home: Home, container_id: str) -> None:
     """Start a container whose restart policy wants it, unless that has changed meanwhile."""
+    journal.recover(home)  # whoever tried before us may have been killed
     box = records.read(home, container_id)
     lock = records.hold(home, box)
     try:
@@ -90,6 +93,8 @@ def start_again(home: Home, container_id: str) -> None:
         before = state.written(home, box)
         if before.status != "restarting":
             return
+        if before.cgroup:
+            group.remove(before.cgroup)  # of the time before, if whoever wrote that was killed
         try:
             with Attempt(f"start container {box.name}"), Operation(home) as operation:
                 _start(home, box, operation, before)
@@ -103,13 +108,26 @@ def start_again(home: Home, container_id: str) -> None:
     kept.wake(home)
 
 
-def settled(home: Home, box: Record) -> state.State:
-    """What is true of a container that the caller holds; had it ended without anybody's noticing, it is noticed."""
+def settled(home: Home, box: Record, lock: int) -> state.State:
+    """What is true of a container that the caller holds; had it just ended, its end is written down first.
+
+    Args:
+        home: the store.
+        box: the container.
+        lock: holds it; it is let go for whoever has to take its last output and write how it ended.
+
+    Raises:
+        NotFound: it was removed meanwhile.
+    """
     from minirun.container import ending
 
     now = state.read(home, box)
     if not now.alive and state.written(home, box).status == "running":
-        return ending.finish(home, box)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        ending.wait_settled(home, box.id)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        records.read(home, box.id)
+        now = state.read(home, box)
     return ending.give_up(home, box) if now.status == "restarting" else now
 
 
@@ -205,9 +223,12 @@ def _start(
 ) -> None:
     """Start a container that the caller holds; *launch* gets its group and returns its keeper."""
     path = start.cgroup(box.id, box.options)
-    if before.status != "created":
+    again = before.status == "restarting"
+    if again:
+        operation.will("settle_again", home.root, box.id, str(before.restarts))
+    elif before.status != "created":
         operation.will("settle", home.root, box.id, path)
-    operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box)], trace)
+    operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box, again=again)], trace)
     begun = launch(path) if launch else keeping.launch(home, box, path)
     state.running(home, box, before, begun.pid, path, begun.start)
     state.tell_volumes(home, box, "mount")

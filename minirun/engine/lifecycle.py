@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from minirun.container.record import Record
+    from minirun.container.state import State
     from minirun.home import Home
 
 _SIGKILL = 9
@@ -55,6 +56,19 @@ def stop(
 
 
 def _stop(home: Home, box: Record, seconds: int | None, signal: int | None) -> None:
+    number = signal or options.signal_number(box.options["stop_signal"])
+    patience = lifetime.stop_seconds(box.options) if seconds is None else seconds
+    while (now := _unless_restarting(home, box)).alive:
+        kept.mark_by_hand(home, box.id)
+        last = _end(home, box, now, number, patience)
+        if last is None or last.status != "restarting":
+            events.emit(home, "container", "stop", box.id, box.told())
+            return
+        # it had ended, and its restart policy was about to start it, when we marked it
+
+
+def _unless_restarting(home: Home, box: Record) -> State:
+    """What is true of a container; one that waits for its restart policy does no longer."""
     now = state.read(home, box)
     if now.status == "restarting":
         lock = records.hold(home, box)
@@ -62,31 +76,25 @@ def _stop(home: Home, box: Record, seconds: int | None, signal: int | None) -> N
             now = ending.give_up(home, box)
         finally:
             os.close(lock)
-    if not now.alive:
-        return
-    kept.mark_by_hand(home, box.id)
-    number = signal or options.signal_number(box.options["stop_signal"])
-    patience = lifetime.stop_seconds(box.options) if seconds is None else seconds
+    return now
+
+
+def _end(home: Home, box: Record, now: State, number: int, patience: int) -> State | None:
+    """End a container that runs; returns its state afterwards, None if it was removed then."""
     first = watching.first_process(box, now)
     try:
         if first >= 0 and patience != 0:
             _send(home, box, first, number)
             group.thaw(now.cgroup)  # who stands still hears nothing
             if process.wait([first], None if patience < 0 else patience):
-                _ended(home, box, first)
-                return
+                return ending.wait_settled(home, box.id, first)
         if group.alive(now.cgroup):
             _tell_signal(home, box, _SIGKILL)
         group.kill(now.cgroup)
-        _ended(home, box, first)
+        return ending.wait_settled(home, box.id, first)
     finally:
         if first >= 0:
             os.close(first)
-
-
-def _ended(home: Home, box: Record, first: int) -> None:
-    ending.wait_settled(home, box.id, first)
-    events.emit(home, "container", "stop", box.id, box.told())
 
 
 def _send(home: Home, box: Record, first: int, number: int) -> None:

@@ -100,7 +100,7 @@ def start_attached(name: str, flags: Mapping[str, Any], *, stdin: bool) -> int:
     with Attempt(f"start container {box.name}"), Operation(home) as operation:
         from minirun.engine import background
 
-        before = background.settled(home, box)
+        before = background.settled(home, box, lock)
         if before.alive:
             raise Conflict(f"start container {box.name}", f"it is {before.status}")
         return _run(home, box, operation, lock, flags, stdin=stdin and box.options["stdin"], before=before)
