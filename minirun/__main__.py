@@ -46,6 +46,12 @@ def _command(args: list[str]) -> int:
         code = direct.answer(args[0], args[1:])
         if code is not None:
             return code
+    if args and args[0] in ("start", "stop", "restart", "kill", "wait", "rm"):
+        from minirun.cli import named
+
+        code = named.answer(args[0], args[1:])
+        if code is not None:
+            return code
     if args[:1] in (["run"], ["exec"]):
         from minirun.cli import fast
 

@@ -28,6 +28,8 @@ COMMANDS = {
         "minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources",
     ),
     "exec": ("minirun.__main__", "minirun.cli.fast", "minirun.engine.execution"),
+    "stop": ("minirun.__main__", "minirun.cli.named", "minirun.engine.lifecycle"),
+    "rm": ("minirun.__main__", "minirun.cli.named", "minirun.engine.containers", "minirun.container.remove"),
 }  # fmt: skip
 
 _modules: "dict[str, Entry]" = {}

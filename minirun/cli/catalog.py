@@ -87,9 +87,9 @@ GROUPED = {
 # Docker's groups → the names in them → the command, with the flags that it then has
 GROUPS = {
     "container": {
-        "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec", "export": "export",
-        "inspect": "inspect --type=container", "kill": "kill", "list": "ps", "logs": "logs", "ls": "ps",
-        "prune": "container-prune", "pause": "pause", "port": "port", "ps": "ps", "remove": "rm", "rename": "rename",
+        "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec",
+        "export": "export", "inspect": "inspect --type=container", "kill": "kill", "list": "ps", "logs": "logs",
+        "ls": "ps", "prune": "container-prune", "pause": "pause", "port": "port", "ps": "ps", "remove": "rm", "rename": "rename",
         "restart": "restart", "rm": "rm", "run": "run", "start": "start", "stats": "stats", "stop": "stop",
         "top": "top", "unpause": "unpause", "update": "update", "wait": "wait",
     },

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from minirun.cli import complete
-from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,26 +70,3 @@ def option(flag: Flag) -> click.Option:
             names, metavar=flag.metavar, multiple=flag.many, help=f"{flag.help}.", shell_complete=offer
         )  # fmt: skip
     return click.Option(names, is_flag=True, help=f"{flag.help}.")
-
-
-def each(outcomes: Iterable[str | MinirunError], *, several: bool) -> int:
-    """Print what became of each argument; a refusal does not keep the others from their turn.
-
-    Args:
-        outcomes: lines for standard output, and refusals.
-        several: whether there were several arguments; the refusal of an only one is raised.
-
-    Returns:
-        The exit code.
-    """
-    from minirun.cli import screen
-
-    code = 0
-    for outcome in outcomes:
-        if not isinstance(outcome, MinirunError):
-            screen.write(f"{outcome}\n")
-        elif several:
-            code = screen.refuse(outcome)
-        else:
-            raise outcome
-    return code

@@ -1,4 +1,4 @@
-"""The flags of `run`, `create` and `exec`, once: the fast parser below reads this table, and click gets its options from it.
+"""The flags of `run`, `create` and `exec`, once: the fast parser below reads these tables, and click has them, too.
 
 Importing click takes longer than starting a container. So `run` reads its own flags, by Docker's rules: flags come
 before the image, what follows is the command's; short flags can be joined (-it), and values to them (-eA=b).

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from minirun.cli import complete, screen, table
-from minirun.cli.command import Command, each
+from minirun.cli.command import Command
+from minirun.cli.named import each
 from minirun.errors import BadInput
 
 TYPE_CHECKING = False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from minirun.cli import complete, fast, screen
-from minirun.cli.command import Command, each
-from minirun.errors import MinirunError, NotFound
+from minirun.cli import complete, fast
+from minirun.cli.command import Command
+from minirun.cli.named import each, found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
 
 @click.command(
@@ -32,7 +32,7 @@ def rm(*, containers: Sequence[str], force: bool, volumes: bool) -> int:
     """Remove containers, with all that they wrote."""
     from minirun.engine import containers as verbs
 
-    return each(_found(verbs.remove(containers, force=force, volumes=volumes), force), several=len(containers) > 1)
+    return each(found(verbs.remove(containers, force=force, volumes=volumes), force), several=len(containers) > 1)
 
 
 @click.command(
@@ -54,13 +54,4 @@ def rmi(*, images: Sequence[str], force: bool, no_prune: bool, platform: str | N
     from minirun.engine import imageremoval
 
     outcomes = imageremoval.remove(images, force=force, leave_layers=no_prune, platform=platform, warn=fast.warn)
-    return each(_found(outcomes, force), several=len(images) > 1)
-
-
-def _found(outcomes: Iterable[str | MinirunError], force: bool) -> Iterator[str | MinirunError]:
-    """*outcomes*, but for what by -f is told and no failure: that there was nothing of that name."""
-    for outcome in outcomes:
-        if force and isinstance(outcome, NotFound):
-            screen.refuse(outcome)
-        else:
-            yield outcome
+    return each(found(outcomes, force), several=len(images) > 1)

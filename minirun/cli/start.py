@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from minirun.cli import complete
-from minirun.cli.command import Command, each
+from minirun.cli.command import Command
+from minirun.cli.named import each
 from minirun.errors import BadInput
 
 TYPE_CHECKING = False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from minirun.cli import complete
-from minirun.cli.command import Command, each
-from minirun.errors import MinirunError
+from minirun.cli.command import Command
+from minirun.cli.named import codes, each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +87,4 @@ def wait(*, containers: Sequence[str]) -> int:
     """Wait until containers have ended, and print their exit codes."""
     from minirun.engine import lifecycle
 
-    codes = lifecycle.wait(containers)
-    lines = (code if isinstance(code, MinirunError) else str(code) for code in codes)
-    return each(lines, several=len(containers) > 1)
+    return each(codes(lifecycle.wait(containers)), several=len(containers) > 1)

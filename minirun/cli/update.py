@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from minirun.cli import complete, flags
-from minirun.cli.command import Command, each, option
+from minirun.cli.command import Command, option
+from minirun.cli.named import each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import click
 
 from minirun.cli import complete, fast, screen, table
 from minirun.cli.archive import refuse_terminal
-from minirun.cli.command import Command, each
+from minirun.cli.command import Command
+from minirun.cli.named import each
 from minirun.errors import BadInput, MinirunError, NotFound
 
 TYPE_CHECKING = False

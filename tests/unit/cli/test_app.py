@@ -10,7 +10,7 @@ import click
 import pytest
 
 from minirun import __version__
-from minirun.cli import app, catalog, command, direct, flags
+from minirun.cli import app, catalog, command, direct, flags, named
 from minirun.errors import BadInput, MinirunError, NotFound, Unsupported
 
 
@@ -184,10 +184,10 @@ def test_refusals_of_several_arguments_do_not_keep_the_others_from_their_turn(
 ) -> None:
     refusal = NotFound("find container \x1b[2Jb", "no such container", "look")
     outcomes: list[str | MinirunError] = ["a", refusal, "c"]
-    assert command.each(outcomes, several=True) == 125
+    assert named.each(outcomes, several=True) == 125
     out, err = capsys.readouterr()
     assert out == "a\nc\n"
     assert err == "minirun: cannot find container \\x1b[2Jb: no such container\n  look\n"
     with pytest.raises(MinirunError):
-        command.each([refusal], several=False)
-    assert command.each(["a"], several=False) == 0
+        named.each([refusal], several=False)
+    assert named.each(["a"], several=False) == 0
