@@ -206,6 +206,7 @@ class Stage:
         warm_ups: int,
         *,
         sync: bool = False,
+        leave: bool = False,
         tell: Callable[[str], None] = lambda _text: None,
     ) -> Outcome:
         """Let *contestants* run in turn; one that fails once is out.
@@ -215,6 +216,7 @@ class Stage:
             rounds: how many count.
             warm_ups: how many come before.
             sync: write out before each run what the ones before it left in memory.
+            leave: what they leave running is what they are to leave.
             tell: is told how far it is.
         """
         running = list(contestants)
@@ -226,7 +228,11 @@ class Stage:
                     contestant.prepare(number)
                     if sync:
                         os.sync()
-                    sample = self.run(contestant.command(number), contestant.environment)
+                    _adopt(orphans=not leave)
+                    try:
+                        sample = self.run(contestant.command(number), contestant.environment)
+                    finally:
+                        _adopt(orphans=True)
                     contestant.check(number)
                 except (Failure, OSError) as failure:
                     running.remove(contestant)
