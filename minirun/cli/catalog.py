@@ -89,9 +89,9 @@ GROUPS = {
     "container": {
         "attach": "attach", "commit": "commit", "cp": "cp", "create": "create", "diff": "diff", "exec": "exec",
         "export": "export", "inspect": "inspect --type=container", "kill": "kill", "list": "ps", "logs": "logs",
-        "ls": "ps", "prune": "container-prune", "pause": "pause", "port": "port", "ps": "ps", "remove": "rm", "rename": "rename",
-        "restart": "restart", "rm": "rm", "run": "run", "start": "start", "stats": "stats", "stop": "stop",
-        "top": "top", "unpause": "unpause", "update": "update", "wait": "wait",
+        "ls": "ps", "pause": "pause", "port": "port", "prune": "container-prune", "ps": "ps", "remove": "rm",
+        "rename": "rename", "restart": "restart", "rm": "rm", "run": "run", "start": "start", "stats": "stats",
+        "stop": "stop", "top": "top", "unpause": "unpause", "update": "update", "wait": "wait",
     },
     "image": {
         "diff": "image-diff", "history": "history", "import": "import", "inspect": "inspect --type=image",
