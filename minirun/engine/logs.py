@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from itertools import takewhile
 
-from minirun.container import kept, output, state
+from minirun.container import output, state
 from minirun.container import record as records
 from minirun.engine import filters, open_home
 from minirun.errors import Attempt, BadInput, NotFound, Unsupported
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from minirun.home import Home
     from minirun.log.entries import Entry
 
-_ENDED = ("created", "exited", "dead")
+_ALIVE = ("running", "restarting")
+_BEGINNING_S = 1.0  # until the supervisor has begun the log of a container that was just started
+_LOOK_S = 0.01
 # a date, or seconds since 1970, with a fraction: more digits of it than a float has
 _FRACTION = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d|-?\d+)\.(\d{1,9})(Z|[+-]\d\d:?\d\d|)")
 
@@ -77,16 +81,19 @@ def read(
 
 
 def _open(attempt: str, home: Home, box: Record, path: str, begin: str, lines: int | None) -> Reader:
+    end = time.monotonic() + _BEGINNING_S
+    while not os.path.exists(path) and (status := state.written(home, box).status) != "created":
+        if time.monotonic() > end or status not in _ALIVE:
+            raise Unsupported(
+                attempt, "it has none: it was started in the foreground, and what it prints goes there",
+                "start it with -d, or with -t",
+            )  # fmt: skip
+        time.sleep(_LOOK_S)  # it may have been started just now
     reader = Reader(path)
     if lines is not None:
         reader.skip_to_tail(lines)
     elif begin:
         reader.skip_until(filters.moment(begin) - 1)
-    if reader.is_empty and box.remove and kept.read(home, box.id) is None:
-        raise Unsupported(
-            attempt, "it was started in the foreground with --rm: what it prints goes there, and is not kept",
-            "start it with -d, or without --rm",
-        )  # fmt: skip
     return reader
 
 
@@ -130,7 +137,7 @@ def _ended(home: Home, box: Record) -> bool:
         records.read(home, box.id)
     except NotFound:
         return True
-    return state.written(home, box).status in _ENDED
+    return state.written(home, box).status not in _ALIVE
 
 
 def _lines(text: str) -> int | None:

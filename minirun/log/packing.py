@@ -3,12 +3,14 @@
     <log>.1 ──▶ <log>.<inode>.packing ──▶ <log>.1.gz     by then it is .2 perhaps: what stays is the inode
                                           <log>.1 goes
 
-One that somebody reads is left for the next rotation. What a killed process left half-packed is begun anew.
+One that somebody reads is left for the next rotation. A process that ends waits for what it has begun; what a killed
+process left half-packed is begun anew when the log is opened again.
 """
 
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 
 from minirun.kernel import files
@@ -35,9 +37,20 @@ def begin(path: str) -> None:
 
 
 def finish() -> None:
-    """Wait until all is packed that was begun, which a process does before it ends."""
+    """Wait until all is packed that was begun."""
     while _working:
         _working.pop().acquire()
+
+
+def _forked() -> None:
+    """Begin as a child that has none of the threads."""
+    if _turn.locked():
+        _turn.release()
+    _working.clear()
+
+
+atexit.register(finish)
+os.register_at_fork(after_in_child=_forked)
 
 
 def _pack_all(path: str, working: _thread.LockType) -> None:

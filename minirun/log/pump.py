@@ -11,7 +11,6 @@
     out.ended    ─▶ nobody can write any more    EPOLLHUP says so for ever: take the descriptor out of the epoll
     out.drain()                                  after the container's end: all that is left
     out.close(), err.close(), sink.close()
-    packing.finish()                             before the process ends: rotated files are packed by a thread
 
 Who pumps holds a lock that keeps others from it: `lock` in the container's runtime directory. It can be killed at any
 moment; who comes next makes a sink and pumps of the same paths, and nothing is lost or written twice.

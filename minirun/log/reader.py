@@ -44,11 +44,6 @@ class Reader:
         self._source: _Source | None = None
         self._next: Segment | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no log at all yet."""
-        return self._source is None and not os.path.exists(self.path)
-
     def read(self) -> list[entries.Entry]:
         """Some entries more; none when there are none for now."""
         while block := self._read():

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _STDERR = 2
 STREAMS = ("", "stdout", "stderr")
-_PIECE_BYTES = 16 << 10  # made entries of at once: lines of two bytes become forty times as long
+_PIECE_BYTES = 16 << 10  # made entries of at once
+_SHORT_PIECE_BYTES = 4 << 10  # the same of short lines: those of two bytes become forty times as long
+_MANY = 1000
 _MOST_OPEN = 16  # each has a descriptor of its spool and one of its log
 _open: dict[Sink, None] = {}  # those, the one that was written longest ago first
 _NO_DESCRIPTORS = (EMFILE, ENFILE)
@@ -217,7 +219,9 @@ class Sink:
         """Write what *note* says is not in the log yet of a chunk, in pieces that end with a line if they can."""
         while (begin := note.begin - NOTE_BYTES) < len(chunk):
             piece = chunk[begin : begin + _PIECE_BYTES]
-            if begin + _PIECE_BYTES < len(chunk):
+            if piece.count(b"\n") > _MANY:
+                piece = piece[:_SHORT_PIECE_BYTES]
+            if begin + len(piece) < len(chunk):
                 piece = piece[: piece.rfind(b"\n") + 1] or piece
             rotate = self._put_piece(note, piece, rotate=rotate) and rotate
         if self._journal:

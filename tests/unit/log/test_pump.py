@@ -184,6 +184,6 @@ def test_the_pumping_side_imports_little() -> None:
     command = [sys.executable, "-ISXutf8", "-c", f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); {work}"]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert set(loaded) <= {
-        "__future__", "_collections_abc", "_json", "_socket", "_stat", "_struct", "errno", "fcntl", "genericpath", "os",
-        "posixpath", "select", "stat", "struct",
+        "__future__", "_collections_abc", "_json", "_socket", "_stat", "_struct", "atexit", "errno", "fcntl",
+        "genericpath", "os", "posixpath", "select", "stat", "struct",
     }  # fmt: skip
