@@ -65,6 +65,7 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
             code = state.exit_code(seen[0]) if seen else _KILLED
             lasted_s = int(time.time() - now.started)
             events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
+            state.tell_volumes(home, box, "unmount")
     records.release_name(home.name(box.name), box.id)
     kept.forget(home.root, home.runtime, box.id)
     # out of the way first: whoever still writes there (its parent, that it ended) finds no directory, and leaves none

@@ -58,6 +58,7 @@ def test_an_empty_store_takes_nothing(minirun: Minirun) -> None:
     assert [re.split(r"\s{2,}", row) for row in rows] == [
         ["Images", "0", "0", "0B", "0B"],
         ["Containers", "0", "0", "0B", "0B"],
+        ["Local Volumes", "0", "0", "0B", "0B"],
         ["Blobs", "0", "0", "0B", "0B"],
     ]
 
@@ -130,12 +131,13 @@ def test_what_images_came_in_is_counted_once(stocked: Minirun) -> None:
     assert totals(stocked)["Blobs"]["TotalCount"] == "0"
 
 
-def test_the_whole_picture_has_four_tables(stocked: Minirun) -> None:
+def test_the_whole_picture_has_five_tables(stocked: Minirun) -> None:
     lines = stocked("system", "df", "-v", check=True).stdout.splitlines()
     heads = [re.split(r"\s{2,}", lines[place + 2]) for place, line in enumerate(lines) if line.endswith("space usage:")]
     assert heads == [
         ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"],
         ["CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", "NAMES"],
+        ["VOLUME NAME", "LINKS", "SIZE"],
         ["LAYER ID", "DIFF ID", "SIZE", "IMAGES", "CONTAINERS"],
         ["DIGEST", "SIZE", "IMAGES", "CONTAINERS"],
     ]
