@@ -113,10 +113,11 @@ def launch(
         MinirunError: a call of the plan failed.
     """
     report, told = os.pipe2(os.O_CLOEXEC)
+    owner = (os.getpid(), process.start_ticks(os.getpid())) if streams else (0, 0)
     child = os.fork()
     if not child:
         os.close(report)
-        _become_keeper(home, record, path, told, streams, trace)
+        _become_keeper(home, record, path, told, streams, owner, trace)
     os.close(told)
     with open(report, "rb", 0) as file:
         data = file.readall()
@@ -134,8 +135,9 @@ def launch(
 
 
 def _become_keeper(
-    home: Home, record: Record, path: str, told: int, streams: Streams | None, trace: list[tuple[str, float]] | None
-) -> NoReturn:
+    home: Home, record: Record, path: str, told: int, streams: Streams | None, owner: tuple[int, int],
+    trace: list[tuple[str, float]] | None,
+) -> NoReturn:  # fmt: skip
     """Make the container and become its keeper: runs in the child, and does not return."""
     try:
         os.setsid()  # what the caller's terminal sends is not for a container in the background
@@ -146,7 +148,7 @@ def _become_keeper(
         )
         kept = Kept(
             begun.pid, process.start_ticks(begun.pid), os.getpid(), process.start_ticks(os.getpid()),
-            opened.terminal.master if opened.terminal else -1, process.boot_id(),
+            opened.terminal.master if opened.terminal else -1, process.boot_id(), *owner,
         )  # fmt: skip
         described = {name: getattr(kept, name) for name in Kept.__slots__}
         files.replace(f"{home.kept(record.id)}/keeper", jsonfile.dumps(described).encode(), durable=False)

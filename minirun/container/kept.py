@@ -40,18 +40,24 @@ class Kept:
         start: when that started, in ticks since boot: see process.start_ticks.
         keeper, keeper_start: the same of the keeper.
         master: the number of the terminal's master among the keeper's descriptors; -1 without a terminal.
+        owner, owner_start: the same of whoever started it and stays with it; 0 for nobody.
         boot: of which boot of the host they are: see process.boot_id; empty: it was not written down.
     """
 
-    __slots__ = ("boot", "keeper", "keeper_start", "master", "pid", "start")
+    __slots__ = ("boot", "keeper", "keeper_start", "master", "owner", "owner_start", "pid", "start")
 
-    def __init__(self, pid: int, start: int, keeper: int, keeper_start: int, master: int, boot: str = "") -> None:
+    def __init__(
+        self, pid: int, start: int, keeper: int, keeper_start: int, master: int, boot: str = "", owner: int = 0,
+        owner_start: int = 0,
+    ) -> None:  # fmt: skip
         self.pid = pid
         self.start = start
         self.keeper = keeper
         self.keeper_start = keeper_start
         self.master = master
         self.boot = boot
+        self.owner = owner
+        self.owner_start = owner_start
 
 
 def read(home: Home, container_id: str) -> Kept | None:
@@ -62,7 +68,7 @@ def read(home: Home, container_id: str) -> Kept | None:
     except (OSError, ValueError, TypeError):
         return None
     if found.boot and found.boot != process.boot_id():
-        found.pid = found.keeper = 0
+        found.pid = found.keeper = found.owner = 0
     return found
 
 

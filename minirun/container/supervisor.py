@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from minirun.container.record import Record
+    from minirun.container.kept import Kept
     from minirun.container.state import State
     from minirun.log.pump import Pump
 
@@ -98,6 +99,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Look after containers until there are none."""
+        self.owned: dict[str, int] = {}  # what somebody else looks after → his pidfd; no reason for us to stay
         # edges only: without a writer it hangs up, and would do so for ever
         wake = os.open(self.home.supervisor_wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(wake, lambda: self.look(wake), select.EPOLLIN | select.EPOLLET)
@@ -147,7 +149,8 @@ class Supervisor:
     def knows(self, container_id: str) -> bool:
         """Whether there is nothing to look at: a container is looked after, or is to be started again later."""
         waits = container_id in self.timers and container_id not in self.pauses
-        return waits or container_id in self.wards or self.children.works_for(container_id)
+        looked_after = container_id in self.wards or container_id in self.owned
+        return waits or looked_after or self.children.works_for(container_id)
 
     def _renew(self) -> None:
         """Go on as what is installed now, if that is not what we are."""
@@ -219,6 +222,23 @@ class Supervisor:
         parent = kept.read(self.home, container_id)
         if parent is None or process.start_ticks(parent.pid) != parent.start:
             if os.path.exists(self.home.container(container_id)):
+    def _leave_to(self, parent: Kept, container_id: str) -> None:
+        """Look at a container again when whoever started it, and takes its output, is gone."""
+        owner = process.open_pidfd(parent.owner, parent.owner_start)
+        if owner < 0:
+            self._look_again(container_id)  # somebody else is just finishing it
+            return
+
+        def gone() -> None:
+            if process.wait([owner], 0):
+                self.unwatch(owner)
+                os.close(owner)
+                del self.owned[container_id]
+                self.attempt_for(container_id, self.take_on)
+
+        self.owned[container_id] = owner
+        self.watch(owner, gone)
+
                 self._look_again(container_id)
             else:
                 kept.forget(self.home.root, self.home.runtime, container_id)

@@ -173,10 +173,16 @@ def stay(
         attached = Attached(home, box, path, stdin=stdin, trace=trace)
         return attached.kept
 
-    _start(home, box, operation, _by_person(before) if before else state.State(), launch, trace)
+    now = _start(home, box, operation, _by_person(before) if before else state.State(), launch, trace)
     operation.done()
     os.close(lock)
     assert attached
+    if "timeout" in box.options:
+        from minirun.container import deadline
+
+        deadline.guard(home, box, now, attached.process.pidfd)
+    if "health" in box.options:
+        _rouse(home)
     code = attached.wait(keys, proxy=flags.get("sig-proxy", True))
     if code is None:
         events.emit(home, "container", "detach", box.id, box.told())
@@ -184,13 +190,21 @@ def stay(
     try:
         if box.remove:
             remove(home, box)
-        elif "restart" in box.options:
-            kept.wake(home)
+        elif state.written(home, box).status == "restarting":
+            _rouse(home)
     except (OSError, MinirunError) as error:
         # The command ran, and its exit code is what there is to know.
         if warn:
             warn(f"what is left of container {box.name} waits for the next command: {error}")
     return code
+
+
+def _rouse(home: Home) -> None:
+    """Have the supervisor look again; where none is needed but for this, there is none yet."""
+    if not kept.wake(home):
+        from minirun.container import reviving
+
+        reviving.revive(home)
 
 
 def remove(home: Home, box: Record) -> None:
@@ -220,16 +234,17 @@ def _start(
     before: state.State,
     launch: Callable[[str], Kept] | None = None,
     trace: Trace | None = None,
-) -> None:
+) -> state.State:
     """Start a container that the caller holds; *launch* gets its group and returns its keeper."""
     path = start.cgroup(box.id, box.options)
     again = before.status == "restarting"
     if again:
         operation.will("settle_again", home.root, box.id, str(before.restarts))
-    elif before.status != "created":
+    else:
         operation.will("settle", home.root, box.id, path)
     operation.carry_out([*start.steps(home, box, path), *keeping.steps(home, box, again=again)], trace)
     begun = launch(path) if launch else keeping.launch(home, box, path)
-    state.running(home, box, before, begun.pid, path, begun.start)
+    now = state.running(home, box, before, begun.pid, path, begun.start)
     state.tell_volumes(home, box, "mount")
     events.emit(home, "container", "start", box.id, box.told())
+    return now
