@@ -64,6 +64,25 @@ def test_a_line_is_one_however_many_entries_it_has(make: Make) -> None:
             assert all_of(reader) == expected
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_is_whole_also_where_one_of_the_other_stream_came_in_between(make: Make, packed: bool) -> None:
+    logged = make(max_bytes=10_000)
+    for stream, part in ((1, b"a\n"), (1, b"b"), (2, b"x"), (1, b"-"), (2, b"y\n"), (1, b"c\n"), (2, b"z\n")):
+        logged.write(stream, part)
+    if packed:
+        logged.write(1, b"f" * 9_990 + b"\n" * 10)
+        logged.pack()
+    for count, out, err in ((1, b"", b"z\n"), (2, b"b-c\n", b"z\n"), (3, b"b-c\n", b"xy\nz\n")):
+        with Reader(str(logged.path)) as reader:
+            reader.skip_to_tail(count + (10 if packed else 0))
+            found = {"stdout": b"", "stderr": b""}
+            while some := reader.read():
+                for name, _, data, _ in some:
+                    found[name] += data
+        assert found["stdout"].partition(b"f")[0] == out
+        assert found["stderr"] == err
+
+
 def test_half_a_line_of_each_stream_is_a_line_of_each(make: Make) -> None:
     logged = make()
     for stream, part in ((1, b"one\n"), (2, b"two\n"), (1, b"three"), (2, b"four")):
