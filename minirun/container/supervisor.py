@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from minirun.container.record import Record
     from minirun.container.kept import Kept
+    from minirun.container.record import Record
     from minirun.container.state import State
     from minirun.log.pump import Pump
 
@@ -90,6 +90,7 @@ class Supervisor:
         self.verbs = verbs
         self.wards: dict[str, Ward] = {}
         self.epoll = select.epoll()
+        self.owned: dict[str, int] = {}  # what somebody else looks after → his pidfd; no reason for us to stay
         self.handlers: dict[int, Callable[[], None]] = {}
         # by container, and by container:what; the time is of the clock that nobody sets
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
@@ -99,7 +100,6 @@ class Supervisor:
 
     def run(self) -> None:
         """Look after containers until there are none."""
-        self.owned: dict[str, int] = {}  # what somebody else looks after → his pidfd; no reason for us to stay
         # edges only: without a writer it hangs up, and would do so for ever
         wake = os.open(self.home.supervisor_wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(wake, lambda: self.look(wake), select.EPOLLIN | select.EPOLLET)
@@ -205,23 +205,6 @@ class Supervisor:
         else:
             self.ended(container_id)
 
-    def listen(self, container_id: str, pump: Pump) -> None:
-        """Take what comes from one stream of a container."""
-
-        def ready() -> None:
-            pump.ready()
-            if pump.ended:
-                # a terminal that nobody has open; should somebody open it again, it is heard with a little delay
-                self.unwatch(pump.source)
-                self.later(f"{container_id}:{pump.stream}", _LATER_S, lambda: self.listen(container_id, pump))
-
-        self.watch(pump.source, ready)
-
-    def _orphan(self, container_id: str) -> None:
-        """A directory without a container: whoever removed it was killed, and the next command goes on with that."""
-        parent = kept.read(self.home, container_id)
-        if parent is None or process.start_ticks(parent.pid) != parent.start:
-            if os.path.exists(self.home.container(container_id)):
     def _leave_to(self, parent: Kept, container_id: str) -> None:
         """Look at a container again when whoever started it, and takes its output, is gone."""
         owner = process.open_pidfd(parent.owner, parent.owner_start)
@@ -239,6 +222,23 @@ class Supervisor:
         self.owned[container_id] = owner
         self.watch(owner, gone)
 
+    def listen(self, container_id: str, pump: Pump) -> None:
+        """Take what comes from one stream of a container."""
+
+        def ready() -> None:
+            pump.ready()
+            if pump.ended:
+                # a terminal that nobody has open; should somebody open it again, it is heard with a little delay
+                self.unwatch(pump.source)
+                self.later(f"{container_id}:{pump.stream}", _LATER_S, lambda: self.listen(container_id, pump))
+
+        self.watch(pump.source, ready)
+
+    def _orphan(self, container_id: str) -> None:
+        """A directory without a container: whoever removed it was killed, and the next command goes on with that."""
+        parent = kept.read(self.home, container_id)
+        if parent is None or process.start_ticks(parent.pid) != parent.start:
+            if os.path.exists(self.home.container(container_id)):
                 self._look_again(container_id)
             else:
                 kept.forget(self.home.root, self.home.runtime, container_id)
