@@ -56,6 +56,11 @@ def _volume(home: Home, box: Record, mount: Mount, place: int) -> Volume | Tmpfs
 
 
 def _memory(home: Home, box: Record, mount: Mount, options: Mapping[str, str]) -> Tmpfs:
+    if mount.subpath or mount.overlay:
+        raise BadInput(
+            f"attach volume {mount.name} at {mount.target}", "it is memory, and empty at each start",
+            "leave the subpath, or O, out",
+        )  # fmt: skip
     for other in volumes.users(home, mount.name, but=box.id):
         from minirun.container import state
 

@@ -156,7 +156,10 @@ def test_volumes_that_an_image_declares_are_anonymous_ones(store: Minirun, image
     inside(store, "true", "-v", "mine:/srv", "--tmpfs", "/new", image="declaring")
     assert names(store) == ["mine"]
     store("volume", "rm", "mine", check=True)
-    store("rmi", "declaring", check=True)
+    store("import", "-c", "VOLUME /proc/self", image, "meaning-harm", check=True)
+    assert "nothing can be attached at /proc/self" in store("run", "--rm", "meaning-harm", "true").stderr
+    assert names(store) == []
+    store("rmi", "declaring", "meaning-harm", check=True)
 
 
 def test_volumes_from_another_container(store: Minirun, tmp_path: Path) -> None:
@@ -326,6 +329,16 @@ def test_a_volume_can_be_memory_or_a_directory_of_the_hosts(store: Minirun, tmp_
     store("volume", "create", *opts, "memory", check=True)
     assert inside(store, "stat -c %a /m; echo x >/m/x; ls /m", "-v", "memory:/m") == "750\nx\n"
     assert inside(store, "ls /m", "-v", "memory:/m") == ""
+    with store.start("run", "--rm", "--name", "first", "-i", "-v", "memory:/m", "busybox", "sh", "-c", "echo; cat",
+                     stdin=subprocess.PIPE) as first:  # fmt: skip
+        assert first.stdin
+        assert first.stdout
+        first.stdout.readline()
+        refused = store("run", "--rm", "-v", "memory:/m", "busybox", "true")
+        assert "container first has it, and it is memory of one container" in refused.stderr
+        first.stdin.close()
+    refused = store("run", "--rm", "-v", "memory:/m:O", "busybox", "true")
+    assert (refused.returncode, "it is memory" in refused.stderr) == (125, True)
     (tmp_path / "real").mkdir()
     opts = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={tmp_path}/real")
     store("volume", "create", *opts, "bound", check=True)
@@ -470,8 +483,8 @@ def test_events_tell_what_happens_to_volumes(store: Minirun) -> None:
     store("wait", "behind", check=True)
     store("rm", "behind", check=True)
     store("volume", "rm", "told-of", check=True)
-    form = "{{.Action}} {{.Actor.ID}} {{index .Actor.Attributes \"destination\"}}"
-    flags = ("--since", "1h", "--until", "0s", "--filter", "type=volume", "--filter", "volume=told-of", "--format", form)
+    form = '{{.Action}} {{.Actor.ID}} {{index .Actor.Attributes "destination"}}'
+    flags = ("--since", "1h", "--until", "0s", "--filter", "volume=told-of", "--format", form)
     actions = ["create", "mount", "unmount", "mount", "unmount", "destroy"]
     lines = store("events", *flags, check=True).stdout.splitlines()
     assert [line.split()[0] for line in lines] == actions
