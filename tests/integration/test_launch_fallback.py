@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -16,6 +17,7 @@ import minirun as package
 from minirun.cgroup import hierarchy
 from tests import attacker, busybox
 from tests.command import LAUNCHER, Minirun
+from tests.running import running
 
 MISSING = {"no extension": ("_plan*.so",), "no stub": ("stub",), "neither": ("_plan*.so", "stub")}
 
@@ -166,3 +168,17 @@ def test_what_executes_the_command_is_on_a_mount_that_nobody_writes_to(
             assert os.statvfs(opened).f_flag & os.ST_RDONLY
         process.communicate(b"\n", 10)
         assert b"OPENED" not in printed
+
+
+def test_a_command_in_a_container_is_the_same(other: Elsewhere, store: Minirun) -> None:
+    script = "grep -E '^(Cap|Sig[BI]|NSpid)' /proc/self/status; ls /proc/self/fd; id; env; pwd; tty; exit 9"
+    with running(store, "box", "sleep", "1000"):
+        found = [one("exec", *flags, "box", "sh", "-c", script) for flags in ((), ("-t",)) for one in (store, other)]
+        assert [result.returncode for result in found] == [9] * 4
+        plain = [re.sub(r"NSpid:.*", "", result.stdout) for result in found]
+        assert plain[0] == plain[1]
+        assert plain[2] == plain[3]
+        for code, command in ((127, "nosuch"), (126, "/etc/passwd"), (0, "true")):
+            assert other("exec", "box", command).returncode == code
+            assert other("exec", "-d", "box", command).returncode == code
+        assert other("exec", "-dt", "box", "sh", "-c", "ls -R /proc/self").returncode == 0
