@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from minirun.container import environment
 from minirun.container import record as records
 from minirun.container.names import random_name
 from minirun.container.record import Record
@@ -54,7 +55,7 @@ def describe(
         "entrypoint": entrypoint,
         "cmd": cmd,
         "argv": argv,
-        "env": _merge(config.env, options["env"]),
+        "env": environment.merge(config.env, options["env"]),
         "cwd": options["cwd"] or config.working_dir or "/",
         "user": config.user if options["user"] is None else options["user"],
         "stop_signal": options["stop_signal"] or config.stop_signal or "SIGTERM",
@@ -77,13 +78,6 @@ def describe(
         options=options,
         remove=remove,
     )
-
-
-def _merge(*lists: Sequence[str]) -> list[str]:
-    env = {}
-    for text in (entry for entries in lists for entry in entries):
-        env[text.partition("=")[0]] = text
-    return [text for text in env.values() if "=" in text]
 
 
 def steps(home: Home, record: Record, *, named: bool) -> list[Step]:

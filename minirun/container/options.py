@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from minirun.container import environment
 from minirun.errors import BadInput, Unsupported
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     entrypoint = get("entrypoint")
     return {
         "entrypoint": None if entrypoint is None else [entrypoint] if entrypoint else [],
-        "env": _environment(get("env") or (), get("env-file") or ()),
+        "env": environment.read(get("env") or (), get("env-file") or ()),
         "cwd": _absolute("-w", get("workdir")),
         "user": get("user"),
         "hostname": _hostname(get("hostname")),
@@ -72,7 +73,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "read_only": bool(get("read-only")),
         "init": bool(get("init")),
         "stop_signal": _signal(get("stop-signal")),
-        "labels": dict(_pair("-l", text, "") for text in get("label") or ()),
+        "labels": dict(environment.pair("-l", text, "") for text in get("label") or ()),
         "log": _log(get("log-driver"), get("log-opt")),
         **_lifetime(flags),
     }
@@ -158,42 +159,6 @@ def _cgroupns(text: str | None) -> str:
     if text not in (None, "private", "host"):
         raise BadInput(f"use --cgroupns {text}", "there are private, which is the default, and host")
     return text or "private"
-
-
-def _pair(flag: str, text: str, default: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or "\0" in text:
-        raise BadInput(f"read {flag} {text!r}", "it has no name", f"write it as {flag} NAME=VALUE")
-    return name, value if equals else default
-
-
-def _environment(given: Sequence[str], files: Sequence[str]) -> list[str]:
-    lines = [line for path in files for line in _environment_file(path)]
-    env = {}
-    for text in [*lines, *given]:
-        name, value = _pair("-e", text, "\0")
-        if value != "\0":
-            env[name] = text
-        elif name in os.environ:  # NAME alone passes the caller's on
-            env[name] = f"{name}={os.environ[name]}"
-        elif text in given:  # and if the caller has none, not even the image's is left, as in Docker
-            env[name] = name
-    return list(env.values())
-
-
-def _environment_file(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read(1 << 20).split("\n")
-    except OSError as error:
-        raise BadInput(f"read --env-file {path}", error) from None
-    except UnicodeDecodeError:
-        raise BadInput(f"read --env-file {path}", "it is not UTF-8 text") from None
-    names = [line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    for line in names:
-        if any(character.isspace() for character in line.partition("=")[0]):
-            raise BadInput(f"read --env-file {path}", f"the name in {line!r} has white space in it")
-    return names
 
 
 def _absolute(flag: str, path: str | None) -> str | None:

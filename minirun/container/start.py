@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from minirun.cgroup import group, hierarchy
-from minirun.container import etc, wait
+from minirun.container import environment, etc, wait
 from minirun.container.relay import Relay
 from minirun.errors import MinirunError, Unsupported
 from minirun.journal import KEEP_WHILE_ALIVE, Step
 from minirun.kernel.call import Call
-from minirun.launch import machine
+from minirun.launch import ending, machine
 from minirun.launch import plan as plans
 from minirun.launch.spec import Spec
 from minirun.rootfs.overlay import Overlay
@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     from minirun.home import Home
     from minirun.security.user import User
 
-PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_STUB = f"{os.path.dirname(machine.__file__)}/stub"
-
-
-def stub() -> str:
-    """The path of the program that becomes the command, or empty where none was compiled."""
-    return _STUB if os.path.exists(_STUB) else ""
+stub = ending.stub
 
 
 def cgroup(container_id: str, options: Mapping[str, Any]) -> str:
@@ -126,9 +120,6 @@ def specify(
     who = who or user.find(options["user"], stack)
     if options["init"] and not stub():
         raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
-    env = options["env"]
-    names = {text.partition("=")[0] for text in env}
-    defaults = [PATH, f"HOSTNAME={options['hostname']}", *(["TERM=xterm"] if terminal else []), f"HOME={who.home}"]
     return Spec(
         overlay=Overlay(
             home.folder("diffs"),
@@ -150,7 +141,9 @@ def specify(
         capabilities=capabilities.DEFAULT,
         cwd=options["cwd"],
         argv=options["argv"],
-        env=[*(text for text in defaults if text.partition("=")[0] not in names), *env],
+        env=environment.complete(
+            options["env"], hostname=options["hostname"], home=who.home, terminal=terminal is not None
+        ),
         init=options["init"],
         stub=stub(),
         shm_bytes=options["shm_bytes"],
