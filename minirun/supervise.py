@@ -34,6 +34,20 @@ class Verbs:
 
         background.remove(home, box)
 
+    @staticmethod
+    def check(home: Home, container_id: str) -> None:
+        """Check the health of a container, write down what came of it, and do what is asked for then."""
+        from minirun.engine import healthcheck
+
+        healthcheck.check(home, container_id)
+
+    @staticmethod
+    def expire(home: Home, container_id: str) -> None:
+        """Kill a container whose --timeout is over."""
+        from minirun.container import deadline, record
+
+        deadline.expire(home, record.read(home, container_id))
+
 
 def main() -> None:
     """Look after containers until there are none."""

@@ -137,8 +137,8 @@ def _wait(path: str, reached: Callable[[str], bool], what: str) -> None:
         time.sleep(_STEP_S)
 
 
-def remove(path: str) -> None:
-    """Kill what is left in the group and remove it, and what was made for it above and is now empty. Idempotent."""
+def end(path: str) -> None:
+    """Kill what is left in the group and remove it, with the groups below it. Idempotent."""
     for attempt in range(3):
         try:
             os.rmdir(path)
@@ -150,6 +150,11 @@ def remove(path: str) -> None:
                 raise
             kill(path)
             _remove_children(path)
+
+
+def remove(path: str) -> None:
+    """Kill what is left in the group and remove it, and what was made for it above and is now empty. Idempotent."""
+    end(path)
     parent = os.path.dirname(path)
     if hierarchy.is_scope(parent):
         from minirun.cgroup import scope

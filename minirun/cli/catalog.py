@@ -124,8 +124,8 @@ _FLAGS = """
     -P -a -p --add-host --annotation --attach --cap-add --cap-drop
     --device --device-cgroup-rule
     --dns --dns-option --dns-search --domainname --expose --gpus --group-add
-    --health-cmd --ip --ip6 --ipc --label-file --link --mac-address
-    --network-alias --no-healthcheck --pid
+    --ip --ip6 --ipc --label-file --link --mac-address
+    --network-alias --pid
     --privileged --publish --publish-all --quiet --runtime --security-opt
     --storage-opt --sysctl --userns --uts --volume-driver
 """

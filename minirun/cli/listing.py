@@ -93,7 +93,7 @@ def _cells(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any
         "Image": image,
         "Command": screen.quote(line),
         "RunningFor": quantity.ago(box.created),
-        "Status": status(now),
+        "Status": status(now, _health(box, now)),
         "Ports": "",
         "Names": box.name,
     }
@@ -118,12 +118,24 @@ def _row(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any]:
     return {**dict(sorted(row.items())), "Label": lambda key: labels.get(key, "")}
 
 
-def status(now: State) -> str:
-    """What became of a container, in Docker's words."""
+def _health(box: Record, now: State) -> str:
+    if "health" not in box.options or not now.alive:
+        return ""
+    from minirun.engine.containers import health
+
+    return health(box, now)
+
+
+def status(now: State, health: str = "") -> str:
+    """What became of a container, in Docker's words; *health* is that of one that runs and is checked."""
     if now.status == "created":
         return "Created"
     if now.alive:
         up = f"Up {quantity.duration(time.time() - now.started)}"
-        return f"{up} (Paused)" if now.status == "paused" else up
+        if now.status == "paused":
+            return f"{up} (Paused)"
+        if health:
+            return f"{up} (health: starting)" if health == "starting" else f"{up} ({health})"
+        return up
     word = "Restarting" if now.status == "restarting" else "Exited"
     return f"{word} ({now.exit_code}) {quantity.ago(now.finished)}"

@@ -128,6 +128,7 @@ def _config(home: Home, box: Record, base: Image, *, author: str, message: str) 
         "WorkingDir": options["cwd"] if options["cwd"] != "/" else "",
         "Labels": options["labels"],
         "StopSignal": options["stop_signal"],
+        **_healthcheck(box),
     }
     raw = {
         **base.config.raw,
@@ -138,6 +139,14 @@ def _config(home: Home, box: Record, base: Image, *, author: str, message: str) 
         said = {"created_by": earlier.created_by, "comment": earlier.comment}
         raw = history.extend(raw, created=history.clamped(earlier.created), **said)
     return history.extend(raw, created=history.now(), created_by=_created_by(box), author=author, comment=message)
+
+
+def _healthcheck(box: Record) -> dict[str, Any]:
+    if "health" not in box.options:
+        return {}
+    from minirun.container import health
+
+    return {"Healthcheck": health.described(box.options)}
 
 
 def _copy(home: Home, box: Record, path: str, operation: Operation, target: str, *, pause: bool) -> None:

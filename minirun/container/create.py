@@ -63,6 +63,10 @@ def describe(
     }
     # an image's need be neither absolute nor plain
     options["cwd"] = os.path.normpath("/" + options["cwd"].lstrip("/"))
+    if config.healthcheck or "health" in options:
+        from minirun.container import health
+
+        health.complete(options, config.healthcheck)
     container_id = records.new_id()
     options["hostname"] = options["hostname"] or (
         os.uname().nodename if options["network"] == "host" else container_id[:12]

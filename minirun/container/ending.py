@@ -64,6 +64,10 @@ def finish(home: Home, box: Record) -> State:
     lasted_s = int(finished - before.started)
     events.emit(home, "container", "die", box.id, box.told(execDuration=str(lasted_s), exitCode=str(code)))
     state.tell_volumes(home, box, "unmount")
+    if "health" in box.options:
+        from minirun.container import health
+
+        health.keep(home, box.id)
     _tidy(home, box, before, keep_directory=box.remove or delay is not None)
     return now
 

@@ -46,7 +46,7 @@ def _make(home: Home, record: Record) -> None:
     directory = home.kept(record.id)
     os.makedirs(directory, 0o700, exist_ok=True)
     _make_fifo(home.supervisor_wake, 0o600)
-    for name in ("keeper", "by-hand", "stdin", "stdout", "stderr"):  # of the time before
+    for name in ("keeper", "by-hand", "health", "stdin", "stdout", "stderr"):  # of the time before
         files.remove(f"{directory}/{name}")
     # another file than the time before: who waits for that end keeps its file
     files.replace(f"{directory}/exit", bytes(EXIT_BYTES), durable=False)

@@ -150,18 +150,19 @@ def marked_by_hand(home: Home, container_id: str) -> bool:
     return os.path.exists(f"{home.kept(container_id)}/by-hand")
 
 
-def wake(home: Home) -> None:
-    """Have the supervisor look again; without one a keeper starts one by itself."""
+def wake(home: Home) -> bool:
+    """Have the supervisor look again; false: there is none, and a keeper that nobody stays with starts one."""
     try:
         descriptor = os.open(home.supervisor_wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return  # ENXIO: there is none
+        return False  # ENXIO
     try:
         os.write(descriptor, b"w")
     except OSError:
         pass  # EAGAIN: it has enough to wake up for
     finally:
         os.close(descriptor)
+    return True
 
 
 def forget(root: str, runtime: str, container_id: str) -> None:

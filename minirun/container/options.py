@@ -24,6 +24,10 @@ LIMITS = frozenset(
 # those that container/mountflags.py reads, likewise
 MOUNTS = frozenset(("mount", "tmpfs", "volume", "volumes-from"))
 LIFETIME = frozenset(("restart", "stop-timeout", "timeout"))  # the same of lifetime.py
+HEALTH = frozenset(
+    ("health-cmd", "health-interval", "health-on-failure", "health-retries", "health-start-interval",
+     "health-start-period", "health-timeout", "no-healthcheck")
+)  # fmt: skip
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64
 SIGNALS = {
@@ -42,8 +46,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, ulimits, oom_score_adj, shm_bytes,
-        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels, log; and volumes_from, if it is
-        given.
+        cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels, log; and, if they are given,
+        volumes_from, health, and what lifetime.read has.
 
     Raises:
         BadInput: a flag's value has no meaning.
@@ -76,6 +80,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "labels": dict(environment.pair("-l", text, "") for text in get("label") or ()),
         "log": _log(get("log-driver"), get("log-opt")),
         **_lifetime(flags),
+        **_health(flags),
     }
 
 
@@ -93,6 +98,14 @@ def _lifetime(flags: Mapping[str, Any]) -> dict[str, Any]:
     from minirun.container import lifetime
 
     return lifetime.read(flags)
+
+
+def _health(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if HEALTH.isdisjoint(flags):
+        return {}
+    from minirun.container import health
+
+    return health.read(flags)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import time
 from minirun.container import ending, kept, output, state
 from minirun.container import record as records
 from minirun.container.children import Children, say
+from minirun.container.schedule import Schedule
 from minirun.errors import MinirunError, NotFound
 from minirun.home import Home
 from minirun.kernel import process
@@ -46,6 +47,14 @@ if TYPE_CHECKING:
         @staticmethod
         def remove(home: Home, box: Record) -> None:
             """Remove a container that ended and was made with --rm."""
+
+        @staticmethod
+        def check(home: Home, container_id: str) -> None:
+            """Check the health of a container, write down what came of it, and do what is asked for then."""
+
+        @staticmethod
+        def expire(home: Home, container_id: str) -> None:
+            """Kill a container whose --timeout is over."""
 
 
 _AT_ONCE_S = 0.002  # until a keeper has written, or init has reaped
@@ -96,6 +105,7 @@ class Supervisor:
         self.timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.pauses: dict[str, float] = {}  # how long we waited the last time for whoever makes a container
         self.children = Children(self, self.child_ended)
+        self.schedule = Schedule(self, verbs)
         self.program = os.stat(__file__)
 
     def run(self) -> None:
@@ -104,7 +114,7 @@ class Supervisor:
         wake = os.open(self.home.supervisor_wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(wake, lambda: self.look(wake), select.EPOLLIN | select.EPOLLET)
         self.look(wake)
-        while self.wards or self.timers or self.children:
+        while self.wards or self.timers or self.children or self.schedule.children:
             for descriptor, _ in self.epoll.poll(self.patience(), _EVENTS):
                 if handler := self.handlers.get(descriptor):
                     _attempt(handler)
@@ -158,7 +168,8 @@ class Supervisor:
             now = os.stat(__file__)
         except FileNotFoundError:
             return  # just being replaced
-        if (now.st_ino, now.st_mtime_ns) != (self.program.st_ino, self.program.st_mtime_ns) and not self.children:
+        busy = self.children or self.schedule.children
+        if (now.st_ino, now.st_mtime_ns) != (self.program.st_ino, self.program.st_mtime_ns) and not busy:
             from minirun.container.keeping import supervisor
 
             os.set_inheritable(self.lock, True)  # it is at 3, where a supervisor expects it
@@ -193,8 +204,12 @@ class Supervisor:
             return  # a `run` of which nothing stays: its parent looks after it
         try:
             taker = output.Taker(self.home, box)
-        except (BlockingIOError, FileNotFoundError):
-            return  # its own `run` takes it, whose end the keeper will tell; or it is gone
+        except BlockingIOError:
+            self.schedule.accompany(box, now, parent)  # its own `run` takes it, whose end the keeper will tell
+            return
+        except FileNotFoundError:
+            return  # it is gone
+        self.schedule.leave(container_id)
         self.timers.pop(container_id, None)
         self.pauses.pop(container_id, None)
         ward = self.wards[container_id] = Ward(box, taker, process.open_pidfd(parent.pid, parent.start))
@@ -202,6 +217,7 @@ class Supervisor:
             self.listen(container_id, pump)
         if ward.pidfd >= 0:
             self.watch(ward.pidfd, lambda: self.ended(container_id))
+            self.schedule.begin(box, now)
         else:
             self.ended(container_id)
 

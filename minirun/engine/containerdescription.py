@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from minirun.container import output
+from minirun.container import health, output
 from minirun.engine import description, mountdescription
 from minirun.engine.hostdescription import host_config
 from minirun.errors import MinirunError
@@ -21,6 +21,7 @@ from minirun.log import driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from minirun.container.record import Record
@@ -50,7 +51,7 @@ def container(home: Home, box: Record, now: State, *, size: bool = False) -> dic
         "Created": _date(box.created),
         "Path": path,
         "Args": arguments,
-        "State": _state(now),
+        "State": {**_state(now), **_health(home, box, now)},
         "Image": f"sha256:{box.image}",
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
@@ -99,6 +100,17 @@ def _state(now: State) -> dict[str, Any]:
     }
 
 
+def _health(home: Home, box: Record, now: State) -> dict[str, Any]:
+    found = health.now(home, box, now)
+    if found is None:
+        return {}
+    log = [
+        {"Start": _date(one.start), "End": _date(one.end), "ExitCode": one.exit_code, "Output": one.output}
+        for one in found.log
+    ]
+    return {"Health": {"Status": found.status, "FailingStreak": found.streak, "Log": log}}
+
+
 def _config(home: Home, box: Record) -> dict[str, Any]:
     options = box.options
     detached = options.get("detached", False)
@@ -122,7 +134,17 @@ def _config(home: Home, box: Record) -> dict[str, Any]:
         "Labels": dict(sorted(options["labels"].items())),
         "StopSignal": options["stop_signal"],
         **({} if stop_timeout is None else {"StopTimeout": stop_timeout}),
+        **_healthcheck(options),
     }
+
+
+def _healthcheck(options: Mapping[str, Any]) -> dict[str, Any]:
+    described = health.described(options)
+    if not described:
+        return {}
+    # podman's key for what Docker has not got
+    action = options["health"].get("on_failure", "none")
+    return {"Healthcheck": described, "HealthcheckOnFailureAction": action}
 
 
 def _exposed(home: Home, box: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from minirun.container import health
 from minirun.container import record as records
 from minirun.container.mounts import of as attached
 from minirun.engine.filters import has_label
@@ -71,10 +72,15 @@ def _by_volume(_home: Home, value: str) -> Test:
     )  # fmt: skip
 
 
-def _by_health(_home: Home, value: str) -> Test:
+def _by_health(home: Home, value: str) -> Test:
     if value not in HEALTH:
         raise BadInput(f"filter by health={value}", "no container ever is that", f"these are: {', '.join(HEALTH)}")
-    return lambda _item: value == "none"
+
+    def test(item: Container) -> bool:
+        found = health.now(home, *item)
+        return value == (found.status if found else "none")
+
+    return test
 
 
 def _by_published(_home: Home, value: str) -> Test:

@@ -57,6 +57,15 @@ def command_line(box: Record) -> str:
     return " ".join([first, *(f"'{word}'" if " " in word else word for word in rest)])
 
 
+def health(box: Record, now: State) -> str:
+    """``starting``, ``healthy`` or ``unhealthy``; empty for a container without a health check."""
+    from minirun.container import health as checked
+    from minirun.home import Home
+
+    found = checked.now(Home.of_environment(), box, now)
+    return found.status if found else ""
+
+
 def image_words(boxes: Sequence[Record]) -> list[str]:
     """What to call the image of each container: as the user did, if that still means it, else its id."""
     from minirun.image.store import Images

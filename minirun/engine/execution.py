@@ -63,9 +63,9 @@ def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
     words, detach = " ".join(command), bool(flags.get("detach"))
     with Attempt(attempt):
         first = FirstProcess.open(box, now)
-        entry = _entry(box, first, flags, command, added)
+        joining = entry(box, first, flags, command, added)
         events.emit(home, "container", f"exec_create: {words}", box.id, box.told(**told))
-        joined = Joined(first, entry, stdin=bool(flags.get("interactive")), tty=bool(flags.get("tty")), detach=detach)
+        joined = Joined(first, joining, stdin=bool(flags.get("interactive")), tty=bool(flags.get("tty")), detach=detach)
         joined.begin(box, now.cgroup, first.group)
         events.emit(home, "container", f"exec_start: {words}", box.id, box.told(**told))
         code = 0 if detach else joined.wait(keys)
@@ -76,9 +76,21 @@ def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
     return code
 
 
-def _entry(
+def entry(
     box: Record, first: FirstProcess, flags: Mapping[str, Any], command: Sequence[str], added: Sequence[str]
 ) -> Entry:
+    """Resolve everything about a command that is to run in a container; its streams are not made yet.
+
+    Args:
+        box: the container.
+        first: its first process.
+        flags: by long name: user, workdir, tty, privileged.
+        command: the command and its arguments.
+        added: environment variables beside the container's.
+
+    Raises:
+        BadInput: the container has no such user.
+    """
     options = box.options
     who = user.look_up(options["user"] if flags.get("user") is None else flags["user"], first.read)
     tty = bool(flags.get("tty"))

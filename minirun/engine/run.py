@@ -118,8 +118,8 @@ def _run(
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> int:
-    if not box.remove or box.options["tty"]:
-        # what is to be known of it afterwards, or can be left and come back to, has a keeper
+    if not box.remove or box.options["tty"] or "health" in box.options:
+        # what is to be known of it afterwards, or looked after meanwhile, or can be left and come back to, has a keeper
         from minirun.engine import background
 
         return background.stay(home, box, operation, lock, flags, stdin=stdin, before=before, trace=trace, warn=warn)
@@ -134,17 +134,18 @@ def _run(
     # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
     operation.restart(start.undos_while_running(home, box, cgroup))
     os.close(lock)
-    if box.remove:
-        # what removes it, imported while the command runs and not after
-        from minirun.kernel import tree  # noqa: F401
+    # what removes it, imported while the command runs and not after
+    from minirun.kernel import tree  # noqa: F401
+
+    if "timeout" in box.options:
+        from minirun.container import deadline
+
+        deadline.guard(home, box, now, running.process.pidfd)
     code = running.wait()
     _tell_end(home, box, now, code)
     try:
-        if not box.remove:
-            state.exited(home, box, now, code)
         operation.undo()
-        if box.remove:
-            events.emit(home, "container", "destroy", box.id, box.told())
+        events.emit(home, "container", "destroy", box.id, box.told())
     except (OSError, MinirunError) as error:
         # The command ran, and its exit code is what there is to know.
         operation.leave()
