@@ -44,6 +44,7 @@ UNDO = {
     "finish_taking": "minirun.container.taking:undo",
     "thaw": "minirun.cgroup.group:thaw",
     "settle": "minirun.container.state:settle",
+    "tell_gone": "minirun.container.state:tell_gone",
     "settle_again": "minirun.container.state:settle_again",
     "forget_kept": "minirun.container.kept:forget",
     "end_keeper": "minirun.container.kept:end_keeper",

@@ -20,7 +20,7 @@ import time
 
 from minirun import events, jsonrecord
 from minirun.cgroup import group
-from minirun.errors import Conflict
+from minirun.errors import Conflict, MinirunError
 from minirun.home import Home
 from minirun.kernel import jsonfile, process
 
@@ -244,6 +244,20 @@ def _settle(home: Home, container_id: str, fields: dict[str, Any]) -> bool:
     except (FileNotFoundError, ValueError):
         return False  # never started, or `rm -f` was quicker; or a power cut took what was not durable
     return True
+
+
+def tell_gone(root: str, container_id: str) -> None:
+    """Tell of a container with --rm whose end nobody saw, and which whoever recovers removes. An undo."""
+    from minirun.container import record as records
+
+    try:
+        box = records.read(Home(root, root), container_id)
+    except MinirunError:
+        return  # who was killed had removed it already
+    _tell_lost(Home(root, root), container_id)
+    mine = Home.of_environment()
+    if mine.root == root:
+        events.emit(mine, "container", "destroy", box.id, box.told())
 
 
 def _tell_lost(home: Home, container_id: str) -> None:

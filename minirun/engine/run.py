@@ -132,7 +132,9 @@ def _run(
     state.tell_volumes(home, box, "mount")
     events.emit(home, "container", "start", box.id, box.told())
     # Our end is not the container's: it goes on, and whoever finds it ended later on tidies up.
-    operation.restart(start.undos_while_running(home, box, cgroup))
+    undos = start.undos_while_running(home, box, cgroup)
+    operation.restart([*undos, ["tell_gone", home.root, box.id]])
+    operation.undos = undos  # we tell of its end ourselves
     os.close(lock)
     # what removes it, imported while the command runs and not after
     from minirun.kernel import tree  # noqa: F401

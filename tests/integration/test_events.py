@@ -17,7 +17,7 @@ import pytest
 from minirun import events
 from minirun.home import Home
 from tests.command import PATIENCE, Minirun
-from tests.running import running
+from tests.running import running, state_of
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) container (\w+) [0-9a-f]{64} \((.*)\)")
 
@@ -85,6 +85,34 @@ def test_a_container_in_the_background_that_removes_itself_is_told_to_have_gone(
         assert time.monotonic() < end, told
         time.sleep(0.05)
     assert told == ["container create", "container start", "container die", "container destroy"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--rm"], ["die 255", "destroy <no value>"]), ([], ["die 137"])],  # who has not --rm has a keeper, which saw it
+)
+def test_the_end_of_a_container_whose_run_was_killed_is_told_by_who_finds_it(
+    store: Minirun, flags: list[str], words: list[str]
+) -> None:
+    with store.start("run", *flags, "--name", "unseen", "busybox", "sleep", "100") as process:
+        end = time.monotonic() + 20
+        while (now := state_of(store, "unseen")) is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.kill()
+    os.kill(now.pid, signal.SIGKILL)
+    while state_of(store, "unseen"):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    form = "--format={{.Action}} {{.Actor.Attributes.exitCode}}"
+    while (told := past(store, "--filter", "container=unseen", form)[2:]) != words:
+        assert time.monotonic() < end, told
+        time.sleep(0.05)
+    store("ps", check=True)
+    assert past(store, "--filter", "container=unseen", form)[2:] == words
+    store("rm", "-f", "unseen")
+    path = Path(events.path(Home(str(store.root), str(store.runtime))))
+    path.write_text("\n".join(line for line in path.read_text().split("\n") if "unseen" not in line))
 
 
 def test_a_container_whose_command_could_not_begin_is_told_to_have_gone(store: Minirun) -> None:
