@@ -152,7 +152,13 @@ class Supervisor:
         except BlockingIOError:
             pass
         self._renew()
-        for container_id in os.listdir(f"{self.home.runtime}/containers"):
+        try:
+            found = os.listdir(f"{self.home.runtime}/containers")
+        except OSError as error:
+            say(f"cannot look for containers: {error}")  # EMFILE
+            self.later("", _LATER_S, lambda: self.look(wake))
+            return
+        for container_id in found:
             if not self.knows(container_id):
                 self.attempt_for(container_id, self.take_on)
 
@@ -206,6 +212,7 @@ class Supervisor:
             taker = output.Taker(self.home, box)
         except BlockingIOError:
             self.schedule.accompany(box, now, parent)  # its own `run` takes it, whose end the keeper will tell
+            self._leave_to(parent, container_id)
             return
         except FileNotFoundError:
             return  # it is gone
@@ -351,6 +358,8 @@ def _attempt(action: Callable[[], None]) -> bool:
     """Do something for one container; what goes wrong with it does not concern the others. Whether it went well."""
     try:
         action()
+    except NotFound:
+        return False  # removed meanwhile
     except MinirunError as error:
         say(str(error))
         return False

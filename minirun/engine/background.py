@@ -86,8 +86,11 @@ def _start_held(home: Home, box: Record, lock: int) -> None:
 def start_again(home: Home, container_id: str) -> None:
     """Start a container whose restart policy wants it, unless that has changed meanwhile."""
     journal.recover(home)  # whoever tried before us may have been killed
-    box = records.read(home, container_id)
-    lock = records.hold(home, box)
+    try:
+        box = records.read(home, container_id)
+        lock = records.hold(home, box)
+    except NotFound:
+        return  # removed meanwhile
     try:
         box = records.read(home, container_id)
         before = state.written(home, box)

@@ -61,6 +61,8 @@ def run(
         MinirunError: anything that kept it from running.
     """
     protect_interpreter()
+    if flags.get("tty") and flags.get("interactive") and not os.isatty(0):
+        raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal or with -d")
     home = open_home()
     if flags.get("dry-run"):
         return _dry_run(home, flags, image_name, command)
@@ -276,8 +278,6 @@ def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
     pull = flags.get("pull") or "missing"
     if pull not in ("missing", "always", "never"):
         raise BadInput(f"use --pull {pull}", "it is missing, always or never", "leave it out: missing is the default")
-    if flags.get("tty") and flags.get("interactive") and not os.isatty(0):
-        raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal")
     if (name := flags.get("name")) is not None:
         records.check_name(name)
     wanted = options.read(flags)
