@@ -14,7 +14,7 @@ import os
 from errno import EDQUOT, ENOSPC
 
 from minirun.kernel import files
-from minirun.log import segments
+from minirun.log import packing, segments
 
 AS_ROOM_IS = 1 << 30  # files; the disk has fewer
 
@@ -134,10 +134,11 @@ class LogFile:
 
     def begin_rotation(self) -> int:
         """A descriptor that `rotate` takes; -1 when there can be none now, since a reader is looking for a name."""
-        try:
-            return segments.lock(os.path.dirname(self.path), exclusive=True, wait=False)
-        except OSError:
-            return -1
+        with packing.naming:
+            try:
+                return segments.lock(os.path.dirname(self.path), exclusive=True, wait=False)
+            except OSError:
+                return -1
 
     def rotate(self, held: int) -> None:
         """Begin a new file, and let those go that are too many. Closes *held*, what `begin_rotation` gave.
@@ -150,8 +151,6 @@ class LogFile:
         finally:
             os.close(held)
         if self.compress:
-            from minirun.log import packing
-
             packing.begin(self.path)
 
     def _shift(self) -> None:

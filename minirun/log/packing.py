@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
+from time import sleep
 
 from minirun.kernel import files
 from minirun.log import segments
@@ -19,9 +20,12 @@ from minirun.log import segments
 _CHUNK_BYTES = 256 << 10
 _LEVEL = 1  # a tenth of the size; level 6 takes three times as long for a fifteenth
 _SUFFIX = ".packing"
+_TRIES, _PAUSE_S = 100, 0.01
 
 # one at a time in this process, however many logs there are: it is the containers' processor, too
 _turn = _thread.allocate_lock()
+# held while names change, so that whoever rotates in this process need not put it off because of our own thread
+naming = _thread.allocate_lock()
 _working: list[_thread.LockType] = []
 
 
@@ -44,8 +48,9 @@ def finish() -> None:
 
 def _forked() -> None:
     """Begin as a child that has none of the threads."""
-    if _turn.locked():
-        _turn.release()
+    for lock in (_turn, naming):
+        if lock.locked():
+            lock.release()
     _working.clear()
 
 
@@ -117,15 +122,27 @@ def _write(source: int, temporary: str) -> None:
 
 def _put(path: str, status: os.stat_result, temporary: str) -> bool:
     """Put what was packed in the place of what it was made of, wherever that is by now; whether it did."""
-    held = segments.lock(os.path.dirname(path), exclusive=True, wait=True)
-    try:
-        for name in segments.rotated(path).values():
-            if os.path.samestat(os.stat(name), status):
-                if segments.is_read(name):
-                    return False
-                os.rename(temporary, f"{name}{segments.PACKED}")
-                os.unlink(name)
-                return True
-        return False
-    finally:
-        os.close(held)
+    for _ in range(_TRIES):
+        with naming:
+            try:
+                held = segments.lock(os.path.dirname(path), exclusive=True, wait=False)
+            except BlockingIOError:
+                pass
+            else:
+                try:
+                    return _rename(path, status, temporary)
+                finally:
+                    os.close(held)
+        sleep(_PAUSE_S)  # somebody looks for a name, which takes microseconds
+    return False
+
+
+def _rename(path: str, status: os.stat_result, temporary: str) -> bool:
+    for name in segments.rotated(path).values():
+        if os.path.samestat(os.stat(name), status):
+            if segments.is_read(name):
+                return False
+            os.rename(temporary, f"{name}{segments.PACKED}")
+            os.unlink(name)
+            return True
+    return False

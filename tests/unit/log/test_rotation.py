@@ -40,6 +40,24 @@ def test_an_entry_that_is_longer_than_a_file_has_one_for_itself(make: Make) -> N
     assert logged.printed("stdout") == b"a\n" + b"x" * 1000 + b"\nb\n"
 
 
+def test_no_file_is_longer_either_while_others_are_packed(make: Make) -> None:
+    logged = make(max_bytes=2000, compress=1)
+    out, err = logged.pumps()
+    for first in range(0, 6000, 1000):
+        os.write(logged.writers[0], numbered(first, first + 1000))
+        out.drain()
+    for pump in (out, err):
+        pump.close()
+    packing.finish()
+    sizes = [
+        len(gzip.decompress(path.read_bytes())) if path.suffix == ".gz" else path.stat().st_size
+        for path in logged.files()
+    ]
+    assert max(sizes) <= 2000
+    assert ".1.gz" in names(logged)
+    assert logged.printed("stdout") == numbered(0, 6000)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_no_more_files_are_there_than_may_be(make: Make, count: int) -> None:
     logged = make(max_bytes=1000, max_files=count)
