@@ -50,6 +50,7 @@ LIMITS = (
     Flag("memory-swap", "", "BYTES", "Limit memory and swap together; -1 is no limit (twice --memory)"),
     Flag("pids-limit", "", "N", "Limit processes and threads; -1 is no limit"),
 )
+RESTART = Flag("restart", "", "POLICY", "Start it again when it ended: no, on-failure[:N], always, unless-stopped (no)")
 CREATE = (
     *LIMITS,
     Flag("cgroup-parent", "", "PATH", "Make its cgroup below this one: a name of yours, or /a/group that is there"),
@@ -87,7 +88,7 @@ CREATE = (
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
     Flag("pull", "", "missing|always|never", "When to pull the image: if it is not stored, each time, never (missing)"),
     Flag("read-only", "", "", "Make the root file system read-only"),
-    Flag("restart", "", "POLICY", "Start it again when it ended: no, on-failure[:N], always, unless-stopped (no)"),
+    RESTART,
     Flag("rm", "", "", "Remove the container when its command ends"),
     Flag("shm-size", "", "BYTES", "Size of /dev/shm (64m)"),
     Flag("stop-signal", "", "SIGNAL", "The signal that asks the command to end"),

@@ -1,4 +1,4 @@
-"""`update`: the limits of containers change."""
+"""`update`: the limits and restart policies of containers change."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 @click.command(
     "update",
     cls=Command,
-    params=[option(flag) for flag in flags.LIMITS],
+    params=[option(flag) for flag in (*flags.LIMITS, flags.RESTART)],
     examples="""
 minirun update --memory 1g --memory-swap 1g web         at once, if it runs, and for every later start
 minirun update --cpus 0.5 --pids-limit -1 web db        half a processor, and any number of processes
 minirun update --cgroup-conf memory.high=900m web
+minirun update --restart unless-stopped web db          what becomes of them when they end, from now on
 """,
 )
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True, shell_complete=complete.containers)
 def update(*, containers: Sequence[str], **given: Any) -> int:
-    """Change the limits of containers.
+    """Change the limits and restart policies of containers.
 
     What is not given stays as it is. A limit that would have the kernel kill the container is refused.
     """

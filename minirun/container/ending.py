@@ -13,7 +13,7 @@ import time
 
 from minirun import events
 from minirun.cgroup import group
-from minirun.container import kept, restart, state
+from minirun.container import halting, kept, restart, state
 from minirun.container import record as records
 from minirun.errors import MinirunError, NotFound
 from minirun.kernel import process
@@ -55,6 +55,8 @@ def finish(home: Home, box: Record) -> State:
     by_hand = kept.marked_by_hand(home, box.id)
     policy: list[str | int] = box.options.get("restart") or restart.NO
     delay = restart.delay(policy, before, code, finished, by_hand=by_hand)
+    if delay is not None and halting.under_way(home):
+        delay = None
     if delay is None:
         now = state.exited(home, box, before, code, finished=finished, by_hand=by_hand)
     else:
@@ -81,17 +83,18 @@ def _tidy(home: Home, box: Record, before: State, *, keep_directory: bool = Fals
         kept.end_keeper(home.root, home.runtime, box.id)
 
 
-def give_up(home: Home, box: Record) -> State:
+def give_up(home: Home, box: Record, *, by_hand: bool = True) -> State:
     """Have a container that waits for its restart policy not be started again.
 
     Args:
         home: the store.
         box: held by the caller.
+        by_hand: whether a person wants that.
     """
     before = state.written(home, box)
     if before.status != "restarting":
         return before
-    now = state.exited(home, box, before, before.exit_code, finished=before.finished, by_hand=True)
+    now = state.exited(home, box, before, before.exit_code, finished=before.finished, by_hand=by_hand)
     _tidy(home, box, before)
     return now
 

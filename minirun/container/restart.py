@@ -1,7 +1,7 @@
 """What --restart means: whether a container is started again when its command has ended, and after how long.
 
     no               never
-    on-failure[:N]   if the exit code is not 0; N times at most
+    on-failure[:N]   if the exit code is not 0, or a reboot ended it; N times at most
     always           whatever the code; not if a person ended it, until the host or a person starts it again
     unless-stopped   the same, and not at boot if a person had ended it
 
@@ -62,8 +62,13 @@ def delay(policy: list[str | int], before: State, code: int, finished: float, *,
 
 
 def at_boot(policy: list[str | int], last: State) -> bool:
-    """Whether a container is started when the host is, after it was as *last* says."""
-    name = policy[0]
-    return name == "always" or (name == "unless-stopped" and not last.by_hand and last.status != "created") or (
-        name == "on-failure" and last.alive
-    )  # fmt: skip
+    """Whether a container is started when the host is, after it was as *last*, which was written then, says."""
+    name, most = policy
+    if name == "no" or last.status == "created":
+        return False
+    if name == "always" or last.by_hand:
+        return name == "always"
+    if name == "unless-stopped":
+        return True
+    failed = last.status != "exited" or last.exit_code != 0
+    return failed and (not most or last.restarts < int(most))

@@ -192,7 +192,9 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
         raise Conflict(f"have container {record.name} {after.status}", f"it is {before.status}")
     fields = {name: getattr(after, name) for name in State.__slots__}
     try:
-        jsonrecord.write(home, _path(home, record), fields, durable=False)
+        # what decides at boot whether it starts has to survive a power cut
+        durable = record.options.get("restart", ["no"])[0] != "no"
+        jsonrecord.write(home, _path(home, record), fields, durable=durable)
     except FileNotFoundError:
         pass  # `rm -f` was quicker
     return after

@@ -67,13 +67,22 @@ def _stop(home: Home, box: Record, seconds: int | None, signal: int | None) -> N
         # it had ended, and its restart policy was about to start it, when we marked it
 
 
-def _unless_restarting(home: Home, box: Record) -> State:
+def halt(home: Home, box: Record) -> None:
+    """Stop a container because the host goes down; the caller sees to it that nobody starts it again: halting.py."""
+    now = _unless_restarting(home, box, by_hand=False)
+    if now.alive:
+        number = options.signal_number(box.options["stop_signal"])
+        _end(home, box, now, number, lifetime.stop_seconds(box.options))
+        events.emit(home, "container", "stop", box.id, box.told())
+
+
+def _unless_restarting(home: Home, box: Record, *, by_hand: bool = True) -> State:
     """What is true of a container; one that waits for its restart policy does no longer."""
     now = state.read(home, box)
     if now.status == "restarting":
         lock = records.hold(home, box)
         try:
-            now = ending.give_up(home, box)
+            now = ending.give_up(home, box, by_hand=by_hand)
         finally:
             os.close(lock)
     return now

@@ -1,4 +1,4 @@
-"""update: the limits of containers change, of those that run at once, and for every later start."""
+"""update: limits and restart policies of containers change, of those that run at once, and for every later start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from minirun import events
 from minirun.cgroup import control, group, limits, memory
-from minirun.container import place, state
+from minirun.container import ending, place, restart, state
 from minirun.container import record as records
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
@@ -23,25 +23,34 @@ if TYPE_CHECKING:
 
 
 def update(names: Sequence[str], flags: Mapping[str, Any]) -> Iterator[str | MinirunError]:
-    """Change the limits of containers, one after the other; yields each name, or why nothing of it was changed.
+    """Change containers, one after the other; yields each name, or why nothing of it was changed.
 
     Args:
         names: of containers.
-        flags: by long name: those of limits.FLAGS that are to change; the others stay.
+        flags: by long name: ``restart``, and those of limits.FLAGS that are to change; the others stay.
 
     Raises:
         BadInput: a flag means nothing, or there is none.
     """
-    changed = limits.read_apart(flags)
-    if not changed:
-        raise BadInput(f"update {' '.join(names)}", "no limit was given", "`minirun update --help` lists them")
+    policy = restart.read(flags["restart"]) if "restart" in flags else None
+    changed = limits.read_apart({name: value for name, value in flags.items() if name != "restart"})
+    if not changed and policy is None:
+        raise BadInput(f"update {' '.join(names)}", "nothing to change was given", "`minirun update --help` lists it")
     home = open_home()
     for name in names:
         try:
             box, lock = records.find_and_hold(home, name)
             try:
                 with Attempt(f"update container {box.name}"), Operation(home) as operation:
-                    _update(home, box, changed, operation)
+                    if policy is not None:
+                        _check(box, policy)
+                    if changed:
+                        _limit(home, box, changed, operation)
+                    if policy is not None:
+                        box.options["restart"] = policy
+                    records.write(home, box)
+                    if policy is not None:
+                        _apply_policy(home, box, policy)
             finally:
                 os.close(lock)
             events.emit(home, "container", "update", box.id, box.told())
@@ -50,7 +59,22 @@ def update(names: Sequence[str], flags: Mapping[str, Any]) -> Iterator[str | Min
             yield error
 
 
-def _update(home: Home, box: Record, changed: Mapping[str, Any], operation: Operation) -> None:
+def _check(box: Record, policy: list[str | int]) -> None:
+    if box.remove and policy != restart.NO:
+        raise Conflict(
+            f"update container {box.name}", "it is removed at its end, for it was run with --rm",
+            "what is removed is not started again: run it without --rm",
+        )  # fmt: skip
+
+
+def _apply_policy(home: Home, box: Record, policy: list[str | int]) -> None:
+    """A container that waits to be started again does so no longer, if *policy* does not want it."""
+    now = state.written(home, box)
+    if now.status == "restarting" and restart.delay(policy, now, now.exit_code, now.finished, by_hand=False) is None:
+        ending.give_up(home, box, by_hand=False)
+
+
+def _limit(home: Home, box: Record, changed: Mapping[str, Any], operation: Operation) -> None:
     wanted = limits.merge(box.options["limits"], changed)
     limits.check(wanted)
     now = state.read(home, box)
@@ -62,7 +86,6 @@ def _update(home: Home, box: Record, changed: Mapping[str, Any], operation: Oper
     else:
         place.find(box.id, box.options["cgroup_parent"], limits.needed(wanted))
     box.options["limits"] = wanted
-    records.write(home, box)
 
 
 def _apply(path: str, settings: Sequence[Setting], operation: Operation, *, attempt: str) -> None:
