@@ -1,4 +1,4 @@
-"""Files of the host as standard input or output: a container gets a pipe, and we copy.
+"""Files and terminals of the host as standard input or output: a container gets a pipe, and we copy.
 
     minirun run -i IMAGE cmd < in.txt > out.txt
 
@@ -6,9 +6,9 @@
     out.txt ◀── thread ◀── pipe ── 1 ┘ container
 
 Whoever holds a descriptor of a file can open /proc/self/fd/N again, for writing what was open for reading, or to
-shorten what was open for appending; with a directory he can walk the host. Pipes, sockets and terminals give nothing
-but what they are, and go in as they are. The host's null device does not: root in the container could change its mode,
-and with it that of everybody's /dev/null. The container gets its own.
+shorten what was open for appending; with a directory he can walk the host. Of whatever has a name on the host root in
+the container could change the mode: of a FIFO, of a terminal, whose settings are the caller's too. Sockets and pipes
+without a name give nothing but what they are, and go in as they are. Of the null device the container gets its own.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Relay:
                 relay = relay or cls()
                 relay.redirects.append((NULL_DEVICE, place))
                 continue
-            if S_ISFIFO(status.st_mode) or S_ISCHR(status.st_mode) or S_ISSOCK(status.st_mode):
+            if S_ISSOCK(status.st_mode) or (S_ISFIFO(status.st_mode) and _is_nameless(place)):
                 continue
             relay = relay or cls()
             file = (status.st_dev, status.st_ino)
@@ -97,6 +97,10 @@ class Relay:
         """Wait until all that the container wrote has arrived."""
         for ended in self._running:
             ended.acquire()
+
+
+def _is_nameless(place: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{place}").startswith("pipe:")
 
 
 def _copy(source: int, target: int, output: bool, ended: _thread.LockType) -> None:

@@ -65,8 +65,8 @@ def test_a_container_that_reads_nothing_ends_though_its_input_is_long(store: Min
 
 
 def test_a_full_disk_ends_the_writer_and_not_minirun(store: Minirun) -> None:
-    with Path("/dev/full").open("w") as full:  # a device goes in as it is
-        assert run(store, "echo x", stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.DEVNULL) == 1
+    with Path("/dev/full").open("w") as full:  # a device of the host's, and so behind a pipe
+        assert run(store, "cat /dev/zero", stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.DEVNULL) == 1
 
 
 def test_a_reader_that_goes_away_ends_the_writer(store: Minirun) -> None:
