@@ -144,12 +144,15 @@ def nft_rules() -> frozenset[str]:
 _SYSTEMDS = re.compile(r"\.(slice|scope|service)(/|$)")
 
 
-def cgroups(table: dict[int, Process]) -> frozenset[str]:
+def cgroups(table: dict[int, Process], own: Path) -> frozenset[str]:
     """Return the groups of the v2 tree, without systemd's, without minirun's parent, without those of foreigners."""
     root = mount_point()
     found = set()
     for directory, _, _ in os.walk(root):
         if directory in (root, f"{root}/{OWN}") or (OWN not in directory and _SYSTEMDS.search(directory)):
+            continue
+        # of keepers and supervisors, named by their runtime directory: see minirun/container/supervision.py
+        if "/supervision-" in directory and str(own).replace("/", "-") not in directory:
             continue
         try:
             members = [int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()]
@@ -185,7 +188,7 @@ def snapshot(own: Path) -> Snapshot:
         links=frozenset(os.listdir("/sys/class/net")),
         network_namespaces=network_namespaces(table),
         nft_rules=nft_rules(),
-        cgroups=cgroups(table),
+        cgroups=cgroups(table, own),
         processes=frozenset(f"{process.pid} ({process.name})" for process in ours),
         descriptors=descriptors(),
     )

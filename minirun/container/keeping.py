@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.container import start
+from minirun.container import start, supervision
 from minirun.container.kept import EXIT_BYTES, Kept
 from minirun.errors import MinirunError
 from minirun.journal import Step
@@ -114,7 +114,7 @@ def launch(
     """
     report, told = os.pipe2(os.O_CLOEXEC)
     owner = (os.getpid(), process.start_ticks(os.getpid())) if streams else (0, 0)
-    child = os.fork()
+    child = supervision.fork(home.runtime)
     if not child:
         os.close(report)
         _become_keeper(home, record, path, told, streams, owner, trace)
@@ -127,6 +127,7 @@ def launch(
             trace += [(text, microseconds) for text, microseconds in answer["trace"]]
         return Kept(**answer["kept"])
     os.waitpid(child, 0)
+    supervision.tidy(home.runtime)
     if not data:
         raise MinirunError(f"start container {record.name}", "the process that was to keep it was killed")
     import pickle

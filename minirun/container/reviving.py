@@ -23,10 +23,11 @@ def revive(home: Home) -> None:
         lock = files.lock(home.supervisor_lock, exclusive=True, wait=False)
     except OSError:
         return
+    from minirun.container import supervision
     from minirun.container.keeping import supervisor
 
     # The lock goes over by its descriptor: at no moment is it free. Twice forked, it is nobody's child.
-    child = os.fork()
+    child = supervision.fork(home.runtime)
     if child:
         os.close(lock)
         os.waitpid(child, 0)

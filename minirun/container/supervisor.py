@@ -19,7 +19,7 @@ import os
 import select
 import time
 
-from minirun.container import ending, kept, output, state
+from minirun.container import ending, kept, output, state, supervision
 from minirun.container import record as records
 from minirun.container.children import Children, say
 from minirun.container.schedule import Schedule
@@ -389,6 +389,7 @@ def main(lock: int, verbs: type[Verbs]) -> None:
     _signal.signal(_SIGHUP, _signal.SIG_IGN)
     _raise_limit()
     Supervisor(home, lock, verbs).run()
+    supervision.leave(home.runtime)
 
 
 def _raise_limit() -> None:

@@ -77,6 +77,19 @@ def run(calls: bytes, data: bytearray, relocations: bytes, times: bytearray | No
     return failed, error, plan.last
 
 
+def fork(cgroup: int) -> int:
+    """See fork_into in _plan.c; the child goes there when it is born."""
+    pid = os.fork()
+    if not pid:
+        try:
+            procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=cgroup)
+            os.write(procs, b"0")
+            os.close(procs)
+        except OSError:
+            pass  # it is gone: then the child is where its parent is
+    return pid
+
+
 def spawn(
     calls: bytes, data: bytearray, relocations: bytes, flags: int, cgroup: int, times: bytearray | None
 ) -> tuple[int, int, int, int]:

@@ -169,6 +169,24 @@ def compiled() -> bool:
     return bool(_machine().__name__.endswith("._plan"))
 
 
+def fork(cgroup: int) -> int:
+    """os.fork(), with the child in another cgroup; one without threads, if we have others.
+
+    Args:
+        cgroup: descriptor of the directory of its group.
+
+    Raises:
+        OSError: clone3(2) failed. ENODEV: the group is gone.
+    """
+    import _thread
+
+    if _thread._count():  # noqa: SLF001 - it has no other name without threading
+        from minirun.launch import fallback
+
+        return fallback.fork(cgroup)
+    return int(_machine().fork(cgroup))
+
+
 def _offsets(encoded: Encoded) -> bytes:
     return pack(f"<{len(encoded.relocations)}I", *encoded.relocations)
 
