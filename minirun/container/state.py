@@ -114,19 +114,27 @@ def read(home: Home, record: Record) -> State:
         return state
     condition = "" if state.outlived else group.condition(state.cgroup)
     if not condition:
-        from minirun.container import kept
-
-        seen = kept.ended(home, record.id)
-        if seen is None and os.path.exists(home.kept(record.id)):
-            return state  # its end is just being written down
-        code, finished = (exit_code(seen[0]), seen[1]) if seen else (LOST, state.finished or state.started)
-        return State(
-            "exited", 0, state.started, finished, code, cgroup=state.cgroup, restarts=state.restarts,
-            oom_killed=group.oom_kills(state.cgroup) > 0, boot=state.boot,
-        )  # fmt: skip
+        return _unsettled(home, record, state)
     if condition == "frozen":
         state.status = "paused"
     return state
+
+
+def _unsettled(home: Home, record: Record, state: State) -> State:
+    """What became of a container that was running, and whose end nobody has written down yet."""
+    from minirun.container import kept, restart
+
+    seen = kept.ended(home, record.id)
+    if seen is None and os.path.exists(home.kept(record.id)):
+        return state  # its keeper is just writing
+    code, finished = (exit_code(seen[0]), seen[1]) if seen else (LOST, state.finished or state.started)
+    policy = record.options.get("restart") or restart.NO
+    by_hand = kept.marked_by_hand(home, record.id)
+    again = seen is not None and restart.delay(policy, state, code, finished, by_hand=by_hand) is not None
+    return State(
+        "restarting" if again else "exited", 0, state.started, finished, code, cgroup=state.cgroup,
+        restarts=state.restarts, oom_killed=group.oom_kills(state.cgroup) > 0, boot=state.boot,
+    )  # fmt: skip
 
 
 def written(home: Home, record: Record) -> State:
