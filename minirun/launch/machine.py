@@ -180,7 +180,7 @@ def fork(cgroup: int) -> int:
     """
     import _thread
 
-    if _thread._count():  # noqa: SLF001 - it has no other name without threading
+    if _thread._count():  # the other threads
         from minirun.launch import fallback
 
         return fallback.fork(cgroup)
