@@ -1,4 +1,7 @@
-"""The terminal of whoever called: raw while it is joined to a container's, and afterwards as it was before."""
+"""The terminal of whoever called: raw while it is joined to a container's, and afterwards as it was before.
+
+we, raw ── pipe ── guardian: when the pipe ends without us (kill -9), it gives the terminal its settings back
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,41 @@ import fcntl
 import os
 import termios
 
+from minirun.kernel.call import Call, Vector
+from minirun.kernel.names import AT_EMPTY_PATH, AT_FDCWD, CLOSE_RANGE_CLOEXEC, O_CLOEXEC, O_PATH
+from minirun.launch import ending, machine
+from minirun.rootfs.attach import STUB
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
-_SIGCONT, _SIGWINCH = 18, 28
+    from minirun.launch.machine import Process
+
+_SIGKILL, _SIGCONT, _SIGWINCH = 9, 18, 28
+_TERMIOS_BYTES = 36  # struct termios of the kernel: asm-generic/termbits.h
 _CHUNK_BYTES = 64 << 10
 
 
 class RawTerminal:
     """``with RawTerminal(stdin=True):`` descriptor 0 is raw, if it is a terminal and *stdin* says that it is read."""
 
-    __slots__ = ("_saved", "_stdin")
+    __slots__ = ("_guardian", "_pipe", "_saved", "_stdin")
 
     def __init__(self, *, stdin: bool) -> None:
         self._stdin = stdin
         self._saved: list[Any] | None = None
+        self._guardian: Process | None = None
+        self._pipe = -1
 
     def __enter__(self) -> None:
         """Make it raw; also again, when we go on after a stop: the shell has set it as it likes meanwhile."""
         if not self._stdin or not os.isatty(0):
             return
         self._saved = termios.tcgetattr(0)
+        self._post_guardian()
         _make_raw()
         before = _signal.getsignal(_SIGCONT)
 
@@ -49,6 +64,41 @@ class RawTerminal:
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
         except termios.error:
             pass  # EIO: it is gone
+        self._dismiss_guardian()
+
+    def _post_guardian(self) -> None:
+        """Have somebody restore the terminal should we be killed; without a stub, or a free process, nobody does."""
+        if not (stub := ending.stub()):
+            return
+        reading, self._pipe = os.pipe2(os.O_CLOEXEC)
+        try:
+            # as the kernel has them, for a program that knows no more than that
+            os.write(self._pipe, fcntl.ioctl(0, termios.TCGETS, bytes(_TERMIOS_BYTES)))
+            self._guardian = machine.spawn(list(_guard(reading, stub)), 0, -1)
+        except OSError:
+            pass
+        finally:
+            os.close(reading)
+
+    def _dismiss_guardian(self) -> None:
+        if self._guardian:
+            os.kill(self._guardian.pid, _SIGKILL)  # or it would restore once more, when somebody else has the terminal
+            os.waitpid(self._guardian.pid, 0)
+            os.close(self._guardian.pidfd)
+            self._guardian = None
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def _guard(pipe: int, stub: str) -> Iterator[Call]:
+    yield Call("setsid", why="no signal that means us means it, nor is it stopped for writing from the background")
+    yield Call("chdir", "/")
+    yield Call("openat", AT_FDCWD, stub, O_PATH | O_CLOEXEC, 0, save=STUB)
+    yield Call("dup3", pipe, 1, 0)
+    yield Call("dup3", pipe, 2, 0)
+    yield Call("close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+    yield Call("execveat", STUB, "", Vector(["restore", "1"]), Vector([]), AT_EMPTY_PATH)
 
 
 def typed() -> bytes:

@@ -1,11 +1,12 @@
 /* The last step of a plan: a program without libc that becomes the container's command, and reaps for it.
  *
- *   argv: ["exec" | "init", status_fd, command, argument …] or ["drain", descriptor]
+ *   argv: ["exec" | "init", status_fd, command, argument …] or ["drain" | "restore", descriptor]
  *
  *   exec   execve(command)
  *   init   fork ─┬─ child: execve(command)
  *                └─ stays as PID 1: forwards signals to the child, reaps orphans, ends as the child ended
  *   drain  on the host: holds the master of a terminal that nobody looks at, and reads it until nobody has it open
+ *   restore  on the host: gives the terminal at 0 the settings that came through the pipe, when nobody writes to that
  *
  * It is executed through a read-only clone mount, so that `#!/proc/self/exe` in an image finds this file, where nothing
  * can be written, and not the interpreter of the host (CVE-2019-5736). If the command cannot be executed, the errno goes
@@ -15,7 +16,7 @@
 #include <linux/errno.h>
 
 enum { SIGCHLD_ = 17, WNOHANG_ = 1, F_SETFD_ = 2, FD_CLOEXEC_ = 1,
-       SIG_BLOCK_ = 0, SIG_SETMASK_ = 2, TIOCSPGRP_ = 0x5410, PATH_BYTES = 4096 };
+       SIG_BLOCK_ = 0, SIG_SETMASK_ = 2, TIOCSPGRP_ = 0x5410, TCSETSW_ = 0x5403, TERMIOS_BYTES = 36, PATH_BYTES = 4096 };
 
 static long kernel(long n, long a, long b, long c, long d)
 {
@@ -123,6 +124,16 @@ __attribute__((noreturn)) static void drain(int master)
     leave(0);
 }
 
+__attribute__((noreturn)) static void restore(int pipe)
+{
+    static char settings[TERMIOS_BYTES], more;
+    if (kernel(__NR_read, pipe, (long)settings, TERMIOS_BYTES, 0) != TERMIOS_BYTES)
+        leave(125);
+    while (kernel(__NR_read, pipe, (long)&more, 1, 0) > 0)
+        ;
+    leave(kernel(__NR_ioctl, 0, TCSETSW_, (long)settings, 0) ? 1 : 0);
+}
+
 __attribute__((noreturn, used)) static void begin(long *stack)
 {
     char **argv = (char **)(stack + 1), **env = argv + *stack + 1;
@@ -133,6 +144,8 @@ __attribute__((noreturn, used)) static void begin(long *stack)
         status_fd = status_fd * 10 + (*c - '0');
     if (argv[0][0] == 'd')
         drain(status_fd);
+    if (argv[0][0] == 'r')
+        restore(status_fd);
     if (*stack < 3)
         leave(125);
     kernel(__NR_fcntl, status_fd, F_SETFD_, FD_CLOEXEC_, 0);

@@ -103,6 +103,23 @@ def test_the_callers_terminal_is_afterwards_as_it_was(store: Minirun, screen: Sc
     assert screen.settings() == before
 
 
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_it_is_as_it_was_also_when_minirun_is_killed(store: Minirun, screen: Screen, command: str) -> None:
+    before = screen.settings()
+    store("run", "-d", "--name", "box", "busybox", "sleep", "1000", check=True)
+    words = ("run", "--rm", "-it", "busybox") if command == "run" else ("exec", "-it", "box")
+    with screen.run(store, *words, "sh", "-c", "echo here; exec sleep 1000") as process:
+        screen.wait_for(b"here")
+        assert screen.settings() != before
+        process.kill()
+        process.wait(PATIENCE_S)
+        end = time.monotonic() + PATIENCE_S
+        while screen.settings() != before:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    store("rm", "-f", *store("ps", "-aq", check=True).stdout.split(), check=True)
+
+
 def test_much_output_arrives_whole(store: Minirun, screen: Screen) -> None:
     script = "stty -opost; i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; echo end"
     with screen.run(store, "run", "--rm", "-it", "busybox", "sh", "-c", script) as process:
