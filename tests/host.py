@@ -1,7 +1,7 @@
 """What a test may leave on the host: nothing. A snapshot before and one after, compared.
 
 mounts               /proc/self/mountinfo             network namespaces   /run/netns, and /proc/*/ns/net
-links                /sys/class/net                   nft rules            nft, where there is one
+links                of our network namespace         nft rules            nft, where there is one
 cgroups              the v2 tree                      descriptors          of this process
 processes            ours: those that descend from this process, or have a path below *own* in their environment,
                      their command line, or (in another mount namespace) among their mounts
@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -120,17 +121,26 @@ def mounts(own: Path) -> frozenset[str]:
 
 
 def network_namespaces(table: dict[int, Process]) -> frozenset[str]:
-    """Return named namespaces, and the inodes of those held by a process that is not foreign."""
+    """Return named namespaces, and the inodes of those held by a process that is not foreign.
+
+    But for those that we came from, which were there before: see tests/conftest.py.
+    """
     named = Path("/run/netns")
     found = {str(path) for path in named.iterdir()} if named.is_dir() else set()
+    before = ("", network_namespace(INIT), network_namespace(os.getppid()))
     for process in table.values():
-        try:
-            inode = Path(f"/proc/{process.pid}/ns/net").readlink()
-        except OSError:
-            continue  # it ended
-        if not is_foreign(process, table):
-            found.add(str(inode))
+        inode = network_namespace(process.pid)
+        if inode not in before and not is_foreign(process, table):
+            found.add(inode)
     return frozenset(found)
+
+
+def network_namespace(pid: int) -> str:
+    """Return the inode of the network namespace of *pid*; empty if it ended, or is not for us to see."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return ""
 
 
 def nft_rules() -> frozenset[str]:
@@ -185,7 +195,7 @@ def snapshot(own: Path) -> Snapshot:
     ours = (process for process in table.values() if is_ours(process, table))
     return Snapshot(
         mounts=mounts(own),
-        links=frozenset(os.listdir("/sys/class/net")),
+        links=frozenset(name for _, name in socket.if_nameindex()),  # /sys shows those of where it was mounted
         network_namespaces=network_namespaces(table),
         nft_rules=nft_rules(),
         cgroups=cgroups(table, own),
