@@ -15,8 +15,7 @@
  *
  * See wait(2), signalfd(2), fifo(7), flock(2); container/kept.py, which starts it, and container/supervisor.py.
  */
-#include <asm/unistd.h>
-#include <linux/errno.h>
+#include "bare.h"
 
 enum { SIGUSR1_ = 10, SIGCHLD_ = 17, WNOHANG_ = 1, WALL_ = 0x40000000, SIG_SETMASK_ = 2, O_WRONLY_ = 1, O_RDWR_ = 2,
        O_CREAT_ = 0100, O_NONBLOCK_ = 04000, O_CLOEXEC_ = 02000000, LOCK_EX_ = 2, LOCK_NB_ = 4, POLLIN_ = 1,
@@ -25,20 +24,6 @@ enum { SIGUSR1_ = 10, SIGCHLD_ = 17, WNOHANG_ = 1, WALL_ = 0x40000000, SIG_SETMA
 
 struct poll { int fd; short events, revents; };
 struct time { long seconds, nanoseconds; };
-
-static long kernel(long n, long a, long b, long c, long d)
-{
-    long result;
-    register long r10 __asm__("r10") = d;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-    return result;
-}
-
-__attribute__((noreturn)) static void leave(int status)
-{
-    for (;;)
-        kernel(__NR_exit_group, status, 0, 0, 0);
-}
 
 static int number(const char *text)
 {
@@ -91,7 +76,7 @@ static int forgotten(int exit_fd)
     return kernel(__NR_fstat, exit_fd, (long)stat, 0, 0) == 0 && stat[STAT_LINKS] == 0;
 }
 
-__attribute__((noreturn, used)) static void begin(long *stack)
+static void begin(long *stack)
 {
     char **argv = (char **)(stack + 1), **env = argv + *stack + 1;
     if (*stack < 8)
@@ -143,5 +128,3 @@ __attribute__((noreturn, used)) static void begin(long *stack)
         }
     }
 }
-
-__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");

@@ -12,25 +12,10 @@
  * can be written, and not the interpreter of the host (CVE-2019-5736). If the command cannot be executed, the errno goes
  * to status_fd as four bytes, and the exit status is Docker's 127 (not there) or 126 (not executable).
  */
-#include <asm/unistd.h>
-#include <linux/errno.h>
+#include "bare.h"
 
 enum { SIGCHLD_ = 17, WNOHANG_ = 1, F_SETFD_ = 2, FD_CLOEXEC_ = 1,
        SIG_BLOCK_ = 0, SIG_SETMASK_ = 2, TIOCSPGRP_ = 0x5410, TCSETSW_ = 0x5403, TERMIOS_BYTES = 36, PATH_BYTES = 4096 };
-
-static long kernel(long n, long a, long b, long c, long d)
-{
-    long result;
-    register long r10 __asm__("r10") = d;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-    return result;
-}
-
-__attribute__((noreturn)) static void leave(int status)
-{
-    for (;;)
-        kernel(__NR_exit_group, status, 0, 0, 0);
-}
 
 /* The value of PATH in *env*, or Docker's default. */
 static const char *search_path(char **env)
@@ -134,7 +119,7 @@ __attribute__((noreturn)) static void restore(int pipe)
     leave(kernel(__NR_ioctl, 0, TCSETSW_, (long)settings, 0) ? 1 : 0);
 }
 
-__attribute__((noreturn, used)) static void begin(long *stack)
+static void begin(long *stack)
 {
     char **argv = (char **)(stack + 1), **env = argv + *stack + 1;
     int status_fd = 0;
@@ -153,5 +138,3 @@ __attribute__((noreturn, used)) static void begin(long *stack)
         init(status_fd, argv + 2, env);
     execute(status_fd, argv + 2, env);
 }
-
-__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall begin\n");
