@@ -185,7 +185,9 @@ def stay(
 
         deadline.guard(home, box, now, attached.process.pidfd)
     if "health" in box.options:
-        _rouse(home)
+        from minirun.container import reviving
+
+        reviving.attend(home, attached.process.pidfd)
     code = attached.wait(keys, proxy=flags.get("sig-proxy", True))
     if code is None:
         events.emit(home, "container", "detach", box.id, box.told())

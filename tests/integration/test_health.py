@@ -262,7 +262,6 @@ def test_what_has_a_terminal_in_the_foreground_is_checked_too_also_when_it_is_le
         with screen.run(store, *arguments) as process:
             until(lambda: "(healthy)" in store("ps").stdout)
             kept.kill(kept.supervisor(store))
-            store("ps")  # which starts another: nobody else looks after this one
             await_check(store, "front")
             process.kill()
             process.wait()
