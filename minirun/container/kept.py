@@ -21,7 +21,7 @@ nobody listens, and anybody can open them again by their paths.
 from __future__ import annotations
 
 import os
-from errno import ENOENT, ESRCH
+from errno import EBADF, ENOENT, ESRCH
 from struct import Struct
 
 from minirun.home import Home
@@ -126,6 +126,10 @@ def open_master(home: Home, container_id: str) -> int:
         raise ProcessLookupError(ESRCH, "its keeper was killed")
     try:
         return machine.run([Call("pidfd_getfd", pidfd, parent.master, 0, save=Slot(0, "master"))])
+    except OSError as error:
+        if error.errno not in (ESRCH, EBADF):
+            raise
+        raise ProcessLookupError(ESRCH, "its keeper has just ended") from None
     finally:
         os.close(pidfd)
 
@@ -169,8 +173,12 @@ def forget(root: str, runtime: str, container_id: str) -> None:
     """End the keeper and remove its directory. An undo of the journal: idempotent."""
     from minirun.kernel import tree
 
-    end_keeper(root, runtime, container_id)
-    tree.remove(Home(root, runtime).kept(container_id))
+    home = Home(root, runtime)
+    kept = read(home, container_id)
+    # the keeper last: were we killed in between, it would have a supervisor go on, or see that it is not needed
+    tree.remove(home.kept(container_id))
+    if kept:
+        process.send(kept.keeper, kept.keeper_start, _SIGKILL)
 
 
 def end_keeper(root: str, runtime: str, container_id: str) -> None:
