@@ -74,7 +74,7 @@ GROUPED = {
     "system-boot": ("unit", "Start the containers that start with the host"),
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
-    "system-install-unit": ("unit", "Have systemd start containers with the host, and stop them with it"),
+    "system-install-unit": ("unit", "Have systemd start and stop containers with the host"),
     "system-prune": ("prune", "Remove containers, images and remains that nobody needs"),
     "system-shutdown": ("unit", "Stop all containers as the host goes down"),
     "volume-clone": ("volume", "Make a volume with the same in it"),
