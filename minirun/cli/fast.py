@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from minirun.engine.creating import Order
+
 
 def run(args: Sequence[str]) -> int | None:
     """Run a container.
@@ -38,11 +40,18 @@ def start(values: Mapping[str, Any], image: str, command: Sequence[str]) -> int:
 
         from minirun.engine import background
 
-        sys.stdout.write(f"{background.run(values, image, command, show_layer, warn, fetch)}\n")
+        sys.stdout.write(f"{background.run(order(values, image, command))}\n")
         return 0
     from minirun.engine import run as verbs
 
-    return verbs.run(values, image, command, show_layer, warn, fetch)
+    return verbs.run(order(values, image, command))
+
+
+def order(values: Mapping[str, Any], image: str, command: Sequence[str]) -> Order:
+    """What the command line asks for, with what shows a person how far it is."""
+    from minirun.engine.creating import Order
+
+    return Order(values, image, command, show_layer, warn, fetch)
 
 
 def execute(args: Sequence[str]) -> int | None:

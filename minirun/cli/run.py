@@ -75,9 +75,9 @@ def _run(*, values: dict[str, Any], image: str, command: list[str]) -> int:
 
 
 def _create(*, values: dict[str, Any], image: str, command: list[str]) -> None:
-    from minirun.engine import run as verbs
+    from minirun.engine import creating
 
-    screen.write(f"{verbs.create(values, image, command, fast.show_layer, fast.warn, fast.fetch)}\n")
+    screen.write(f"{creating.create(fast.order(values, image, command))}\n")
 
 
 run = TableCommand(

@@ -9,7 +9,7 @@ from minirun import events, journal
 from minirun.cgroup import group
 from minirun.container import keeping, kept, start, state
 from minirun.container import record as records
-from minirun.engine import open_home
+from minirun.engine import creating, open_home
 from minirun.engine import run as foreground
 from minirun.errors import Attempt, MinirunError, NotFound
 from minirun.journal import Operation
@@ -21,20 +21,13 @@ if TYPE_CHECKING:
 
     from minirun.container.kept import Kept
     from minirun.container.record import Record
-    from minirun.engine.run import Fetch, Trace
+    from minirun.engine.creating import Order, Trace
     from minirun.home import Home
-    from minirun.image.source import Progress, Warn
+    from minirun.image.source import Warn
 
 
-def run(
-    flags: Mapping[str, Any],
-    image_name: str,
-    command: Sequence[str],
-    progress: Progress | None = None,
-    warn: Warn | None = None,
-    fetch: Fetch | None = None,
-) -> str:
-    """Make a container and start its command, as `docker run -d` does; the arguments are those of engine.run.run.
+def run(order: Order) -> str:
+    """Make a container and start its command, as `docker run -d` does.
 
     A container whose command could not begin leaves nothing behind.
 
@@ -46,8 +39,8 @@ def run(
     """
     foreground.protect_interpreter()
     home = open_home()
-    with Attempt(f"run {image_name}"), Operation(home) as operation:
-        box = foreground.make(home, operation, flags, image_name, command, None, progress, warn, fetch)
+    with Attempt(f"run {order.image}"), Operation(home) as operation:
+        box = creating.make(home, operation, order, None)
         lock = records.hold(home, box)
         try:
             _start(home, box, operation, state.State())

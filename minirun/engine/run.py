@@ -1,58 +1,33 @@
-"""run, create and start: a container comes into being, and its command runs."""
+"""run and start -a: a container comes into being, or is there, and its command runs to its end."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
-from minirun import events, journal
+from minirun import events
 from minirun.cgroup import group
-from minirun.container import create as creation
-from minirun.container import options, start, state
 from minirun.container import record as records
-from minirun.engine import open_home
-from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
-from minirun.image import find as images
+from minirun.container import start, state
+from minirun.engine import creating, open_home
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError
 from minirun.journal import Operation
-from minirun.kernel import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from minirun.container.record import Record
+    from minirun.engine.creating import Order, Trace
     from minirun.home import Home
-    from minirun.image.source import Progress, Warn
-    from minirun.image.store import Image
-
-    Trace = list[tuple[str, float]]
-    # brings the image of a name here from its registry; told whether that is because it is missing
-    Fetch = Callable[[str, bool], object]
-
-_NATIVE = (("amd64", "x86_64"), ("arm64", "aarch64"))  # as OCI and as uname(2) call it; others take a longer look
+    from minirun.image.source import Warn
 
 
-def run(
-    flags: Mapping[str, Any],
-    image_name: str,
-    command: Sequence[str],
-    progress: Progress | None = None,
-    warn: Warn | None = None,
-    fetch: Fetch | None = None,
-) -> int:
+def run(order: Order) -> int:
     """Make a container and run its command to the end, as `docker run` does.
 
     A container whose command could not begin leaves nothing behind.
-
-    Args:
-        flags: by long name, as cli/flags.py has them.
-        image_name: a stored image, or a directory.
-        command: replaces the image's Cmd, if it is not empty.
-        progress: told of what is unpacked: see image/source.py.
-        warn: told what was left out of a layer.
-        fetch: brings an image here, where --pull wants that; without it only what is stored can be run.
 
     Returns:
         The command's exit code.
@@ -61,17 +36,18 @@ def run(
         MinirunError: anything that kept it from running.
     """
     protect_interpreter()
+    flags = order.flags
     if flags.get("tty") and flags.get("interactive") and not os.isatty(0):
         raise BadInput("use -it", "the input device is not a TTY", "leave -t out, or run it from a terminal or with -d")
     home = open_home()
     if flags.get("dry-run"):
-        return _dry_run(home, flags, image_name, command)
+        return _dry_run(home, order)
     trace: Trace | None = [] if flags.get("trace") else None
-    with Attempt(f"run {image_name}"), Operation(home) as operation:
-        box = make(home, operation, flags, image_name, command, trace, progress, warn, fetch)
+    with Attempt(f"run {order.image}"), Operation(home) as operation:
+        box = creating.make(home, operation, order, trace)
         lock = records.hold(home, box)
         try:
-            code = _run(home, box, operation, lock, flags, stdin=box.options["stdin"], trace=trace, warn=warn)
+            code = _run(home, box, operation, lock, flags, stdin=box.options["stdin"], trace=trace, warn=order.warn)
         except BaseException:
             events.emit(home, "container", "destroy", box.id, box.told())
             raise
@@ -174,141 +150,15 @@ def protect_interpreter() -> None:
         unwritable.ensure()
 
 
-def create(
-    flags: Mapping[str, Any],
-    image_name: str,
-    command: Sequence[str],
-    progress: Progress | None = None,
-    warn: Warn | None = None,
-    fetch: Fetch | None = None,
-) -> str:
-    """Make a container that does not run yet; the arguments are those of `run`.
-
-    Returns:
-        Its id.
-    """
-    home = open_home()
-    with Attempt(f"create a container of {image_name}"), Operation(home) as operation:
-        return make(home, operation, flags, image_name, command, None, progress, warn, fetch).id
-
-
-def make(
-    home: Home,
-    operation: Operation,
-    flags: Mapping[str, Any],
-    image_name: str,
-    command: Sequence[str],
-    trace: Trace | None,
-    progress: Progress | None,
-    warn: Warn | None,
-    fetch: Fetch | None,
-) -> Record:
-    """Put a container on disk that does not run yet; the arguments are those of `run`, and what it is part of."""
-    # held until the record names the image: from then on it is in use, and nobody deletes it
-    lock = files.lock(home.lock, exclusive=False)
-    try:
-        wanted = _read(flags)
-        image = _find(home, image_name, flags.get("pull") or "missing", lock, progress, warn, fetch)
-        _check_platform(image, image_name, flags, warn)
-        box = _describe(image, image_name, command, wanted, flags)
-        volumes = _hold_volumes(home, box, image)
-        try:
-            operation.carry_out(creation.steps(home, box, named="name" in flags), trace)
-        finally:
-            if volumes >= 0:
-                os.close(volumes)
-        if path := flags.get("cidfile"):
-            operation.carry_out([_cidfile(path, box)], trace)
-        events.emit(home, "container", "create", box.id, box.told())
-        return box
-    finally:
-        os.close(lock)
-
-
-def _hold_volumes(home: Home, box: Record, image: Image) -> int:
-    """Complete what is attached, and have nobody make or remove a volume; -1: nothing is attached."""
-    if not (box.options["volumes"] or image.config.volumes or "volumes_from" in box.options):
-        return -1
-    from minirun.container import mounts, volumes
-
-    held = volumes.hold(home)
-    try:
-        mounts.complete(home, box.options, image.config.volumes)
-    except BaseException:
-        os.close(held)
-        raise
-    return held
-
-
-def _find(
-    home: Home,
-    name: str,
-    pull: str,
-    lock: int,
-    progress: Progress | None,
-    warn: Warn | None,
-    fetch: Fetch | None,
-) -> Image:
-    """The image that *name* means, from its registry first if *pull* wants that."""
-    if pull != "always":
-        try:
-            return images.find(home, name, progress=progress, warn=warn, lock=lock)
-        except NotFound:
-            if pull == "never" or fetch is None or not images.is_fetchable(name):
-                raise
-    elif fetch is None or not images.is_fetchable(name):
-        return images.find(home, name, progress=progress, warn=warn, lock=lock)
-    # who wants the lock for himself does not wait for a registry
-    fcntl.flock(lock, fcntl.LOCK_UN)
-    fetch(name, pull == "missing")
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    return images.find(home, name, progress=progress, warn=warn, lock=lock)
-
-
-def _check_platform(image: Image, image_name: str, flags: Mapping[str, Any], warn: Warn | None) -> None:
-    said = (image.config.raw.get("architecture"), os.uname().machine)
-    if "platform" in flags or (said[0] and said not in _NATIVE):
-        from minirun.engine import platforms
-
-        platforms.check(image, image_name, flags.get("platform") or "", warn)
-
-
-def _read(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Check every flag, before an image is looked for: a bad one leaves no unpacked layers behind."""
-    pull = flags.get("pull") or "missing"
-    if pull not in ("missing", "always", "never"):
-        raise BadInput(f"use --pull {pull}", "it is missing, always or never", "leave it out: missing is the default")
-    if (name := flags.get("name")) is not None:
-        records.check_name(name)
-    wanted = options.read(flags)
-    # here as well as at the start: a limit that cannot be held leaves no unpacked layers behind
-    start.cgroup("", wanted)
-    return wanted
-
-
-def _describe(
-    image: Image, image_name: str, command: Sequence[str], wanted: dict[str, Any], flags: Mapping[str, Any]
-) -> Record:
-    name, remove = flags.get("name"), bool(flags.get("rm"))
-    return creation.describe(image, image_name, command, wanted, name, remove=remove)
-
-
-def _cidfile(path: str, box: Record) -> journal.Step:
-    path = os.path.abspath(path)
-    return journal.Step(
-        f"write {path}", lambda: records.write_cidfile(path, box.id), ("remove_cidfile", path, box.id), "--cidfile"
-    )
-
-
-def _dry_run(home: Home, flags: Mapping[str, Any], image_name: str, command: Sequence[str]) -> int:
+def _dry_run(home: Home, order: Order) -> int:
     from minirun.container.report import plan_lines
     from minirun.image.preview import preview
 
-    wanted = _read(flags)
-    image, unpacked_first = preview(home, image_name)
-    _check_platform(image, image_name, flags, None)
-    box = _describe(image, image_name, command, wanted, flags)
-    if (volumes := _hold_volumes(home, box, image)) >= 0:
+    wanted = creating.read(order.flags)
+    image, unpacked_first = preview(home, order.image)
+    creating.check_platform(image, order)
+    box = creating.describe(image, order, wanted)
+    if (volumes := creating.hold_volumes(home, box, image)) >= 0:
         os.close(volumes)
     print("\n".join(plan_lines(home, box, unpacked_first)))  # noqa: T201 - this is what was asked for
     return 0
