@@ -10,6 +10,7 @@ make a group or a process in one. Where cgroup v2 cannot be written, they stay w
 from __future__ import annotations
 
 import os
+import time
 from errno import ENODEV, ENOENT
 
 from minirun.cgroup import group, hierarchy
@@ -18,6 +19,7 @@ from minirun.launch import machine
 
 _TRIES = 8  # the end of the last that was in it may take it away under our hands
 _LONGEST = 200  # of a name that may have 255 bytes
+_LOOKS, _LOOK_S = 40, 0.005  # for a keeper that was killed to be gone
 
 
 def path(runtime: str) -> str:
@@ -83,9 +85,13 @@ def leave(runtime: str) -> None:
     if tidy(runtime):
         return
     try:
-        with open(f"{path(runtime)}/cgroup.procs") as file:
-            if file.read().split() != [str(os.getpid())]:
-                return  # somebody who has just come, and needs a supervisor
+        for _ in range(_LOOKS):
+            with open(f"{path(runtime)}/cgroup.procs") as file:
+                if file.read().split() == [str(os.getpid())]:
+                    break
+            time.sleep(_LOOK_S)
+        else:
+            return  # somebody who has just come, and needs a supervisor
         with open(f"{hierarchy.mount_point()}/cgroup.procs", "w") as file:
             file.write("0")
     except (OSError, Unsupported):
