@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import select
 
-from minirun.container import ending, keeping, kept, state, supervision, wait
+from minirun.container import ending, keeping, kept, state, wait
 from minirun.container import record as records
 from minirun.container.relay import Relay
 from minirun.errors import NotFound
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from minirun.container.output import Taker
     from minirun.container.record import Record
     from minirun.home import Home
-
-
-_LOOKS = 100  # a millisecond each, for what was killed to be gone
 
 
 class Attached:
@@ -110,14 +107,6 @@ class Attached:
         except NotFound:
             pass  # `rm -f` was quicker
         return state.exit_code(seen[0]) if seen else state.LOST
-
-    def part(self) -> None:
-        """After the end of its keeper, which is our child: what was there for keepers goes with the last."""
-        for _ in range(_LOOKS):
-            if os.waitpid(self.kept.keeper, os.WNOHANG)[0]:
-                supervision.tidy(self.home.runtime)
-                return
-            select.poll().poll(1)
 
     def _join(self, keys: DetachKeys | None) -> bool:
         """Join our terminal and the container's until it ends; whether it goes on without us, since the keys say so.

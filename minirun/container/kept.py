@@ -21,6 +21,7 @@ nobody listens, and anybody can open them again by their paths.
 from __future__ import annotations
 
 import os
+from _signal import pidfd_send_signal
 from errno import EBADF, ENOENT, ESRCH
 from struct import Struct
 
@@ -30,6 +31,7 @@ from minirun.kernel import jsonfile, process
 _EXIT = Struct("<3q")  # wait status, seconds, nanoseconds: as keeper.c writes it
 EXIT_BYTES = _EXIT.size
 _SIGUSR1, _SIGKILL = 10, 9
+_DEATH_S = 0.1  # for a keeper to be gone; a busy host may take longer, and nobody has to know
 
 
 class Kept:
@@ -171,6 +173,7 @@ def wake(home: Home) -> bool:
 
 def forget(root: str, runtime: str, container_id: str) -> None:
     """End the keeper and remove its directory. An undo of the journal: idempotent."""
+    from minirun.container import supervision
     from minirun.kernel import tree
 
     home = Home(root, runtime)
@@ -178,11 +181,25 @@ def forget(root: str, runtime: str, container_id: str) -> None:
     # the keeper last: were we killed in between, it would have a supervisor go on, or see that it is not needed
     tree.remove(home.kept(container_id))
     if kept:
-        process.send(kept.keeper, kept.keeper_start, _SIGKILL)
+        _end(kept)
+    supervision.tidy(runtime)
 
 
 def end_keeper(root: str, runtime: str, container_id: str) -> None:
     """End the keeper alone: the directory tells that the container is to be started again. An undo: idempotent."""
     home = Home(root, runtime)
     if kept := read(home, container_id):
-        process.send(kept.keeper, kept.keeper_start, _SIGKILL)
+        _end(kept)
+
+
+def _end(kept: Kept) -> None:
+    pidfd = process.open_pidfd(kept.keeper, kept.keeper_start)
+    if pidfd < 0:
+        return
+    try:
+        pidfd_send_signal(pidfd, _SIGKILL)
+        process.wait([pidfd], _DEATH_S)
+    except ProcessLookupError:
+        pass  # it has ended, and waits for its parent
+    finally:
+        os.close(pidfd)

@@ -190,7 +190,6 @@ def stay(
             remove(home, box)
         elif state.written(home, box).status == "restarting":
             _rouse(home)
-        attached.part()
     except (OSError, MinirunError) as error:
         # The command ran, and its exit code is what there is to know.
         if warn:
