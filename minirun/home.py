@@ -13,6 +13,7 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── containers/<id>/    container.json state.json upper/ work/
 ├── names/<name>        symlink → ../containers/<id>
 ├── volumes/<name>/     volume.json _data/: see container/volumes.py
+├── networks/<name>.json   see network/record.py; its leases are in MINIRUN_RUNTIME/networks/<id>/
 ├── marks/<id>          unfinished operations and how to undo them (see journal.py)
 ├── tmp/                half-made things, each named by a mark
 ├── spare               room that is given up when a full disk has none left to remove things
@@ -27,6 +28,7 @@ SPARE_BYTES = 128 << 10
 # the last is the youngest: where it is, all are
 FOLDERS = (
     "diffs", "layers", "images", "tags", "sources", "containers", "names", "marks", "tmp", "blobs", "lookup", "volumes",
+    "networks",
 )  # fmt: skip
 
 
@@ -157,6 +159,10 @@ class Home:
     def volume(self, name: str) -> str:
         """The directory of one volume."""
         return f"{self.root}/volumes/{name}"
+
+    def network(self, name: str) -> str:
+        """The record of one network."""
+        return f"{self.root}/networks/{name}.json"
 
     def mark(self, key: str) -> str:
         """The mark of one unfinished operation."""

@@ -1,0 +1,171 @@
+"""The bridge of a network on the host: made when somebody needs it and it is not there.
+
+    minirun0  kind bridge, address 02:… of the network's id, no spanning tree
+    ├── 10.90.0.1/16, fd0c:…::1/64        the gateways
+    ├── mr0123456789a                     the host's end of a container's eth0
+    └── rules: firewall.py                forwarding: on
+
+    <runtime>/networks/<id>/bridge   "<network namespace> <index>": it was made whole, there, under that index
+
+A container starts with a look at that file; only where it is not right the library is imported, which takes as long as
+fifty starts. All of it can be done again after it was cut short. The bridge is known by its hardware address, which it
+is born with; one of the same name with another is somebody else's, and left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import if_nametoindex
+
+from minirun.errors import Conflict, MinirunError
+from minirun.kernel import files
+from minirun.network import firewall, lease
+from minirun.network.address import Subnet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.home import Home
+    from minirun.network.record import Network
+
+_FORWARDING4 = "/proc/sys/net/ipv4/ip_forward"
+_FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
+_CONF6 = "/proc/sys/net/ipv6/conf"
+
+
+def ensure(home: Home, network: Network) -> int:
+    """Have the bridge of a network be there, with its addresses and rules.
+
+    Returns:
+        Its index, in the network namespace of the caller.
+
+    Raises:
+        Conflict: the host has an interface of its name, or routes to its addresses.
+        MinirunError: the kernel refuses.
+    """
+    index = _made(home, network)
+    if index and firewall.is_there():
+        return index
+    directory = lease.folder(home, network.id)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    lock = files.lock(f"{os.path.dirname(directory)}/lock", exclusive=True)
+    try:
+        index = _made(home, network)
+        if not index or not firewall.is_there():
+            index = _make(network)
+            data = f"{_namespace()} {index}".encode()
+            files.replace(f"{directory}/bridge", data, durable=False)
+    except OSError as error:
+        raise MinirunError(
+            f"make the bridge of network {network.name}", error, "look whether this kernel has bridges and nftables"
+        ) from error
+    finally:
+        os.close(lock)
+    return index
+
+
+def _made(home: Home, network: Network) -> int:
+    """The index of the bridge, if it was made whole and is there still; or 0."""
+    try:
+        with open(f"{lease.folder(home, network.id)}/bridge", "rb", 0) as file:
+            namespace, index = file.read(64).split()
+        if int(namespace) == _namespace() and if_nametoindex(network.interface) == int(index):
+            return int(index)
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def _namespace() -> int:
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
+def hardware_address(network: Network) -> str:
+    """The address that the bridge is known by: locally administered, and of the network's id."""
+    return ":".join(["02", *(network.id[place : place + 2] for place in range(0, 10, 2))])
+
+
+def _make(network: Network) -> int:
+    from pyroute2 import IPRoute
+
+    from minirun.network import creation
+
+    with IPRoute() as speaker:
+        found = speaker.link_lookup(ifname=network.interface)
+        if found:
+            _check_ours(speaker.link("get", index=found[0])[0], network)
+        else:
+            creation.check_still_free(network)
+            speaker.link(
+                "add", ifname=network.interface, kind="bridge", address=hardware_address(network), mtu=network.mtu,
+                br_stp_state=0,
+            )  # fmt: skip
+        index: int = speaker.link_lookup(ifname=network.interface)[0]
+        speaker.link("set", index=index, ifalias=f"minirun network {network.name} {network.id[:12]}")
+        for text, own in ((network.subnet, network.gateway), (network.subnet6, network.gateway6)):
+            if text:
+                flags = {"flags": 2} if ":" in own else {}  # IFA_F_NODAD: nobody else can have it
+                speaker.addr("replace", index=index, address=own, prefixlen=Subnet.parse(text).prefix, **flags)
+        if os.path.isdir(f"{_CONF6}/{network.interface}"):
+            # a container must not be able to say that it is the host's router (CVE-2020-13401)
+            _write(f"{_CONF6}/{network.interface}/accept_ra", "0")
+        # the rules come first: at no moment does a packet pass without them
+        firewall.admit(network)
+        if not network.internal:
+            _forward(ipv6=bool(network.subnet6))
+        speaker.link("set", index=index, state="up")
+    return index
+
+
+def _check_ours(link: object, network: Network) -> None:
+    attributes = dict(link["attrs"])  # type: ignore[index]  # pyroute2's messages are dictionaries
+    kind = dict(attributes.get("IFLA_LINKINFO", {}).get("attrs", ())).get("IFLA_INFO_KIND")
+    if kind != "bridge" or attributes.get("IFLA_ADDRESS") != hardware_address(network):
+        raise Conflict(
+            f"make the bridge of network {network.name}", f"the host has an interface {network.interface} already",
+            f"look whose it is, `ip -d link show {network.interface}`, and give it another name",
+        )  # fmt: skip
+
+
+def _forward(*, ipv6: bool) -> None:
+    """Let the host pass on packets, if it does not: without that, nothing gets from a bridge to anywhere."""
+    if _read(_FORWARDING4) == "0":
+        _write(_FORWARDING4, "1")
+    if ipv6 and _read(_FORWARDING6) == "0":
+        # A host that forwards takes no router's word any more, and would lose its own way out, unless told to take it:
+        # ip-sysctl.rst, accept_ra
+        for name in set(os.listdir(_CONF6)) - {"all", "default"}:
+            if _read(f"{_CONF6}/{name}/accept_ra") == "1" and _read(f"{_CONF6}/{name}/forwarding") == "0":
+                _write(f"{_CONF6}/{name}/accept_ra", "2")
+        _write(_FORWARDING6, "1")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""  # no IPv6, or an interface that has just gone
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def remove(home: Home, network: Network) -> None:
+    """Take the bridge of a network and its rules from the host; idempotent, and nobody is on the network.
+
+    Raises:
+        MinirunError: the kernel refuses.
+    """
+    from pyroute2 import IPRoute
+
+    files.remove(f"{lease.folder(home, network.id)}/bridge")
+    with IPRoute() as speaker:
+        for index in speaker.link_lookup(ifname=network.interface):
+            try:
+                _check_ours(speaker.link("get", index=index)[0], network)
+            except Conflict:
+                continue  # somebody else's by now
+            speaker.link("del", index=index)
+    firewall.dismiss(network)

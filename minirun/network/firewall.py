@@ -1,0 +1,149 @@
+"""What may go from where to where: one table of nftables that is minirun's own, and nothing outside of it is touched.
+
+    table inet minirun
+    ├── set bridges        every bridge of ours              set internal   those without a way out
+    ├── set same           bridge . the same bridge          set apart      those whose containers are apart
+    ├── chain user         yours: made empty, jumped to first, never changed again
+    ├── chain forward      hook forward, priority filter - 5: before the chains that people make at priority filter
+    │     jump user
+    │     apart: drop ─ same: accept          one network; the kernel shows us that only where br_netfilter is
+    │     bridges to bridges: drop            networks do not reach each other
+    │     internal, in or out: drop
+    │     to a bridge: what was asked for, what a port was published for; else drop
+    └── chain masquerade-minirun0   hook postrouting: what leaves the bridge's addresses through another interface has
+                                    that one's
+
+An accept here ends this chain only: whatever else the host has of rules is asked after it. Read and changed by nft(8),
+as one transaction; whether it is there still, by a message that is encoded here.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from errno import ENOENT
+from struct import pack, unpack_from
+
+from minirun.errors import MinirunError, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.network.record import Network
+
+TABLE = "minirun"
+_NETFILTER, _INET = 12, 1
+_REQUEST = 0x1
+_GETCHAIN = 10 << 8 | 4  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN
+_CHAIN_TABLE, _CHAIN_NAME = 1, 3
+_ERROR = 2
+
+_RULES = """\
+add table inet minirun
+add set inet minirun bridges {{ type ifname; }}
+add set inet minirun internal {{ type ifname; }}
+add set inet minirun same {{ type ifname . ifname; }}
+add set inet minirun apart {{ type ifname . ifname; }}
+add chain inet minirun user
+add chain inet minirun forward {{ type filter hook forward priority filter - 5; policy accept; }}
+flush chain inet minirun forward
+add rule inet minirun forward jump user
+add rule inet minirun forward iifname . oifname @apart drop
+add rule inet minirun forward iifname . oifname @same accept
+add rule inet minirun forward iifname @bridges oifname @bridges drop
+add rule inet minirun forward iifname @internal drop
+add rule inet minirun forward oifname @internal drop
+add rule inet minirun forward oifname @bridges ct state established,related accept
+add rule inet minirun forward oifname @bridges ct status dnat accept
+add rule inet minirun forward oifname @bridges drop
+add element inet minirun bridges {{ "{interface}" }}
+add element inet minirun same {{ "{interface}" . "{interface}" }}
+"""
+_APART = 'add element inet minirun apart {{ "{interface}" . "{interface}" }}\n'
+_INTERNAL = 'add element inet minirun internal {{ "{interface}" }}\n'
+_CHAIN = """\
+add chain inet minirun {chain} {{ type nat hook postrouting priority srcnat; policy accept; }}
+flush chain inet minirun {chain}
+"""
+_MASQUERADE = 'add rule inet minirun {chain} {family} saddr {subnet} oifname != "{interface}" masquerade\n'
+
+
+def is_there() -> bool:
+    """Whether the table is there, with what keeps networks apart: somebody may have flushed all rules."""
+    attributes = b"".join(
+        pack("<HH", 5 + len(text), kind) + text + bytes(1 + (-len(text) - 1 & 3))
+        for kind, text in ((_CHAIN_TABLE, b"minirun"), (_CHAIN_NAME, b"forward"))
+    )
+    body = pack("<BBH", _INET, 0, 0) + attributes
+    speaker = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _NETFILTER)
+    try:
+        speaker.bind((0, 0))
+        speaker.send(pack("<IHHII", 16 + len(body), _GETCHAIN, _REQUEST, 0, 0) + body)
+        data = speaker.recv(4096)
+    finally:
+        speaker.close()
+    if unpack_from("<IH", data, 0)[1] != _ERROR:
+        return True
+    error = -unpack_from("<i", data, 16)[0]
+    if error != ENOENT:
+        raise OSError(error, "nftables")
+    return False
+
+
+def admit(network: Network) -> None:
+    """Put the rules of a network in force; idempotent, and nothing in between is seen.
+
+    Raises:
+        MinirunError: nft is not there, or the kernel refuses them.
+    """
+    words = {"interface": network.interface, "chain": f"masquerade-{network.interface}"}
+    script = _RULES.format(**words)
+    if not network.icc:
+        script += _APART.format(**words)
+    if network.internal:
+        script += _INTERNAL.format(**words)
+    else:
+        script += _CHAIN.format(**words)
+        for family, subnet in (("ip", network.subnet), ("ip6", network.subnet6)):
+            if subnet:
+                script += _MASQUERADE.format(**words, family=family, subnet=subnet)
+    change(script, f"put the rules of network {network.name} in force")
+
+
+def dismiss(network: Network) -> None:
+    """Take the rules of a network away; idempotent.
+
+    Raises:
+        MinirunError: the kernel refuses.
+    """
+    if not is_there():
+        return
+    words = {"interface": network.interface, "chain": f"masquerade-{network.interface}"}
+    # what is added first can be deleted, whether it was there or not
+    script = _RULES.format(**words) + _APART.format(**words) + _INTERNAL.format(**words) + _CHAIN.format(**words)
+    name = network.interface
+    script += f"delete chain inet minirun masquerade-{name}\n"
+    script += "".join(f'delete element inet minirun {group} {{ "{name}" }}\n' for group in ("bridges", "internal"))
+    script += "".join(
+        f'delete element inet minirun {group} {{ "{name}" . "{name}" }}\n' for group in ("same", "apart")
+    )  # fmt: skip
+    change(script, f"take the rules of network {network.name} away")
+
+
+def change(script: str, attempt: str) -> None:
+    """Let nft(8) do what *script* says, all of it or nothing.
+
+    Raises:
+        Unsupported: it is not installed.
+        MinirunError: it refuses.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Unsupported(attempt, "nft is not there", "install it: `apt-get install nftables`") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise MinirunError(
+            attempt, f"nft says: {said[0] if said else f'status {done.returncode}'}",
+            "look whether this kernel has nftables with NAT: `nft list ruleset`",
+        )  # fmt: skip
