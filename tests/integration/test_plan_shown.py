@@ -73,7 +73,7 @@ def test_dry_run_of_a_directory_that_was_never_unpacked_unpacks_nothing(store: M
 
 
 def test_dry_run_refuses_what_run_would(store: Minirun) -> None:
-    for flags, word in ((("-u", "nobody-here"), "no user"), (("-v", "/no/such:/x"), "ENOENT")):
+    for flags, word in ((("-u", "nobody-here"), "no user"), (("--mount", "type=bind,src=/no/such,dst=/x"), "ENOENT")):
         result = store("run", "--dry-run", *flags, "busybox", "true")
         assert result.returncode == 125
         assert word in result.stderr
