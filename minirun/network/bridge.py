@@ -160,6 +160,9 @@ def remove(home: Home, network: Network) -> None:
     """
     from pyroute2 import IPRoute
 
+    from minirun.network import portrules
+
+    portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
     files.remove(f"{lease.folder(home, network.id)}/bridge")
     with IPRoute() as speaker:
         for index in speaker.link_lookup(ifname=network.interface):

@@ -6,10 +6,11 @@
     ├── chain user         yours: made empty, jumped to first, never changed again
     ├── chain forward      hook forward, priority filter - 5: before the chains that people make at priority filter
     │     jump user
+    │     through a published port: accept    also from another network of ours, by an address of the host
     │     apart: drop ─ same: accept          one network; the kernel shows us that only where br_netfilter is
     │     bridges to bridges: drop            networks do not reach each other
     │     internal, in or out: drop
-    │     to a bridge: what was asked for, what a port was published for; else drop
+    │     to a bridge: what was asked for; else drop
     └── chain masquerade-minirun0   hook postrouting: what leaves the bridge's addresses through another interface has
                                     that one's
 
@@ -46,13 +47,13 @@ add chain inet minirun user
 add chain inet minirun forward {{ type filter hook forward priority filter - 5; policy accept; }}
 flush chain inet minirun forward
 add rule inet minirun forward jump user
+add rule inet minirun forward iifname != @internal oifname != @internal oifname @bridges ct status dnat accept
 add rule inet minirun forward iifname . oifname @apart drop
 add rule inet minirun forward iifname . oifname @same accept
 add rule inet minirun forward iifname @bridges oifname @bridges drop
 add rule inet minirun forward iifname @internal drop
 add rule inet minirun forward oifname @internal drop
 add rule inet minirun forward oifname @bridges ct state established,related accept
-add rule inet minirun forward oifname @bridges ct status dnat accept
 add rule inet minirun forward oifname @bridges drop
 add element inet minirun bridges {{ "{interface}" }}
 add element inet minirun same {{ "{interface}" . "{interface}" }}
