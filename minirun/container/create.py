@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -84,18 +85,19 @@ def describe(
     )
 
 
-def steps(home: Home, record: Record, *, named: bool) -> list[Step]:
+def steps(home: Home, record: Record, *, named: bool, held: list[int] | None = None) -> list[Step]:
     """List what puts *record* on disk, each with its undo.
 
     Args:
         home: where.
         record: from `describe`.
         named: whether the user chose the name; a random one that is taken is replaced.
+        held: gets the descriptor that holds the container: nobody else can do anything with it before its maker.
     """
     directory = home.container(record.id)
     return [
         Step(
-            f"mkdir {directory}", lambda: os.mkdir(directory, 0o700), ("remove_tree", directory),
+            f"mkdir {directory}", lambda: _make_directory(directory, held), ("remove_tree", directory),
             "everything that belongs to this container alone",
         ),
         Step(
@@ -113,6 +115,13 @@ def steps(home: Home, record: Record, *, named: bool) -> list[Step]:
         *_mount_steps(home, record),
         Step(f"write {directory}/container.json", lambda: records.write(home, record), (), "what the container is"),
     ]  # fmt: skip
+
+
+def _make_directory(directory: str, held: list[int] | None) -> None:
+    os.mkdir(directory, 0o700)
+    if held is not None:
+        held.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        fcntl.flock(held[0], fcntl.LOCK_EX)
 
 
 def _mount_steps(home: Home, record: Record) -> list[Step]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import select
-from errno import EAGAIN, EBUSY, EOPNOTSUPP, ESRCH
+import time
+from errno import EAGAIN, EBUSY, ENOMEM, EOPNOTSUPP, ESRCH
 
+from minirun.cgroup import group as cgroups
 from minirun.container import wait
 from minirun.container.firstprocess import not_running
 from minirun.container.relay import Relay
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from minirun.launch.machine import Process
 
 _STANDARD = (0, 1, 2)
+_LOOKS, _LOOK_S = 50, 0.01
 
 
 class Joined:
@@ -138,6 +141,15 @@ def _failure(report: int, process: Process) -> int:
     return int.from_bytes(os.read(report, 4), "little")
 
 
+def _ends(path: str) -> bool:
+    """Whether the processes of a group are gone, or going."""
+    for _ in range(_LOOKS):
+        if not cgroups.alive(path):
+            return True
+        time.sleep(_LOOK_S)
+    return False
+
+
 def _spawn(box: Record, entry: Entry, groups: tuple[str, ...]) -> Process:
     attempt = f"make a process in container {box.name}"
     for group in groups:
@@ -163,6 +175,9 @@ def _spawn(box: Record, entry: Entry, groups: tuple[str, ...]) -> Process:
                     attempt, "EAGAIN: it has as many processes as it may have",
                     f"`minirun update --pids-limit N {box.name}` allows more",
                 ) from None  # fmt: skip
+            # so says clone(2), too, when the first process of the pid namespace has ended: pid_namespaces(7)
+            if error.errno == ENOMEM and _ends(groups[0]):
+                raise not_running(box) from None
             raise MinirunError(attempt, error, "run as root; see `minirun info`") from None
         finally:
             os.close(directory)

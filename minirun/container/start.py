@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from errno import EBUSY
 
 from minirun.cgroup import group, hierarchy
 from minirun.container import environment, etc, wait
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from minirun.security.user import User
 
 stub = ending.stub
+_BUSY_S, _BUSY_LOOK_S = 2.0, 0.01
 
 
 def cgroup(container_id: str, options: Mapping[str, Any]) -> str:
@@ -55,15 +58,15 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
         path: of its group: see `cgroup`.
     """
     directory = home.container(record.id)
-    options = record.options
     return [
+        *_network_steps(home, record),
         Step(
             f"write {directory}/{{{','.join(etc.FILES)}}}",
-            lambda: etc.write(directory, options["hostname"], options["network"]), (),
+            lambda: _write_etc(home, record), (),
             "files of /etc that are the container's own",
         ),
         *_overlay_steps(home, record),
-        *_group_steps(path, options["limits"]),
+        *_group_steps(path, record.options["limits"]),
     ]  # fmt: skip
 
 
@@ -86,12 +89,12 @@ def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
 
 def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
     """What whoever finds this container without its parent must do, once the last process of its group is gone."""
-    keep = [KEEP_WHILE_ALIVE, path]
+    keep = [[KEEP_WHILE_ALIVE, path], *_network_undos(home, record)]
     directory = home.container(record.id)
     if record.remove:
         name = home.name(record.name)
         own = [["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
-        return [keep, *_volume_undos(home, record), *own]
+        return [*keep, *_volume_undos(home, record), *own]
     # undone from the last to the first: the group says how it ended, and then goes
     return [keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
 
@@ -105,7 +108,14 @@ def _volume_undos(home: Home, record: Record) -> list[list[str]]:
 
 
 def specify(
-    home: Home, record: Record, *, stdin: bool, status: int, terminal: Terminal | None, who: User | None = None
+    home: Home,
+    record: Record,
+    *,
+    stdin: bool,
+    status: int,
+    terminal: Terminal | None,
+    who: User | None = None,
+    namespace: int | None = None,
 ) -> Spec:
     """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
 
@@ -132,6 +142,8 @@ def specify(
         read_only=options["read_only"],
         hostname=options["hostname"],
         network=options["network"],
+        network_namespace=namespace,
+        sysctls=[*options.get("sysctls", {}).items()],
         files=etc.volumes(directory, read_only=options["read_only"]),
         volumes=_attached(home, record),
         terminal=terminal and (terminal.devpts, terminal.slave),
@@ -269,7 +281,7 @@ def begin(
         try:
             spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
             spec.redirects = redirects
-            process = _spawn(spec, directory, trace)
+            process = _spawn_connected(home, record, spec, directory, trace)
         finally:
             os.close(directory)
             os.close(status)
@@ -286,6 +298,21 @@ def begin(
 
 
 def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:
+    end = 0.0
+    while True:
+        try:
+            return _spawn_once(spec, cgroup, trace)
+        except machine.CallFailed as failure:
+            # Who had entered the container of before, by an `exec`, has its mounts until the kernel has ended him, too.
+            end = end or time.monotonic() + _BUSY_S
+            if failure.errno != EBUSY or time.monotonic() > end:
+                from minirun.launch.refusal import refusal
+
+                raise refusal(spec, failure) from None
+            time.sleep(_BUSY_LOOK_S)
+
+
+def _spawn_once(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:
     flags = plans.namespaces(spec)
     try:
         try:
@@ -294,10 +321,8 @@ def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> ma
             if not failure.may_lack_lowerdir_plus:
                 raise
             return _timed(plans.plan(spec, by_options=True), flags, cgroup, trace)
-    except machine.CallFailed as failure:
-        from minirun.launch.refusal import refusal
-
-        raise refusal(spec, failure) from None
+    except machine.CallFailed:
+        raise
     except OSError as error:
         raise MinirunError("make a process in new namespaces", error, "run as root; see `minirun info`") from None
 

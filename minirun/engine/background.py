@@ -11,7 +11,7 @@ from minirun.container import keeping, kept, start, state
 from minirun.container import record as records
 from minirun.engine import creating, open_home
 from minirun.engine import run as foreground
-from minirun.errors import Attempt, MinirunError, NotFound
+from minirun.errors import Attempt, Conflict, MinirunError, NotFound
 from minirun.journal import Operation
 
 TYPE_CHECKING = False
@@ -40,8 +40,7 @@ def run(order: Order) -> str:
     foreground.protect_interpreter()
     home = open_home()
     with Attempt(f"run {order.image}"), Operation(home) as operation:
-        box = creating.make(home, operation, order, None)
-        lock = records.hold(home, box)
+        box, lock = creating.make(home, operation, order, None)
         try:
             _start(home, box, operation, state.State())
         finally:
@@ -71,6 +70,8 @@ def _start_held(home: Home, box: Record, lock: int) -> None:
     before = settled(home, box, lock)
     if before.alive:
         return
+    if box.remove and before.status == "exited":
+        raise Conflict(f"start container {box.name}", "it has ended, and goes since it was made with --rm")
     with Attempt(f"start container {box.name}"), Operation(home) as operation:
         _start(home, box, operation, _by_person(before))
     kept.wake(home)
@@ -78,12 +79,12 @@ def _start_held(home: Home, box: Record, lock: int) -> None:
 
 def start_again(home: Home, container_id: str) -> None:
     """Start a container whose restart policy wants it, unless that has changed meanwhile."""
-    journal.recover(home)  # whoever tried before us may have been killed
     try:
         box = records.read(home, container_id)
         lock = records.hold(home, box)
     except NotFound:
         return  # removed meanwhile
+    journal.recover(home)  # whoever tried before us may have been killed
     try:
         box = records.read(home, container_id)
         before = state.written(home, box)
@@ -117,6 +118,7 @@ def settled(home: Home, box: Record, lock: int) -> state.State:
     """
     from minirun.container import ending
 
+    journal.recover(home)  # whoever held it before us may have been killed
     now = state.read(home, box)
     if not now.alive and state.written(home, box).status == "running":
         fcntl.flock(lock, fcntl.LOCK_UN)

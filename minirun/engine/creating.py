@@ -74,10 +74,12 @@ def create(order: Order) -> str:
     """
     home = open_home()
     with Attempt(f"create a container of {order.image}"), Operation(home) as operation:
-        return make(home, operation, order, None).id
+        box, held = make(home, operation, order, None)
+        os.close(held)
+        return box.id
 
 
-def make(home: Home, operation: Operation, order: Order, trace: Trace | None) -> Record:
+def make(home: Home, operation: Operation, order: Order, trace: Trace | None) -> tuple[Record, int]:
     """Put a container on disk that does not run yet.
 
     Args:
@@ -85,24 +87,32 @@ def make(home: Home, operation: Operation, order: Order, trace: Trace | None) ->
         operation: what that is part of.
         order: what it is made of.
         trace: takes each step and its microseconds.
+
+    Returns:
+        It, and the descriptor that holds it since it is there: see record.hold.
     """
+    held: list[int] = []
     # held until the record names the image: from then on it is in use, and nobody deletes it
     lock = files.lock(home.lock, exclusive=False)
     try:
-        wanted = read(order.flags)
+        wanted = read(home, order.flags)
         image = _find(home, order, lock)
         check_platform(image, order)
         box = describe(image, order, wanted)
         volumes = hold_volumes(home, box, image)
         try:
-            operation.carry_out(creation.steps(home, box, named="name" in order.flags), trace)
+            operation.carry_out(creation.steps(home, box, named="name" in order.flags, held=held), trace)
         finally:
             if volumes >= 0:
                 os.close(volumes)
         if path := order.flags.get("cidfile"):
             operation.carry_out([_cidfile(path, box)], trace)
         events.emit(home, "container", "create", box.id, box.told())
-        return box
+        return box, held[0]
+    except BaseException:
+        for descriptor in held:
+            os.close(descriptor)
+        raise
     finally:
         os.close(lock)
 
@@ -149,7 +159,7 @@ def check_platform(image: Image, order: Order) -> None:
         platforms.check(image, order.image, order.flags.get("platform") or "", order.warn)
 
 
-def read(flags: Mapping[str, Any]) -> dict[str, Any]:
+def read(home: Home, flags: Mapping[str, Any]) -> dict[str, Any]:
     """Check every flag, before an image is looked for: a bad one leaves no unpacked layers behind."""
     pull = flags.get("pull") or "missing"
     if pull not in ("missing", "always", "never"):

@@ -44,8 +44,7 @@ def run(order: Order) -> int:
         return _dry_run(home, order)
     trace: Trace | None = [] if flags.get("trace") else None
     with Attempt(f"run {order.image}"), Operation(home) as operation:
-        box = creating.make(home, operation, order, trace)
-        lock = records.hold(home, box)
+        box, lock = creating.make(home, operation, order, trace)
         try:
             code = _run(home, box, operation, lock, flags, stdin=box.options["stdin"], trace=trace, warn=order.warn)
         except BaseException:
@@ -154,7 +153,7 @@ def _dry_run(home: Home, order: Order) -> int:
     from minirun.container.report import plan_lines
     from minirun.image.preview import preview
 
-    wanted = creating.read(order.flags)
+    wanted = creating.read(home, order.flags)
     image, unpacked_first = preview(home, order.image)
     creating.check_platform(image, order)
     box = creating.describe(image, order, wanted)
