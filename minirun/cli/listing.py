@@ -94,7 +94,7 @@ def _cells(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any
         "Command": screen.quote(line),
         "RunningFor": quantity.ago(box.created),
         "Status": status(now, _health(box, now)),
-        "Ports": "",
+        "Ports": _ports(box, now),
         "Names": box.name,
     }
 
@@ -116,6 +116,15 @@ def _row(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any]:
         "State": now.status,
     }
     return {**dict(sorted(row.items())), "Label": lambda key: labels.get(key, "")}
+
+
+def _ports(box: Record, now: State) -> str:
+    if "ports" not in box.options or not now.alive:
+        return ""
+    from minirun.engine import ports
+    from minirun.home import Home
+
+    return ports.column(Home.of_environment(), box, now)
 
 
 def _health(box: Record, now: State) -> str:

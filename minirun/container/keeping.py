@@ -119,6 +119,10 @@ def launch(
         os.close(report)
         _become_keeper(home, record, path, told, streams, owner, trace)
     os.close(told)
+    if "ports" in record.options:
+        from minirun.network import hold
+
+        hold.let_go(record.id)  # its keeper has them
     with open(report, "rb", 0) as file:
         data = file.readall()
     if data[:1] == b"{":
@@ -181,6 +185,10 @@ def _open(home: Home, record: Record, streams: Streams | None) -> _Opened:
         if opened.stdin:
             opened.input = _fifo(f"{directory}/stdin")
             opened.redirects.append((os.open(f"{directory}/stdin", os.O_RDONLY | os.O_CLOEXEC), 0))
+    if "ports" in record.options:
+        from minirun.network import hold
+
+        opened.held += hold.descriptors(record.id)
     return opened
 
 

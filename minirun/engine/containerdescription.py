@@ -13,7 +13,7 @@ import os
 from datetime import UTC, datetime
 
 from minirun.container import health, output
-from minirun.engine import description, mountdescription
+from minirun.engine import description, mountdescription, networkdescription, ports
 from minirun.engine.hostdescription import host_config
 from minirun.errors import MinirunError
 from minirun.image.store import Images
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from minirun.home import Home
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
-_NO_ADDRESS = {
-    "Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0,
-    "IPv6Gateway": "", "MacAddress": "",
-}  # fmt: skip
 
 
 def container(home: Home, box: Record, now: State, *, size: bool = False) -> dict[str, Any]:
@@ -77,7 +73,7 @@ def container(home: Home, box: Record, now: State, *, size: bool = False) -> dic
         },
         "Mounts": mountdescription.attached(home, box.options),
         "Config": _config(home, box),
-        "NetworkSettings": _network(box, now),
+        "NetworkSettings": _network(home, box, now),
     }
     if size:
         described["SizeRw"], described["SizeRootFs"] = description.usage(home, box)
@@ -148,23 +144,22 @@ def _healthcheck(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exposed(home: Home, box: Record) -> dict[str, Any]:
-    """What its image says of ports and volumes, which Docker repeats."""
+    """What its image says of ports and volumes, which Docker repeats, with ports that the container adds."""
+    named = ports.exposed(box.options)
     try:
         config = Images(home).get(f"sha256:{box.image}").config
+        found = {"ExposedPorts": [*config.exposed_ports, *named], "Volumes": config.volumes}
     except MinirunError:
-        return {}  # its record cannot be read: nothing is known
-    found = {"ExposedPorts": config.exposed_ports, "Volumes": config.volumes}
+        found = {"ExposedPorts": named, "Volumes": []}  # its record cannot be read: nothing of it is known
     return {key: {name: {} for name in sorted(names)} for key, names in found.items() if names}
 
 
-def _network(box: Record, now: State) -> dict[str, Any]:
-    mode = box.options["network"]
+def _network(home: Home, box: Record, now: State) -> dict[str, Any]:
     return {
         "Bridge": "",
         "SandboxKey": f"/proc/{now.pid}/ns/net" if now.alive else "",
-        "Ports": {},
-        **_NO_ADDRESS,
-        "Networks": {mode: {"IPAMConfig": None, "Links": None, "Aliases": None, "DriverOpts": None, **_NO_ADDRESS}},
+        "Ports": ports.settings(home, box, now),
+        **networkdescription.settings(home, box),
     }
 
 

@@ -11,6 +11,7 @@ import re
 from minirun.container import health
 from minirun.container import record as records
 from minirun.container.mounts import of as attached
+from minirun.engine import ports
 from minirun.engine.filters import has_label
 from minirun.errors import BadInput, MinirunError, NotFound
 from minirun.image.store import Images
@@ -84,8 +85,9 @@ def _by_health(home: Home, value: str) -> Test:
 
 
 def _by_published(_home: Home, value: str) -> Test:
-    _ports("publish", value)
-    return lambda _item: False  # none is, in this version
+    """By the container's port, as in Docker."""
+    wanted = _ports("publish", value)
+    return lambda item: not wanted.isdisjoint(ports.published_names(item[0].options))
 
 
 def _by_exposed(home: Home, value: str) -> Test:
@@ -99,7 +101,8 @@ def _by_exposed(home: Home, value: str) -> Test:
                 exposed[image] = (Images(home).get(image).config.raw.get("config") or {}).get("ExposedPorts") or ()
             except MinirunError:
                 exposed[image] = ()  # it cannot be read: nothing is known
-        return not wanted.isdisjoint(port if "/" in port else f"{port}/tcp" for port in exposed[image])
+        names = [*exposed[image], *ports.exposed(item[0].options)]
+        return not wanted.isdisjoint(port if "/" in port else f"{port}/tcp" for port in names)
 
     return test
 

@@ -6,7 +6,7 @@ Keys of what is not built in this version have the values that it has for every 
 from __future__ import annotations
 
 from minirun.container import output, restart
-from minirun.engine import mountdescription
+from minirun.engine import mountdescription, ports
 from minirun.security import masks
 
 TYPE_CHECKING = False
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 _NOT_BUILT: dict[str, Any] = {
     "CapAdd": None, "CapDrop": None, "Cgroup": "", "DeviceCgroupRules": None, "DeviceRequests": None, "Devices": [],
-    "Dns": [], "DnsOptions": [], "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None, "IpcMode": "private",
-    "Isolation": "", "Links": None, "PidMode": "", "Privileged": False, "PublishAllPorts": False, "Runtime": "minirun",
+    "GroupAdd": None, "IpcMode": "private", "Isolation": "", "Links": None, "PidMode": "", "Privileged": False, "Runtime": "minirun",
     "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
 }  # fmt: skip
 
@@ -33,11 +32,12 @@ def host_config(box: Record) -> dict[str, Any]:
         **mountdescription.asked_for(options),
         "LogConfig": {"Type": log["driver"], "Config": dict(sorted(log["options"].items()))},
         "NetworkMode": options["network"],
-        "PortBindings": {},
+        **ports.bindings(options),
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": most},
         "AutoRemove": box.remove,
         "ReadonlyRootfs": options["read_only"],
         **_NOT_BUILT,
+        **networkdescription.asked_for(box),
         "Init": options["init"],
         "ShmSize": options["shm_bytes"],
         "OomScoreAdj": options["oom_score_adj"] or 0,

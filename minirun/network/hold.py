@@ -55,9 +55,30 @@ class Held:
         self.to_port = to_port
 
 
+# by container: until its keeper has the sockets, or what it publishes is taken back, or we end
+_sockets: dict[str, list[socket]] = {}
+
+
+def keep(container_id: str, sockets: list[socket]) -> None:
+    """Have `descriptors` and `let_go` know the sockets that hold a container's ports."""
+    let_go(container_id)
+    _sockets[container_id] = sockets
+
+
+def descriptors(container_id: str) -> list[int]:
+    """Of the sockets that hold a container's ports in this process, for whoever is to have them next: its keeper."""
+    return [one.fileno() for one in _sockets.get(container_id, ())]
+
+
+def let_go(container_id: str) -> None:
+    """Close those sockets, in this process. Idempotent."""
+    for one in _sockets.pop(container_id, ()):
+        one.close()
+
+
 def hold(
     protocol: str, to_port: int, addresses: Sequence[str], ports: tuple[int, int], sockets: list[socket],
-    owner: Callable[[str, str, int], str], preferred: int = 0,
+    owner: Callable[[str, int], str], preferred: int = 0,
 ) -> list[Held]:  # fmt: skip
     """Hold the first port that is free for all of *addresses*.
 
@@ -88,7 +109,7 @@ def hold(
     text = f"{first}" if first == last else f"{first}-{last}"
     if not first:
         raise Conflict(f"publish port {to_port}/{protocol}", "the host has no port left for it", "publish fewer")
-    who = [owner(protocol, address, port) for address in addresses for port in range(first, last + 1)]
+    who = [owner(protocol, port) for port in range(first, last + 1)]
     by = next((f" by {name}" for name in who if name), "")
     reason = f"it is in use{by}" if first == last else f"each of them is in use, {first}{by}"
     remedy = f"end that, or publish another: -p {'8080' if first != 8080 else '8081'}:{to_port}"

@@ -18,6 +18,7 @@ there. So nothing that comes in is translated that is to loopback (CVE-2020-8558
 
 from __future__ import annotations
 
+import os
 from _socket import if_nametoindex
 from struct import pack
 
@@ -144,6 +145,11 @@ def let_loopback6_through(bridge: str) -> None:
         netlink.ask(speaker, [header + body])
     finally:
         speaker.close()
+
+
+def bridges_are_filtered() -> bool:
+    """Whether what bridges pass on goes through the rules of the host: br_netfilter is loaded."""
+    return os.path.exists("/proc/sys/net/bridge")
 
 
 def reflect(interface: str) -> None:

@@ -16,7 +16,7 @@ import os
 from minirun.errors import MinirunError, Unsupported
 from minirun.home import Home
 from minirun.kernel import files, jsonfile
-from minirun.network import portelements, portowner
+from minirun.network import hold, portelements, portowner
 from minirun.network.hold import Held
 from minirun.network.portelements import ANY, Element
 
@@ -106,10 +106,6 @@ def publish(home: Home, held: Sequence[Held], network: Network, lease: Lease) ->
     try:
         files.replace(f"{_folder(home)}/{lease.container}", jsonfile.dumps(claim).encode(), durable=False)
         _prepare(network, loopback=bool(claim["loopback6"]))
-        if os.path.exists(_BRIDGED):
-            from minirun.network import namespace, portrules
-
-            portrules.reflect(namespace.host_end(lease.container))
         elements = _elements(claim)
         try:
             portelements.add(elements, lease.container)
@@ -203,6 +199,7 @@ def recall(home: Home, container_id: str) -> list[Held]:
 def release(root: str, runtime: str, container_id: str) -> None:
     """Have no port lead to a container any more. An undo of the journal: idempotent."""
     home = Home(root, runtime)
+    hold.let_go(container_id)
     if _read(home, container_id) is None:
         return
     lock = _lock(home)
