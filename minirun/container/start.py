@@ -58,15 +58,15 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
         path: of its group: see `cgroup`.
     """
     directory = home.container(record.id)
+    options = record.options
     return [
-        *_network_steps(home, record),
         Step(
             f"write {directory}/{{{','.join(etc.FILES)}}}",
-            lambda: _write_etc(home, record), (),
+            lambda: etc.write(directory, options["hostname"], options["network"]), (),
             "files of /etc that are the container's own",
         ),
         *_overlay_steps(home, record),
-        *_group_steps(path, record.options["limits"]),
+        *_group_steps(path, options["limits"]),
     ]  # fmt: skip
 
 
@@ -89,12 +89,12 @@ def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
 
 def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
     """What whoever finds this container without its parent must do, once the last process of its group is gone."""
-    keep = [[KEEP_WHILE_ALIVE, path], *_network_undos(home, record)]
+    keep = [KEEP_WHILE_ALIVE, path]
     directory = home.container(record.id)
     if record.remove:
         name = home.name(record.name)
         own = [["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
-        return [*keep, *_volume_undos(home, record), *own]
+        return [keep, *_volume_undos(home, record), *own]
     # undone from the last to the first: the group says how it ended, and then goes
     return [keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
 
@@ -108,14 +108,7 @@ def _volume_undos(home: Home, record: Record) -> list[list[str]]:
 
 
 def specify(
-    home: Home,
-    record: Record,
-    *,
-    stdin: bool,
-    status: int,
-    terminal: Terminal | None,
-    who: User | None = None,
-    namespace: int | None = None,
+    home: Home, record: Record, *, stdin: bool, status: int, terminal: Terminal | None, who: User | None = None
 ) -> Spec:
     """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
 
@@ -142,8 +135,6 @@ def specify(
         read_only=options["read_only"],
         hostname=options["hostname"],
         network=options["network"],
-        network_namespace=namespace,
-        sysctls=[*options.get("sysctls", {}).items()],
         files=etc.volumes(directory, read_only=options["read_only"]),
         volumes=_attached(home, record),
         terminal=terminal and (terminal.devpts, terminal.slave),
@@ -281,7 +272,7 @@ def begin(
         try:
             spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
             spec.redirects = redirects
-            process = _spawn_connected(home, record, spec, directory, trace)
+            process = _spawn(spec, directory, trace)
         finally:
             os.close(directory)
             os.close(status)
