@@ -47,6 +47,7 @@ UNDO = {
     "tell_gone": "minirun.container.state:tell_gone",
     "settle_again": "minirun.container.state:settle_again",
     "forget_kept": "minirun.container.kept:forget",
+    "release_endpoint": "minirun.container.endpoint:release",
     "end_keeper": "minirun.container.kept:end_keeper",
     "set_tags": "minirun.image.lifecycle:set_tags",
     "discard_image": "minirun.image.lifecycle:discard_image",

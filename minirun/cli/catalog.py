@@ -125,10 +125,10 @@ NOT_BUILT = {
 
 # flags of Docker's `run` and `create` that this version has not
 _FLAGS = """
-    -P -a -p --add-host --annotation --attach --cap-add --cap-drop
+    -a --annotation --attach --cap-add --cap-drop
     --device --device-cgroup-rule
-    --dns --dns-option --dns-search --domainname --expose --gpus --group-add
-    --ip --ip6 --ipc --label-file --link --mac-address
+    --domainname --gpus --group-add
+    --ipc --label-file --link
     --network-alias --pid
     --privileged --publish --publish-all --quiet --runtime --security-opt
     --storage-opt --sysctl --userns --uts --volume-driver

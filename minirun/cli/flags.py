@@ -53,6 +53,7 @@ LIMITS = (
 RESTART = Flag("restart", "", "POLICY", "Start it again when it ended: no, on-failure[:N], always, unless-stopped (no)")
 CREATE = (
     *LIMITS,
+    Flag("add-host", "", "NAME:IP", "Put a name into its /etc/hosts; IP may be host-gateway", many=True),
     Flag("cgroup-parent", "", "PATH", "Make its cgroup below this one: a name of yours, or /a/group that is there"),
     Flag("cgroupns", "", "private|host", "Which cgroup is the root that it sees: its own, or the host's (private)"),
     Flag("cidfile", "", "FILE", "Write the container's id to FILE, which must not exist"),
@@ -62,6 +63,9 @@ CREATE = (
     Flag("device-read-iops", "", "DEVICE:N", "Limit reading from a disk, in operations a second", many=True),
     Flag("device-write-bps", "", "DEVICE:BYTES", "Limit writing to a disk, in bytes a second", many=True),
     Flag("device-write-iops", "", "DEVICE:N", "Limit writing to a disk, in operations a second", many=True),
+    Flag("dns", "", "IP", "Ask this name server, not the host's", many=True),
+    Flag("dns-option", "", "WORD", "Set an option of resolv.conf(5): ndots:2", many=True),
+    Flag("dns-search", "", "DOMAIN", "Look for names in this domain, too; a dot: in none", many=True),
     Flag("dry-run", "", "", "Print every host operation and system call with its reason, and do nothing"),
     Flag("entrypoint", "", "COMMAND", "Replace the image's Entrypoint"),
     Flag("env", "e", "NAME[=VALUE]", "Set an environment variable, or pass on the caller's", many=True),
@@ -77,12 +81,15 @@ CREATE = (
     Flag("init", "", "", "Run a reaper as PID 1 that forwards signals, and the command as its child"),
     Flag("interactive", "i", "", "Let the command read standard input"),
     Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
+    Flag("ip", "", "IP", "Its IPv4 address on its network (the next that is free)"),
+    Flag("ip6", "", "IP", "Its IPv6 address on its network"),
     Flag("log-driver", "", "json-file|journald|none", "Where what it prints is kept (json-file)"),
     Flag("log-opt", "", "NAME=VALUE", "Limits of its log, and what goes with each line: max-size=10m", many=True),
     Flag("memory-swappiness", "", "0|-1", "0: its memory is not swapped; -1: as the host does (-1)"),
+    Flag("mac-address", "", "MAC", "The hardware address of its interface"),
     Flag("mount", "", "KEY=VALUE,…", "Attach as type=bind, volume or tmpfs: source=…,target=…,readonly", many=True),
     Flag("name", "", "NAME", "The container's name (a random one)"),
-    Flag("network", "", "none|host", "none: a network of its own with loopback only; host: the host's (none)"),
+    Flag("network", "", "NETWORK", "none (loopback only), host, a network, or container:NAME's (none)", many=True),
     Flag("no-healthcheck", "", "", "Do not check its health, whatever the image says"),
     Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
@@ -99,6 +106,7 @@ CREATE = (
     Flag("ulimit", "", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2): nofile=1024:2048; -1 is no limit", many=True),
     Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
     Flag(
+    Flag("sysctl", "", "NAME=VALUE", "Set a parameter of its namespaces: net.ipv4.ip_forward=1", many=True),
         "volume", "v", "[SOURCE:]TARGET[:OPTIONS]", "Attach a path of the host, or a volume: ro, O, nocopy …", many=True
     ),
     Flag("volumes-from", "", "CONTAINER[:ro]", "Attach what that container has attached", many=True),

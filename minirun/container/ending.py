@@ -77,6 +77,10 @@ def finish(home: Home, box: Record) -> State:
 def _tidy(home: Home, box: Record, before: State, *, keep_directory: bool = False) -> None:
     if before.cgroup:
         group.remove(before.cgroup)
+    if "networks" in box.options:
+        from minirun.container import endpoint
+
+        endpoint.release_all(home, box)
     if not keep_directory:
         kept.forget(home.root, home.runtime, box.id)
     elif not box.remove:  # its directory tells the supervisor that there is something to do

@@ -6,9 +6,13 @@ import os
 
 from minirun.rootfs.volumes import Volume
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FILES = ("hostname", "hosts", "resolv.conf")
 _LIMIT_BYTES = 64 << 10
-_HOSTS = """\
+HOSTS = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
 fe00::0\tip6-localnet
@@ -29,18 +33,29 @@ def write(directory: str, hostname: str, network: str) -> None:
     shared = network == "host"
     contents = {
         "hostname": hostname + "\n",
-        "hosts": _host("hosts") if shared else _HOSTS,
-        "resolv.conf": _host("resolv.conf"),
+        "hosts": host("hosts") if shared else HOSTS,
+        "resolv.conf": host("resolv.conf"),
     }
+    write_files(directory, contents)
+
+
+def write_files(directory: str, contents: Mapping[str, str]) -> None:
+    """Write files that every user of a container may read, by name, into *directory*."""
     for name, text in contents.items():
         with open(f"{directory}/{name}", "wb", 0) as file:
             file.write(text.encode(errors="surrogateescape"))
             os.fchmod(file.fileno(), 0o644)
 
 
-def _host(name: str) -> str:
+def host(name: str) -> str:
+    """A file of the host's own /etc; empty where there is none."""
+    return read(f"/etc/{name}")
+
+
+def read(path: str) -> str:
+    """The beginning of a file, as long as any of these is; empty where there is none."""
     try:
-        with open(f"/etc/{name}", "rb", 0) as file:
+        with open(path, "rb", 0) as file:
             return file.read(_LIMIT_BYTES).decode(errors="surrogateescape")
     except FileNotFoundError:
         return ""

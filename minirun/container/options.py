@@ -28,6 +28,9 @@ HEALTH = frozenset(
     ("health-cmd", "health-interval", "health-on-failure", "health-retries", "health-start-interval",
      "health-start-period", "health-timeout", "no-healthcheck")
 )  # fmt: skip
+PORTS = frozenset(("expose", "publish", "publish-all"))  # the same of ports.py
+# and of networkflags.py, which --network with anything but none and host needs as well
+NETWORK = frozenset(("add-host", "dns", "dns-option", "dns-search", "ip", "ip6", "mac-address", "sysctl"))
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64
 SIGNALS = {
@@ -47,7 +50,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         entrypoint, env, cwd, user, hostname, tty, stdin, network, limits, ulimits, oom_score_adj, shm_bytes,
         cgroup_parent, cgroupns, volumes, tmpfs, read_only, init, stop_signal, labels, log; and, if they are given,
-        volumes_from, health, and what lifetime.read has.
+        volumes_from, health, ports, and what lifetime.read has.
 
     Raises:
         BadInput: a flag's value has no meaning.
@@ -66,7 +69,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "detached": bool(get("detach")),
         # whether an end of what somebody types who attaches is the end of its input: not of one made with -d
         "stdin_once": bool(get("interactive")) and not get("detach"),
-        "network": _network(get("network")),
+        **_network(flags),
         "limits": _limits(flags),
         "ulimits": _ulimits(get("ulimit")),
         "oom_score_adj": _oom_score_adj(get("oom-score-adj")),
@@ -81,6 +84,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "log": _log(get("log-driver"), get("log-opt")),
         **_lifetime(flags),
         **_health(flags),
+        **_ports(flags),
     }
 
 
@@ -106,6 +110,14 @@ def _health(flags: Mapping[str, Any]) -> dict[str, Any]:
     from minirun.container import health
 
     return health.read(flags)
+
+
+def _ports(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if PORTS.isdisjoint(flags):
+        return {}
+    from minirun.container import ports
+
+    return ports.read(flags)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,13 +205,13 @@ def _hostname(text: str | None) -> str | None:
     return text
 
 
-def _network(text: str | None) -> str:
-    if text in (None, "none", "host"):
-        return text or "none"
-    raise Unsupported(
-        f"use --network {text}", "bridges and other networks are not built in this version",
-        "--network none gives a namespace with loopback, which is the default; --network host the host's own",
-    )  # fmt: skip
+def _network(flags: Mapping[str, Any]) -> dict[str, Any]:
+    given = flags.get("network")
+    if NETWORK.isdisjoint(flags) and given in (None, ["none"], ["host"]):
+        return {"network": given[0] if given else "none"}
+    from minirun.container import networkflags
+
+    return networkflags.read(flags)
 
 
 def _signal(text: str | None) -> str | None:

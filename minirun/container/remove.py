@@ -43,10 +43,12 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
     directory = home.container(box.id)
     temporary = home.temporary(operation.key)
     discards = _discards(home, box) if volumes or box.remove else []
+    connections = _connections(home, box)
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
         [
             *discards,
+            *connections,
             ["remove_tree", temporary],
             ["remove_tree", directory],
             ["remove_name", home.name(box.name), box.id],
@@ -74,8 +76,16 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
     except FileNotFoundError:
         pass  # its parent was quicker, as --rm told it
     tree.remove(temporary)
-    undo_all(discards)
+    undo_all([*discards, *connections])
     events.emit(home, "container", "destroy", box.id, box.told())
+
+
+def _connections(home: Home, box: Record) -> list[list[str]]:
+    if "networks" not in box.options:
+        return []
+    from minirun.container import endpoint
+
+    return endpoint.undos(home, box)
 
 
 def _discards(home: Home, box: Record) -> list[list[str]]:

@@ -35,10 +35,14 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
         terminal = Terminal(Named("devpts", -1), Named("master", -1), Named("slave", -1))
     status = Named("status", -1)
     who = _told(record) if unpacked_first else None
-    spec = start.specify(home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who)
+    namespace = Named("netns", -1) if record.options["network"] not in ("none", "host") else None
+    spec = start.specify(
+        home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who, namespace=namespace
+    )
     steps = [
         *create.steps(home, record, named=False),
         *start.steps(home, record, start.cgroup(record.id, record.options)),
+        *start.entrance_steps(home, record),
     ]
     lines = ["# on the host, each with its undo written down first"]
     lines += [_line(f"unpack {name}", "into diffs/, once, whatever images use it") for name in unpacked_first]

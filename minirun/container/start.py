@@ -58,16 +58,43 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
         path: of its group: see `cgroup`.
     """
     directory = home.container(record.id)
-    options = record.options
     return [
+        *_network_steps(home, record),
         Step(
             f"write {directory}/{{{','.join(etc.FILES)}}}",
-            lambda: etc.write(directory, options["hostname"], options["network"]), (),
+            lambda: _write_etc(home, record), (),
             "files of /etc that are the container's own",
         ),
         *_overlay_steps(home, record),
-        *_group_steps(path, options["limits"]),
+        *_group_steps(path, record.options["limits"]),
     ]  # fmt: skip
+
+
+def _network_steps(home: Home, record: Record) -> list[Step]:
+    if "networks" not in record.options:
+        return []
+    from minirun.container import endpoint
+
+    return endpoint.steps(home, record)
+
+
+def entrance_steps(home: Home, record: Record) -> list[Step]:
+    """List what makes the network that its first process enters; none, where that comes with the process."""
+    if record.options["network"] in ("none", "host"):
+        return []
+    from minirun.container.endpoint import Entrance
+
+    return Entrance(home, record).steps
+
+
+def _write_etc(home: Home, record: Record) -> None:
+    options = record.options
+    if options["network"] in ("none", "host") and "add_hosts" not in options and "dns" not in options:
+        etc.write(home.container(record.id), options["hostname"], options["network"])
+        return
+    from minirun.container import nameservice
+
+    nameservice.write(home, record)
 
 
 def _overlay_steps(home: Home, record: Record) -> list[Step]:
@@ -89,14 +116,22 @@ def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
 
 def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
     """What whoever finds this container without its parent must do, once the last process of its group is gone."""
-    keep = [KEEP_WHILE_ALIVE, path]
+    keep = [[KEEP_WHILE_ALIVE, path], *_network_undos(home, record)]
     directory = home.container(record.id)
     if record.remove:
         name = home.name(record.name)
         own = [["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
-        return [keep, *_volume_undos(home, record), *own]
+        return [*keep, *_volume_undos(home, record), *own]
     # undone from the last to the first: the group says how it ended, and then goes
-    return [keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
+    return [*keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
+
+
+def _network_undos(home: Home, record: Record) -> list[list[str]]:
+    if "networks" not in record.options:
+        return []
+    from minirun.container import endpoint
+
+    return endpoint.undos(home, record)
 
 
 def _volume_undos(home: Home, record: Record) -> list[list[str]]:
@@ -108,7 +143,14 @@ def _volume_undos(home: Home, record: Record) -> list[list[str]]:
 
 
 def specify(
-    home: Home, record: Record, *, stdin: bool, status: int, terminal: Terminal | None, who: User | None = None
+    home: Home,
+    record: Record,
+    *,
+    stdin: bool,
+    status: int,
+    terminal: Terminal | None,
+    who: User | None = None,
+    namespace: int | None = None,
 ) -> Spec:
     """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
 
@@ -135,6 +177,8 @@ def specify(
         read_only=options["read_only"],
         hostname=options["hostname"],
         network=options["network"],
+        network_namespace=namespace,
+        sysctls=[*options.get("sysctls", {}).items()],
         files=etc.volumes(directory, read_only=options["read_only"]),
         volumes=_attached(home, record),
         terminal=terminal and (terminal.devpts, terminal.slave),
@@ -272,7 +316,7 @@ def begin(
         try:
             spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
             spec.redirects = redirects
-            process = _spawn(spec, directory, trace)
+            process = _spawn_connected(home, record, spec, directory, trace)
         finally:
             os.close(directory)
             os.close(status)
@@ -286,6 +330,21 @@ def begin(
 
         raise not_executed(spec.argv[0], error)
     return process
+
+
+def _spawn_connected(
+    home: Home, record: Record, spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None
+) -> machine.Process:
+    if spec.network in ("none", "host"):
+        return _spawn(spec, cgroup, trace)
+    from minirun.container.endpoint import Entrance
+
+    entrance = Entrance(home, record)
+    spec.network_namespace = entrance.open(trace)
+    try:
+        return _spawn(spec, cgroup, trace)
+    finally:
+        entrance.close()
 
 
 def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:

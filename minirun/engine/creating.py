@@ -169,6 +169,10 @@ def read(home: Home, flags: Mapping[str, Any]) -> dict[str, Any]:
     wanted = options.read(flags)
     # here as well as at the start: a limit that cannot be held leaves no unpacked layers behind
     start.cgroup("", wanted)
+    if wanted["network"] not in ("none", "host"):
+        from minirun.container import endpoint
+
+        endpoint.check(home, wanted)
     return wanted
 
 

@@ -6,7 +6,7 @@ Keys of what is not built in this version have the values that it has for every 
 from __future__ import annotations
 
 from minirun.container import output, restart
-from minirun.engine import mountdescription, ports
+from minirun.engine import mountdescription, networkdescription, ports
 from minirun.security import masks
 
 TYPE_CHECKING = False
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _NOT_BUILT: dict[str, Any] = {
     "CapAdd": None, "CapDrop": None, "Cgroup": "", "DeviceCgroupRules": None, "DeviceRequests": None, "Devices": [],
-    "GroupAdd": None, "IpcMode": "private", "Isolation": "", "Links": None, "PidMode": "", "Privileged": False, "Runtime": "minirun",
-    "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
+    "GroupAdd": None, "IpcMode": "private", "Isolation": "", "Links": None, "PidMode": "", "Privileged": False,
+    "Runtime": "minirun", "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
 }  # fmt: skip
 
 

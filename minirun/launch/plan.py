@@ -1,7 +1,7 @@
 """A specification becomes a plan: every system call between the birth of a container and its command, in order.
 
     clone3(NEWNS NEWPID NEWIPC NEWUTS [NEWNET], into the container's cgroup)
-      │  private mounts ─ overlay ─ sources of volumes ─ stub          the host's paths still mean something
+      │  network ─ private mounts ─ overlay ─ sources of volumes ─ stub the host's paths still mean something
       ▼  pivot_root                                                   ── from here on no path can name the host ──
       │  /dev ─ /sys ─ volumes and memory ─ mount points ─ /proc ─ masks
       │  loopback ─ hostname ─ terminal ─ working directory
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 def namespaces(spec: Spec) -> int:
     """The CLONE_NEW* flags of a container; its cgroup namespace is unshared later, see `plan`."""
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
-    return flags if spec.network == "host" else flags | CLONE_NEWNET
+    return flags if spec.network == "host" or spec.network_namespace is not None else flags | CLONE_NEWNET
 
 
 def plan(spec: Spec, *, by_options: bool = False) -> list[Call]:
@@ -67,6 +67,13 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     if spec.cgroup_namespace:
         # clone3 takes the root of a new cgroup namespace from the parent, so it is made only now, inside the cgroup
         yield Call("unshare", CLONE_NEWCGROUP, why="its own cgroup is the root it sees")
+    if spec.network_namespace is not None:
+        # before /sys is mounted, which shows the interfaces of where it was
+        yield Call("setns", spec.network_namespace, CLONE_NEWNET, why="its network, which is there already")
+    if spec.sysctls:
+        from minirun.launch import sysctls
+
+        yield from sysctls.write(spec.sysctls)
     if spec.oom_score_adj is not None:
         from minirun.launch import resources
 
@@ -103,7 +110,7 @@ def _inside(spec: Spec) -> Iterator[Call]:
         yield from volumes.make_target(spec.cwd, directory=True)
     yield from special.proc()
     yield from masks.masks()
-    if spec.network != "host":
+    if spec.network != "host" and spec.network_namespace is None:
         yield from loopback.up()
     yield Call("sethostname", spec.hostname, len(spec.hostname.encode()), why="the name it has for itself")
     if spec.read_only:

@@ -22,7 +22,9 @@ class Spec:
         attach_point: empty directory of the host on which the root is attached, in a mount namespace of its own.
         read_only: whether the root is.
         hostname: for its uts namespace.
-        network: ``none`` (a namespace with loopback) or ``host``.
+        network: ``none`` (a namespace with loopback), ``host``, or the name of what *network_namespace* is on.
+        network_namespace: descriptor of one that is there already, to be entered; None: as *network* says.
+        sysctls: (name, value): what is set in its namespaces.
         files: hostname, hosts and resolv.conf, left out where the image has no place for them.
         volumes: what the user attaches, memory among it, in the order to attach it.
         terminal: descriptors (devpts, slave) of the caller's pty; None: descriptors 0, 1 and 2 are the caller's own.
@@ -45,8 +47,8 @@ class Spec:
 
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "env", "files", "hostname", "init",
-        "network", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits", "shm_bytes", "status", "stdin",
-        "stub", "terminal", "user", "volumes",
+        "network", "network_namespace", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits", "shm_bytes",
+        "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -54,6 +56,8 @@ class Spec:
     read_only: bool
     hostname: str
     network: str
+    network_namespace: int | None
+    sysctls: Sequence[tuple[str, str]]
     files: Sequence[Volume]
     volumes: Sequence[Volume | Tmpfs]
     terminal: tuple[int, int] | None

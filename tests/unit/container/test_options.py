@@ -77,11 +77,62 @@ def test_a_working_directory_is_absolute() -> None:
             read(workdir=text)
 
 
-def test_networks_that_are_not_built_are_refused() -> None:
-    assert [read(network=name)["network"] for name in ("none", "host")] == ["none", "host"]
-    for name in ("bridge", "default", "", "container:x"):
-        with pytest.raises(Unsupported):
-            read(network=name)
+def test_a_network_is_none_the_hosts_one_of_ours_or_a_containers() -> None:
+    assert read(network=["none"]) == read()
+    assert read(network=["host"]) == {**read(), "network": "host"}
+    asked = {"name": "bridge", "ip": "", "ip6": "", "mac": ""}
+    assert read(network=["default"]) == {**read(), "network": "bridge", "networks": [asked]}
+    assert read(network=["container:x"]) == {**read(), "network": "container:x"}
+    flags = {"ip": "10.1.0.5", "ip6": "fd00:0:0::5", "mac_address": "02-42-AC-11-00-02"}
+    asked = {"name": "net", "ip": "10.1.0.5", "ip6": "fd00::5", "mac": "02:42:ac:11:00:02"}
+    assert read(network=["net"], **flags)["networks"] == [asked]
+
+
+def test_what_a_container_knows_of_names_can_be_said() -> None:
+    found = read(add_host=["db:10.0.0.5", "six:fd00::5", "seven=[fd00::7]"], dns=["10.0.0.53"], dns_search=["."])
+    assert found["add_hosts"] == [["db", "10.0.0.5"], ["six", "fd00::5"], ["seven", "fd00::7"]]
+    assert found["dns"] == {"servers": ["10.0.0.53"], "search": [], "options": None}
+    assert read(network=["net"], add_host=["up:host-gateway"])["add_hosts"] == [["up", "host-gateway"]]
+    assert read(sysctl=["net.ipv4.ip_forward=1", "kernel.msgmax=9"])["sysctls"] == {
+        "net.ipv4.ip_forward": "1", "kernel.msgmax": "9",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"network": ["a", "b"]}, "several networks"),
+        ({"network": ["name=a,ip=10.1.0.5"]}, "long form"),
+        ({"network": [""]}, "it is none, host, a network"),
+        ({"network": ["container:"]}, "it is none, host, a network"),
+        ({"network": ["../x"]}, "it is none, host, a network"),
+        ({"ip": "10.1.0.5"}, "has no interface"),
+        ({"network": ["host"], "mac_address": "02:00:00:00:00:01"}, "has no interface"),
+        ({"network": ["net"], "ip": "fd00::5"}, "no IPv4 address"),
+        ({"network": ["net"], "ip": "10.1.0.256"}, "no IPv4 address"),
+        ({"network": ["net"], "ip6": "10.1.0.5"}, "no IPv6 address"),
+        ({"network": ["net"], "mac_address": "01:00:00:00:00:01"}, "no address of an interface"),
+        ({"network": ["net"], "mac_address": "02:00"}, "no address of an interface"),
+        ({"network": ["container:x"], "hostname": "y"}, "the other container has its own"),
+        ({"network": ["container:x"], "dns": ["10.0.0.53"]}, "the other container has its own"),
+        ({"network": ["container:x"], "sysctl": ["net.ipv4.ip_forward=1"]}, "its network is not its own"),
+        ({"network": ["host"], "sysctl": ["net.ipv4.ip_forward=1"]}, "its network is not its own"),
+        ({"sysctl": ["kernel.core_pattern=x"]}, "the whole host's"),
+        ({"sysctl": ["net.ipv4/../../kernel.core_pattern=x"]}, "no NAME=VALUE"),
+        ({"sysctl": ["net..ipv4=x"]}, "no NAME=VALUE"),
+        ({"sysctl": ["net.ipv4.ip_forward"]}, "no NAME=VALUE"),
+        ({"add_host": ["db"]}, "no NAME:ADDRESS"),
+        ({"add_host": ["a b:10.0.0.5"]}, "no NAME:ADDRESS"),
+        ({"add_host": ["db:ten"]}, "is no address"),
+        ({"add_host": ["up:host-gateway"]}, "has no gateway"),
+        ({"dns": ["ns.example"]}, "no address of a name server"),
+        ({"dns_search": ["a\nnameserver 1.2.3.4"]}, "not one word"),
+        ({"dns_option": ["a b"]}, "not one word"),
+    ],
+)
+def test_what_is_no_network_and_no_part_of_one_is_refused(flags: dict[str, Any], why: str) -> None:
+    with pytest.raises((BadInput, Unsupported), match=why):
+        read(**flags)
 
 
 @pytest.mark.parametrize("text", ["", "/", "a//b", "../up", "a/./b", "/a/..", "a\nb", "a\0b"])

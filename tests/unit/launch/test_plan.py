@@ -26,6 +26,8 @@ def spec(**changes: object) -> Spec:
         "read_only": True,
         "hostname": "box",
         "network": "none",
+        "network_namespace": None,
+        "sysctls": [("net.ipv4.ip_forward", "1")],
         "files": [Volume("/store/hosts", "/etc/hosts", read_only=False, directory=False, own=True)],
         "volumes": [Tmpfs("/run", [("mode", "1777")], 0), Volume("/srv", "/data", read_only=True, directory=True)],
         "terminal": None,

@@ -1,0 +1,168 @@
+"""What a container's network is to be, as the flags of `run` and `create` say it.
+
+--network none|host|NAME|container:NAME    --ip, --ip6, --mac-address     ─▶ network, networks
+--add-host NAME:IP|host-gateway            --dns, --dns-search, …         ─▶ add_hosts, dns
+--sysctl net.ipv4.ip_forward=1                                            ─▶ sysctls
+
+Whether there are such networks and containers is asked in endpoint.py, when there is a store to ask.
+"""
+
+from __future__ import annotations
+
+from minirun.errors import BadInput, Unsupported
+from minirun.network import address
+from minirun.network.record import DEFAULT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+JOINED = "container:"
+GATEWAY = "host-gateway"
+_OF_ONE = ("ip", "ip6", "mac-address")
+# what the container that is joined has already
+_NOT_WITH_JOINED = (*_OF_ONE, "hostname", "add-host", "dns", "dns-search", "dns-option")
+# sysctls of the namespaces that every container has of its own, as Docker lets them through
+_IPC = frozenset(
+    ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+     "kernel.shmmni", "kernel.shm_rmid_forced")
+)  # fmt: skip
+_SYSCTL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-/")
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def read(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the flags into options of the record.
+
+    Returns:
+        network: none, host, the name of a network, or ``container:NAME``; and what is asked for of: networks, each with
+        name, ip, ip6 and mac, empty for any; add_hosts, [name, address] each; dns, with servers, search and options,
+        None for the host's; sysctls, name to value.
+
+    Raises:
+        BadInput: a value has no meaning, or does not go with another.
+        Unsupported: it is not built.
+    """
+    mode = _mode(flags.get("network") or ["none"])
+    found: dict[str, Any] = {"network": mode}
+    if mode.startswith(JOINED):
+        for flag in _NOT_WITH_JOINED:
+            if flags.get(flag):
+                raise BadInput(
+                    f"use --{flag} with --network {mode}", "the other container has its own, and both share that",
+                    f"leave --{flag} out",
+                )  # fmt: skip
+    elif mode in ("none", "host"):
+        for flag in _OF_ONE:
+            if flags.get(flag):
+                raise BadInput(
+                    f"use --{flag} with --network {mode}", "it has no interface on a network",
+                    f"`--network {DEFAULT}` gives it one",
+                )  # fmt: skip
+    else:
+        found["networks"] = [
+            {"name": mode, "ip": _address(flags, "ip", 32), "ip6": _address(flags, "ip6", 128), "mac": _mac(flags)}
+        ]
+    if hosts := flags.get("add-host"):
+        found["add_hosts"] = [_host(text, mode) for text in hosts]
+    if any(flags.get(flag) for flag in ("dns", "dns-search", "dns-option")):
+        found["dns"] = _dns(flags)
+    if sysctls := flags.get("sysctl"):
+        found["sysctls"] = dict(_sysctl(text, mode) for text in sysctls)
+    return found
+
+
+def _mode(given: Sequence[str]) -> str:
+    if len(given) > 1:
+        raise Unsupported(
+            f"use --network {' --network '.join(given)}", "several networks are not built in this version",
+            "give one of them",
+        )  # fmt: skip
+    mode = DEFAULT if given[0] == "default" else given[0]
+    attempt = f"use --network {mode!r}"
+    if "=" in mode or "," in mode:
+        raise Unsupported(
+            attempt, "the long form of it is not built in this version", "say --network NAME, and --ip, --mac-address …"
+        )
+    if mode.startswith("ns:") or mode == JOINED or not mode or "/" in mode:
+        raise BadInput(attempt, "it is none, host, a network, or container:NAME", "`minirun network ls` lists networks")
+    return mode
+
+
+def _address(flags: Mapping[str, Any], flag: str, bits: int) -> str:
+    text: str = flags.get(flag) or ""
+    if not text:
+        return ""
+    try:
+        number = address.parse(text)
+        if address.width(text) != bits:
+            raise ValueError  # noqa: TRY301 - told below
+    except ValueError:
+        raise BadInput(f"use --{flag} {text!r}", f"it is no IPv{'6' if bits > 32 else '4'} address") from None
+    return address.text(number, bits)
+
+
+def _mac(flags: Mapping[str, Any]) -> str:
+    text: str = flags.get("mac-address") or ""
+    if not text:
+        return ""
+    try:
+        return address.pack_mac(text).hex(":")
+    except ValueError:
+        reason = "it is no address of an interface: six bytes, 02:42:ac:11:00:02, the first of them even"
+        raise BadInput(f"use --mac-address {text!r}", reason) from None
+
+
+def _host(text: str, mode: str) -> list[str]:
+    name, separator, where = text.partition("=") if "=" in text else text.partition(":")
+    attempt = f"use --add-host {text!r}"
+    if not separator or not name or not _HOST_CHARACTERS.issuperset(name):
+        raise BadInput(attempt, "it is no NAME:ADDRESS", "--add-host db:10.0.0.5, or --add-host host:host-gateway")
+    if where == GATEWAY:
+        if mode in ("none", "host"):
+            reason = f"--network {mode} has no gateway"
+            raise BadInput(attempt, reason, "the host is at 127.0.0.1 there" if mode == "host" else "")
+        return [name, where]
+    where = where.removeprefix("[").removesuffix("]")
+    try:
+        address.parse(where)
+    except ValueError:
+        raise BadInput(attempt, f"{where!r} is no address", "--add-host db:10.0.0.5, --add-host db:fd00::5") from None
+    return [name, where]
+
+
+def _dns(flags: Mapping[str, Any]) -> dict[str, list[str] | None]:
+    for server in flags.get("dns") or ():
+        try:
+            address.parse(server)
+        except ValueError:
+            raise BadInput(f"use --dns {server!r}", "it is no address of a name server", "--dns 10.0.0.53") from None
+    for flag in ("dns-search", "dns-option"):
+        for word in flags.get(flag) or ():
+            if not word.isascii() or not word.isprintable() or " " in word or not word:
+                raise BadInput(f"use --{flag} {word!r}", "it is not one word of resolv.conf(5)")
+    search = flags.get("dns-search")
+    return {
+        "servers": flags.get("dns"),
+        "search": [] if search == ["."] else search,  # Docker's word for none
+        "options": flags.get("dns-option"),
+    }
+
+
+def _sysctl(text: str, mode: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    attempt = f"use --sysctl {text!r}"
+    parts = name.split(".")
+    if not equals or not _SYSCTL_CHARACTERS.issuperset(name) or not all(parts) or any("/" in part for part in parts):
+        raise BadInput(attempt, "it is no NAME=VALUE", "--sysctl net.ipv4.ip_unprivileged_port_start=0")
+    if "\0" in value or "\n" in value or len(value.encode()) > 4000:
+        raise BadInput(attempt, "its value is not one line")
+    if name.startswith("net."):
+        if mode == "host" or mode.startswith(JOINED):
+            raise BadInput(attempt, f"with --network {mode} its network is not its own", "set it where the network is")
+    elif name not in _IPC and not name.startswith("fs.mqueue."):
+        raise BadInput(
+            attempt, "it is the whole host's, and no namespace's", "net.*, fs.mqueue.* and System V's IPC can be set"
+        )
+    return name, value
