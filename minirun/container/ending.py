@@ -51,6 +51,7 @@ def finish(home: Home, box: Record) -> State:
             return before
         group.kill(before.cgroup)  # nothing of a pid namespace outlives its first process for long
     status, finished = kept.ended(home, box.id) or (state.LOST << 8, time.time())
+    finished = max(finished, before.started)  # that was written when it had begun, and perhaps ended
     code = state.exit_code(status)
     by_hand = kept.marked_by_hand(home, box.id)
     policy: list[str | int] = box.options.get("restart") or restart.NO
