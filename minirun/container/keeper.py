@@ -34,13 +34,13 @@ def keep(words: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     ended = False
     while True:
         ended = _reap(child, exit_file) or ended
-        if ended and os.fstat(exit_file).st_nlink == 0:
-            os._exit(0)
         if owner >= 0 and _hung_up(owner):
             os.close(owner)
             owner = -1
-        if owner < 0 and not _awake(wake, told=ended):
-            _revive(lock, supervisor, env)
+        attended = owner >= 0 or _awake(wake, told=ended) or _revive(lock, supervisor, env)
+        # not before: whoever was just forgetting it may have been killed half-way
+        if ended and attended and os.fstat(exit_file).st_nlink == 0:
+            os._exit(0)
         got = _signal.sigtimedwait(awaited, _LOOK_S)
         if got and got.si_signo == _SIGUSR1 and stdin >= 0:
             os.close(stdin)
@@ -82,11 +82,12 @@ def _awake(wake: str, *, told: bool) -> bool:
     return True
 
 
-def _revive(lock: str, supervisor: Sequence[str], env: Mapping[str, str]) -> None:
+def _revive(lock: str, supervisor: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Start a supervisor; false if somebody is just becoming one, or just ending."""
     try:
         held = files.lock(lock, exclusive=True, wait=False)
     except OSError:
-        return
+        return False
     if os.fork() == 0:
         os.dup2(held, 3)
         fcntl.fcntl(3, fcntl.F_SETFD, 0)
@@ -95,3 +96,4 @@ def _revive(lock: str, supervisor: Sequence[str], env: Mapping[str, str]) -> Non
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.execve(supervisor[0], list(supervisor), dict(env))
     os.close(held)
+    return True

@@ -102,12 +102,13 @@ static void begin(long *stack)
                 if (supervisor >= 0)
                     kernel(__NR_write, supervisor, (long)"k", 1, 0);
             }
-        if (ended && forgotten(exit_fd))
-            leave(0);
         if (owner < 0 && supervisor < 0) {
             supervisor = wake_up(wake);
             timeout = supervisor < 0 ? revive(lock, argv + 7, env) : -1;
         }
+        /* not before somebody else is there: whoever was just forgetting it may have been killed half-way */
+        if (ended && forgotten(exit_fd) && timeout != RETRY_MS)
+            leave(0);
         struct poll fds[3] = {{signals, POLLIN_, 0}, {owner, 0, 0}, {supervisor, 0, 0}};
         kernel(__NR_poll, (long)fds, 3, ended && timeout < 0 ? PATIENCE_MS : timeout, 0);
         if (fds[0].revents) {
