@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import time
+from errno import EDQUOT, ENOSPC
 
 from minirun import events, jsonrecord
 from minirun.cgroup import group
@@ -199,10 +200,16 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
     if after.status not in MOVES[before.status]:
         raise Conflict(f"have container {record.name} {after.status}", f"it is {before.status}")
     fields = {name: getattr(after, name) for name in State.__slots__}
+    # what decides at boot whether it starts has to survive a power cut
+    durable = record.options.get("restart", ["no"])[0] != "no"
     try:
-        # what decides at boot whether it starts has to survive a power cut
-        durable = record.options.get("restart", ["no"])[0] != "no"
-        jsonrecord.write(home, _path(home, record), fields, durable=durable)
+        try:
+            jsonrecord.write(home, _path(home, record), fields, durable=durable)
+        except OSError as error:
+            # how it ended has to be told also when its log has filled the disk
+            if error.errno not in (ENOSPC, EDQUOT) or not home.give_up_spare():
+                raise
+            jsonrecord.write(home, _path(home, record), fields, durable=durable)
     except FileNotFoundError:
         pass  # `rm -f` was quicker
     return after
