@@ -117,7 +117,7 @@ def is_known(home: Home, container_id: str, pidfd: int) -> bool:
     if kept.ended(home, container_id) is not None:
         return True
     parent = kept.read(home, container_id)
-    if parent and process.start_ticks(parent.keeper) == parent.keeper_start:
+    if parent and process.runs(parent.keeper, parent.keeper_start):
         return False  # it is just writing
     if pidfd < 0 or parent is None:
         return True

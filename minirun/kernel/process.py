@@ -34,13 +34,24 @@ def boot_id() -> str:
 
 def start_ticks(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 where there is none of that number."""
+    fields = _stat(pid)
+    return int(fields[_START_FIELD - 3]) if fields else 0
+
+
+def runs(pid: int, start: int) -> bool:
+    """Whether the process *pid* that started at *start* does anything yet: one that nobody has reaped does not."""
+    fields = _stat(pid)
+    return bool(fields) and int(fields[_START_FIELD - 3]) == start and fields[0] not in (b"Z", b"X")
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/<pid>/stat from the third on, which is the state; none where there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb", 0) as file:
             # the second field, the name, is in brackets and may hold anything
-            fields = file.read(1024).rpartition(b")")[2].split()
+            return file.read(1024).rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(fields[_START_FIELD - 3])
+        return []
 
 
 def open_pidfd(pid: int, start: int) -> int:
