@@ -25,7 +25,7 @@ TAGS = ["a:1", "a:2", "b:1", "small"]
 LEGITIMATE = re.compile(
     r"minirun: cannot "
     r"(find container \w+: no such container"
-    r"|inspect \w+: there is no container, image or volume of that name or id"
+    r"|inspect \w+: there is no container, image, volume or network of that name or id"
     r"|find image \S+: no image of that name or id is stored"
     r"|name a container '\w+': the name is in use by container \w+"
     r"|start container \w+: it is running"

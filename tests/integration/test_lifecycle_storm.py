@@ -29,7 +29,7 @@ POLICIES: list[list[str]] = [[], [], ["--restart", "on-failure:3"], ["--restart"
 LEGITIMATE = re.compile(
     r"minirun: cannot "
     r"(find container \w+: no such container"
-    r"|inspect \w+: there is no container, image or volume of that name or id"
+    r"|inspect \w+: there is no container, image, volume or network of that name or id"
     r"|name a container '\w+': the name is in use by container \w+"
     r"|rename container \w+( to \w+)?: .*(in use|has that name|is its name|already)"
     r"|start container \w+: it has ended, and goes"
