@@ -58,6 +58,8 @@ def finish(home: Home, box: Record) -> State:
     delay = restart.delay(policy, before, code, finished, by_hand=by_hand)
     if delay is not None and halting.under_way(home):
         delay = None
+    if "ports" in box.options:
+        _give_ports_back(home, box)
     if delay is None:
         now = state.exited(home, box, before, code, finished=finished, by_hand=by_hand)
     else:
@@ -73,6 +75,14 @@ def finish(home: Home, box: Record) -> State:
         health.keep(home, box.id)
     _tidy(home, box, before, keep_directory=box.remove or delay is not None)
     return now
+
+
+def _give_ports_back(home: Home, box: Record) -> None:
+    """Have others get its ports, whose sockets its keeper has: once its end is told, somebody may want them at once."""
+    from minirun.network import published
+
+    published.release(home.root, home.runtime, box.id)
+    kept.end_keeper(home.root, home.runtime, box.id)
 
 
 def _tidy(home: Home, box: Record, before: State, *, keep_directory: bool = False) -> None:

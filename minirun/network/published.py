@@ -105,7 +105,7 @@ def publish(home: Home, held: Sequence[Held], network: Network, lease: Lease) ->
     lock = _lock(home)
     try:
         files.replace(f"{_folder(home)}/{lease.container}", jsonfile.dumps(claim).encode(), durable=False)
-        _prepare(network, loopback=bool(claim["loopback6"]))
+        _prepare(network)
         elements = _elements(claim)
         try:
             portelements.add(elements, lease.container)
@@ -124,14 +124,14 @@ def publish(home: Home, held: Sequence[Held], network: Network, lease: Lease) ->
         flows.forget(datagrams)
 
 
-def _prepare(network: Network, *, loopback: bool) -> None:
+def _prepare(network: Network) -> None:
     """Make the rules, unless they were made for this network already: then its bridge lets loopback through."""
     from minirun.network import portrules
 
     if portrules.lets_loopback_through(network.interface):
         return
     portrules.make(network.interface, _subnets(network))
-    if loopback:
+    if network.subnet6:
         portrules.let_loopback6_through(network.interface)
 
 
