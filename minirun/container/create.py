@@ -68,6 +68,10 @@ def describe(
         from minirun.container import health
 
         health.complete(options, config.healthcheck)
+    if "ports" in options:
+        from minirun.container import ports
+
+        ports.complete(options, config.exposed_ports)
     container_id = records.new_id()
     options["hostname"] = options["hostname"] or (
         os.uname().nodename if options["network"] == "host" else container_id[:12]

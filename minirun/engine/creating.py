@@ -99,6 +99,8 @@ def make(home: Home, operation: Operation, order: Order, trace: Trace | None) ->
         image = _find(home, order, lock)
         check_platform(image, order)
         box = describe(image, order, wanted)
+        if "ports" in wanted and wanted["network"] == "host" and order.warn:
+            order.warn("with --network host no port is published: the host's own are the container's")
         volumes = hold_volumes(home, box, image)
         try:
             operation.carry_out(creation.steps(home, box, named="name" in order.flags, held=held), trace)
