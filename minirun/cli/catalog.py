@@ -72,6 +72,11 @@ GROUPED = {
     "image-tree": ("imagetree", "Draw layers as they lie on each other"),
     "image-unmount": ("imagemount", "Unmount images that were mounted"),
     "system-boot": ("unit", "Start the containers that start with the host"),
+    "network-create": ("network", "Make a network"),
+    "network-inspect": ("network", "Show everything about networks as JSON"),
+    "network-ls": ("network", "List networks"),
+    "network-prune": ("prune", "Remove networks that no container names"),
+    "network-rm": ("network", "Remove networks"),
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),
     "system-install-unit": ("unit", "Have systemd start and stop containers with the host"),
@@ -102,6 +107,10 @@ GROUPS = {
         "pull": "pull", "push": "push", "remove": "rmi", "rm": "rmi", "save": "save", "squash": "image-squash",
         "tag": "tag", "tree": "image-tree", "umount": "image-unmount", "unmount": "image-unmount",
     },
+    "network": {
+        "create": "network-create", "inspect": "network-inspect", "list": "network-ls", "ls": "network-ls",
+        "prune": "network-prune", "remove": "network-rm", "rm": "network-rm",
+    },
     "system": {
         "boot": "system-boot", "check": "system-check", "df": "system-df", "events": "events", "info": "info",
         "install-unit": "system-install-unit", "prune": "system-prune", "shutdown": "system-shutdown",
@@ -119,7 +128,6 @@ NOT_BUILT = {
     "build": _BUILD,
     "builder": _BUILD,
     "buildx": _BUILD,
-    "network": "`run --network none` and `--network host` are there",
     "search": "",
 }
 

@@ -6,6 +6,7 @@ import os
 
 from minirun.errors import MinirunError
 from minirun.home import Home
+from minirun.network.record import DEFAULT
 
 _SHORT = 12
 
@@ -70,6 +71,18 @@ def volumes(_context: click.Context, _parameter: click.Parameter, beginning: str
 def both(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
     """Names of containers and images."""
     return [*containers(context, parameter, beginning), *images(context, parameter, beginning)]
+
+
+def networks(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
+    """Names of networks that begin so."""
+    return _beginning(beginning, [name.removesuffix(".json") for name in _names("networks")])
+
+
+def modes(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """What --network can be: none, host, the networks, and containers to join."""
+    names = {"none", "host", DEFAULT, *networks(context, parameter, beginning)}
+    joined = [f"container:{name}" for name in _names("names")] if beginning.startswith("c") else []
+    return _beginning(beginning, [*names, *joined])
 
 
 def sources(context: click.Context, parameter: click.Parameter, beginning: str) -> list[CompletionItem]:
@@ -149,6 +162,7 @@ _OFFERS: dict[str, Callable[..., list[Any]]] = {
     "cidfile": files,
     "env-file": files,
     "label-file": files,
+    "network": modes,
     "restart": _policies,
     "stop-signal": _signals,
     "volume": sources,

@@ -1,4 +1,4 @@
-"""`inspect`: all that is known of containers, images and volumes, as Docker's JSON has it."""
+"""`inspect`: all that is known of containers, images, volumes and networks, as Docker's JSON has it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ minirun image inspect --platform linux/arm64 my-web
 @click.argument("names", metavar="NAME|ID...", nargs=-1, required=True, shell_complete=complete.both)
 @click.option("-f", "--format", "form", metavar="FORMAT", default="", help="json, or a Go template.")
 @click.option("-s", "--size", is_flag=True, help="Also measure containers: SizeRw, SizeRootFs.")
-@click.option("--type", "kind", type=click.Choice(["container", "image", "volume"]), help="Look among these only.")
+@click.option("--type", "kind", type=click.Choice(["container", "image", "network", "volume"]),
+              help="Look among these only.")  # fmt: skip
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Look among images, and refuse one for another platform.")
 def inspect(*, names: Sequence[str], form: str, size: bool, kind: str | None, platform: str | None) -> int:
-    """Show everything about containers, images and volumes."""
+    """Show everything about containers, images, volumes and networks."""
     if platform and kind == "container":
         raise BadInput("inspect a container by --platform", "images are for platforms", "leave it or --type out")
     kind = "image" if platform else kind
@@ -58,6 +59,8 @@ def _find(name: str, kind: str | None, platform: str | None, *, size: bool) -> d
 
     if kind == "volume":
         return _volume(name)
+    if kind == "network":
+        return _network(name)
     if kind != "image":
         try:
             return containers.inspect(name, size=size)
@@ -71,11 +74,19 @@ def _find(name: str, kind: str | None, platform: str | None, *, size: bool) -> d
     except NotFound:
         if kind:
             raise
-    try:
-        return _volume(name)
-    except NotFound:
-        raise NotFound(f"inspect {name}", "there is no container, image or volume of that name or id",
-                       "`minirun ps -a`, `minirun images` and `minirun volume ls` list them") from None  # fmt: skip
+    for look in (_volume, _network):
+        try:
+            return look(name)
+        except NotFound:
+            continue
+    raise NotFound(f"inspect {name}", "there is no container, image, volume or network of that name or id",
+                   "`minirun ps -a`, `images`, `volume ls` and `network ls` list them")  # fmt: skip
+
+
+def _network(name: str) -> dict[str, Any]:
+    from minirun.engine import networks
+
+    return networks.inspect(name)
 
 
 def _volume(name: str) -> dict[str, Any]:

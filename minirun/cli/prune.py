@@ -1,4 +1,4 @@
-"""`container prune`, `image prune`, `volume prune` and `system prune`: what nobody needs goes, after a question."""
+"""`container`, `image`, `network`, `volume` and `system prune`: what nobody needs goes, after a question."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _FILTER = click.option(
 _STOPPED = "all containers that do not run"
 _DANGLING = "all images without a name, of which there is no container"
 _ANONYMOUS = "all anonymous volumes that no container has"
+_LONELY = "all networks that no container names"
 _IDLE = "all volumes that no container has"
 _UNUSED = "all images of which there is no container"
 # gc's word → what a person reads
@@ -89,14 +90,14 @@ minirun system prune -af                         everything that no running cont
 @_FORCE
 @_FILTER
 def system_prune(*, everything: bool, with_volumes: bool, force: bool, filters: Sequence[str]) -> int:
-    """Remove containers that do not run, images without a name or a container, and what `gc` frees."""
+    """Remove containers that do not run, networks and images that none needs, and what `gc` frees."""
     from minirun.engine import prune
 
     chosen = prune.choose(filters)
     if not force:
-        lines = [_STOPPED, _UNUSED if everything else _DANGLING, "what `minirun gc` frees"]
+        lines = [_STOPPED, _LONELY, _UNUSED if everything else _DANGLING, "what `minirun gc` frees"]
         if with_volumes:
-            lines.insert(1, _ANONYMOUS)
+            lines.insert(2, _ANONYMOUS)
         text = "remove:" + "".join(f"\n  - {line}" for line in lines)
         if filters:
             text += "\n\n  Containers and images are filtered with:" + "".join(f"\n  - {one}" for one in filters)
@@ -125,6 +126,19 @@ def volume_prune(*, everything: bool, force: bool, filters: Sequence[str]) -> in
     return _tell(prune.volumes(chosen, named=everything))
 
 
+@click.command("network-prune", cls=Command, examples="minirun network prune --filter until=24h")
+@_FORCE
+@_FILTER
+def network_prune(*, force: bool, filters: Sequence[str]) -> int:
+    """Remove networks that no container names; the default one stays."""
+    from minirun.engine import prune
+
+    chosen = prune.choose(filters)
+    if not force:
+        _confirm("prune networks", f"remove {_LONELY}.")
+    return _tell(prune.networks(chosen))
+
+
 def _confirm(attempt: str, warning: str) -> None:
     """Ask; an end of file is no yes.
 
@@ -146,6 +160,7 @@ def _confirm(attempt: str, warning: str) -> None:
 def _tell(pruned: Pruned) -> int:
     parts = {
         "Deleted Containers": pruned.containers,
+        "Deleted Networks": pruned.networks,
         "Deleted Volumes": pruned.volumes,
         "Deleted Images": [f"{line[0].lower()}{line[1:]}" for line in pruned.images],
         "Deleted Remains": [f"{_REMAINS[word]}: {count}" for word, count in pruned.remains.items()],

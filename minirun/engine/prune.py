@@ -11,7 +11,7 @@ is no error. Removing itself is what `rm` and `rmi` do.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from minirun.container.record import Record
 from minirun.container.state import State
 from minirun.engine import containers as container_verbs
 from minirun.engine import filters as filtering
+from minirun.engine import networks as network_verbs
 from minirun.engine import open_home, system
 from minirun.engine import volumes as volume_verbs
 from minirun.engine.imageremoval import Turn
@@ -31,6 +32,8 @@ from minirun.home import Home
 from minirun.image.history import seconds
 from minirun.image.store import Image, Images
 from minirun.kernel import jsonfile, tree
+from minirun.network import store as network_store
+from minirun.network.record import DEFAULT
 
 T = TypeVar("T", tuple[Record, State], tuple[Image, list[str]])
 
@@ -62,6 +65,7 @@ class Pruned:
         containers: ids.
         images: `rmi`'s lines.
         volumes: names.
+        networks: names.
         remains: how many layers, operations and others `gc` took, by its words.
         freed_bytes: how much that freed.
         unread: why a record could not be read: of something that may be among what should have gone, or need it.
@@ -71,6 +75,7 @@ class Pruned:
     containers: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
     remains: dict[str, int] = field(default_factory=dict)
     freed_bytes: int = 0
     unread: list[MinirunError] = field(default_factory=list)
@@ -100,6 +105,10 @@ def everything(chosen: Chosen, *, named: bool, with_volumes: bool = False) -> Pr
         with_volumes: also anonymous volumes.
     """
     pruned = containers(chosen)
+    less = networks(chosen)
+    pruned.networks = less.networks
+    pruned.refusals += less.refusals
+    pruned.unread += less.unread
     if with_volumes:
         gone = volumes(chosen, named=False)
         pruned.volumes = gone.volumes
@@ -154,7 +163,8 @@ def volumes(chosen: Chosen, *, named: bool) -> Pruned:
     if pruned.unread:
         return pruned  # any volume may be the one that such a container has
     for volume in stored.list_all(home, pruned.unread.append):
-        if volume.name in used or not (named or volume.anonymous) or not _lets_through(chosen, volume):
+        own = volume_verbs.labels(volume)
+        if volume.name in used or not (named or volume.anonymous) or not _lets_through(chosen, volume.created, own):
             continue
         size = volume_verbs.size(home, volume)
         try:
@@ -169,14 +179,34 @@ def volumes(chosen: Chosen, *, named: bool) -> Pruned:
     return _tell(home, "volume", pruned)
 
 
-def _lets_through(chosen: Chosen, volume: stored.Volume) -> bool:
-    own = volume_verbs.labels(volume)
+def networks(chosen: Chosen) -> Pruned:
+    """Remove networks that no container names, but for the default one."""
+    home, pruned = open_home(), Pruned()
+    used = network_verbs.named_by(home, pruned.unread.append)
+    if pruned.unread:
+        return pruned  # any network may be the one that such a container has
+    for network in network_store.list_all(home, pruned.unread.append):
+        if network.name in used or network.name == DEFAULT:
+            continue
+        if not _lets_through(chosen, network.created, network.labels):
+            continue
+        try:
+            network_verbs.remove_one(home, network.name)
+        except (Conflict, NotFound):
+            continue  # a container came onto it, or it went meanwhile
+        except MinirunError as error:
+            pruned.refusals.append(error)
+            continue
+        pruned.networks.append(network.name)
+    return _tell(home, "network", pruned)
 
+
+def _lets_through(chosen: Chosen, created: float, own: Mapping[str, str]) -> bool:
     def has(text: str) -> bool:
         key, equals, value = text.partition("=")
         return key in own and (not equals or own[key] == value)
 
-    return chosen.made(volume.created) and all(map(has, chosen.labels)) and not any(map(has, chosen.other_labels))
+    return chosen.made(created) and all(map(has, chosen.labels)) and not any(map(has, chosen.other_labels))
 
 
 def _tell(home: Home, kind: str, pruned: Pruned) -> Pruned:

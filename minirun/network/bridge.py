@@ -17,14 +17,14 @@ from __future__ import annotations
 import os
 from _socket import if_nametoindex
 
-from minirun.errors import Conflict, MinirunError
+from minirun.errors import Conflict, MinirunError, NotFound
+from minirun.home import Home
 from minirun.kernel import files
-from minirun.network import firewall, lease
+from minirun.network import firewall, lease, store
 from minirun.network.address import Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirun.home import Home
     from minirun.network.record import Network
 
 _FORWARDING4 = "/proc/sys/net/ipv4/ip_forward"
@@ -45,13 +45,15 @@ def ensure(home: Home, network: Network) -> int:
     index = _made(home, network)
     if index and firewall.is_there():
         return index
-    directory = lease.folder(home, network.id)
-    os.makedirs(directory, 0o700, exist_ok=True)
-    lock = files.lock(f"{os.path.dirname(directory)}/lock", exclusive=True)
+    lock = _hold(home)
     try:
+        if not os.path.exists(home.network(network.name)):
+            raise NotFound(f"use network {network.name}", "it was removed meanwhile", "`minirun network ls` lists them")
         index = _made(home, network)
         if not index or not firewall.is_there():
             index = _make(network)
+            directory = lease.folder(home, network.id)
+            os.makedirs(directory, 0o700, exist_ok=True)
             data = f"{_namespace()} {index}".encode()
             files.replace(f"{directory}/bridge", data, durable=False)
     except OSError as error:
@@ -112,6 +114,9 @@ def _make(network: Network) -> int:
         firewall.admit(network)
         if not network.internal:
             _forward(ipv6=bool(network.subnet6))
+        if network.subnet6:
+            # its link-local address is its own; until the kernel has made sure of that, no neighbour would be found
+            _write(f"{_CONF6}/{network.interface}/accept_dad", "0")
         speaker.link("set", index=index, state="up")
     return index
 
@@ -152,8 +157,22 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
+def discard(root: str, runtime: str, name: str, network_id: str) -> None:
+    """Remove a network that was not made whole, or not removed whole. An undo of the journal: idempotent."""
+    home = Home(root, runtime)
+    held = store.hold(home)
+    try:
+        network = store.find(home, name)
+        if network and network.id == network_id:
+            remove(home, network)
+    finally:
+        os.close(held)
+
+
 def remove(home: Home, network: Network) -> None:
-    """Take the bridge of a network and its rules from the host; idempotent, and nobody is on the network.
+    """Take a network from the host and from the store; nobody is on it, and the folder of networks is held.
+
+    Its record goes last: as long as it is there, whoever finds this cut short knows what else has to go.
 
     Raises:
         MinirunError: the kernel refuses.
@@ -162,13 +181,25 @@ def remove(home: Home, network: Network) -> None:
 
     from minirun.network import portrules
 
-    portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
-    files.remove(f"{lease.folder(home, network.id)}/bridge")
-    with IPRoute() as speaker:
-        for index in speaker.link_lookup(ifname=network.interface):
-            try:
-                _check_ours(speaker.link("get", index=index)[0], network)
-            except Conflict:
-                continue  # somebody else's by now
-            speaker.link("del", index=index)
-    firewall.dismiss(network)
+    lock = _hold(home)
+    try:
+        # while the bridge is there, it tells whether there is something of it in the rules
+        portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
+        files.remove(f"{lease.folder(home, network.id)}/bridge")
+        with IPRoute() as speaker:
+            for index in speaker.link_lookup(ifname=network.interface):
+                try:
+                    _check_ours(speaker.link("get", index=index)[0], network)
+                except Conflict:
+                    continue  # somebody else's by now
+                speaker.link("del", index=index)
+        firewall.dismiss(network)
+        store.take_away(home, network)
+    finally:
+        os.close(lock)
+
+
+def _hold(home: Home) -> int:
+    """Keep everybody else from making and removing bridges."""
+    os.makedirs(f"{home.runtime}/networks", 0o700, exist_ok=True)
+    return files.lock(f"{home.runtime}/networks/lock", exclusive=True)

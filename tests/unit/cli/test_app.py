@@ -84,7 +84,7 @@ def test_a_misspelt_command_is_answered_with_the_nearest() -> None:
         ("run --rm", "no image was named"),
         ("create --name", "it needs a value"),
         ("run --nome image", "there is none of that name"),
-        ("inspect --type network x", "is not one of"),
+        ("inspect --type secret x", "is not one of"),
         ("completion tcsh", "is not one of"),
     ],
 )
