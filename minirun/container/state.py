@@ -233,7 +233,7 @@ def settle(root: str, container_id: str, cgroup: str) -> None:
     """
     home = Home(root, root)
     killed = group.oom_kills(cgroup) > 0
-    lost = {"status": "exited", "pid": 0, "cgroup": "", "exit_code": LOST, "oom_killed": killed}
+    lost = {"status": "exited", "pid": 0, "pid_start": 0, "boot": "", "exit_code": LOST, "oom_killed": killed}
     if _settle(home, container_id, lost | {"finished": time.time()}):
         _tell_lost(home, container_id)
 
@@ -246,7 +246,10 @@ def settle_again(root: str, container_id: str, restarts: str) -> None:
         container_id: whose start it was.
         restarts: how often it had been started again before.
     """
-    again = {"status": "restarting", "pid": 0, "restarts": int(restarts), "next_start": time.time()}
+    again = {
+        "status": "restarting", "pid": 0, "pid_start": 0, "boot": "", "restarts": int(restarts),
+        "next_start": time.time(),
+    }  # fmt: skip
     _settle(Home(root, root), container_id, again)
 
 
