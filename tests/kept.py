@@ -67,6 +67,14 @@ def unsupervised(minirun: Minirun) -> None:
     until(lambda: not supervisors(minirun), "the supervisor does not end")
 
 
+def left(minirun: Minirun) -> set[str]:
+    """The ids of containers that somebody looks after, or should."""
+    try:
+        return set(os.listdir(minirun.runtime / "containers"))
+    except FileNotFoundError:
+        return set()
+
+
 def kill(*pids: int) -> None:
     """SIGKILL; who is gone already is gone."""
     for pid in pids:

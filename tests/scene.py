@@ -183,6 +183,8 @@ class Scene:
         if self.case.child:  # it was not that process that made a group
             there = (Path(hierarchy.path(name)) for name in stored.ids(self.minirun.root) | kept.left(self.minirun))
             struck.cgroups.extend(path for path in there if path.exists())
+        if self.busy:  # it may have been started again
+            struck.cgroups[:] = [path for path in struck.cgroups if path.name != self.busy]
         for cgroup in struck.cgroups if wait else ():
             end = time.monotonic() + 10
             while populated(cgroup):
@@ -225,12 +227,15 @@ def essence(picture: stored.Picture, partial: str = "\0") -> stored.Picture:
     """Leave out of a picture what is no part of the store's contents, and what *partial* ends the path of.
 
     What a killed command may leave undone for good: the exit status of a container whose end nobody saw is 255; that
-    a directory was this image is not remembered. What it may leave done: files that each start writes anew.
+    a directory was this image is not remembered. What it may leave done: files that each start writes anew; the log of
+    a container that the supervisor has looked after, and which has printed nothing.
     """
     return {
         path: words.replace('"exit_code": 255', '"exit_code": 0')
         for path, words in picture.items()
-        if not path.startswith("sources/") and not path.endswith(("/hosts", "/hostname", "/resolv.conf", partial))
+        if not path.startswith("sources/")
+        and not path.endswith(("/hosts", "/hostname", "/resolv.conf", "/log", partial))
+        and not (path.endswith("-json.log") and words.endswith(" links=1 "))
     }
 
 

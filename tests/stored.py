@@ -20,8 +20,8 @@ Picture = dict[str, str]
 _FOLDERS = {"containers": "container", "layers": "layer", "images": "image", "volumes": "volume"}
 _ID_LENGTH = 64
 _VOLATILE = (
-    (re.compile(rb'"(created|started|finished)": ("[^"]*"|[0-9.e+]+)'), rb'"\1": 0'),
-    (re.compile(rb'"pid": \d+'), b'"pid": 0'),
+    (re.compile(rb'"(created|started|finished|next_start|pid|pid_start)": ("[^"]*"|[0-9.e+]+)'), rb'"\1": 0'),
+    (re.compile(rb'"time":"[^"]*"'), b'"time":""'),
     (re.compile(rb'"made_for": "[^"]*"'), b'"made_for": ""'),
     (re.compile(rb'"size": (null|\d+)'), b'"size": 0'),  # measured when somebody asks
 )

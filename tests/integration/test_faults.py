@@ -21,7 +21,7 @@ CASES = [
     Case("run-directory", ["run", "--rm", "--name", "fresh", "LAYERS", "true"], 8, ground="empty"),
     Case("create", ["create", "--name", "fresh", "small", "true"], 5),
     Case("commit-stopped", ["commit", "ended", "fresh:1"], 8),
-    Case("commit-running", ["commit", BUSY, "fresh:1"], 6, busy=True),
+    Case("commit-running", ["commit", BUSY, "fresh:1"], 6, busy="front"),
     Case("rm", ["rm", "ended"], 4),
     Case("rmi", ["rmi", "unused:1"], 4),
     Case("tag", ["tag", "small", "unused:1"], 3),

@@ -695,7 +695,7 @@ STRUCK = [
 ]
 DATED = [
     Case("commit-stopped", ["commit", "ended", "fresh:1"], 12),
-    Case("commit-running", ["commit", BUSY, "fresh:1"], 8, busy=True),
+    Case("commit-running", ["commit", BUSY, "fresh:1"], 8, busy="front"),
 ]
 
 
