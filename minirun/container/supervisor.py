@@ -277,7 +277,10 @@ class Supervisor:
             self._orphan(box.id)
             return
         try:
-            now = ending.finish(self.home, records.read(self.home, box.id))
+            box = records.read(self.home, box.id)
+            now = state.written(self.home, box)
+            if now.status != "running":  # or it was started after all, and its output is to be taken first
+                now = ending.finish(self.home, box)
         finally:
             os.close(lock)
         self._go_on(box, now)
