@@ -58,6 +58,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     """
     get = flags.get
     entrypoint = get("entrypoint")
+    network = _network(flags)
     return {
         "entrypoint": None if entrypoint is None else [entrypoint] if entrypoint else [],
         "env": environment.read(get("env") or (), get("env-file") or ()),
@@ -69,7 +70,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "detached": bool(get("detach")),
         # whether an end of what somebody types who attaches is the end of its input: not of one made with -d
         "stdin_once": bool(get("interactive")) and not get("detach"),
-        **_network(flags),
+        **network,
         "limits": _limits(flags),
         "ulimits": _ulimits(get("ulimit")),
         "oom_score_adj": _oom_score_adj(get("oom-score-adj")),
@@ -84,7 +85,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         "log": _log(get("log-driver"), get("log-opt")),
         **_lifetime(flags),
         **_health(flags),
-        **_ports(flags),
+        **_ports(flags, network["network"]),
     }
 
 
@@ -112,12 +113,12 @@ def _health(flags: Mapping[str, Any]) -> dict[str, Any]:
     return health.read(flags)
 
 
-def _ports(flags: Mapping[str, Any]) -> dict[str, Any]:
+def _ports(flags: Mapping[str, Any], network: str) -> dict[str, Any]:
     if PORTS.isdisjoint(flags):
         return {}
     from minirun.container import ports
 
-    return ports.read(flags)
+    return ports.read(flags, network)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 _ANY = ("0.0.0.0", "::")
 
 
-def read(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the flags into the option ``ports`` of a record.
+def read(flags: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """Turn the flags into the option ``ports`` of a record; *network* is its option of that name.
 
     Raises:
         BadInput: a value has no meaning, or nothing can be published on that network.
@@ -45,7 +45,6 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
             raise BadInput(f"publish port {first}/{protocol} of the host", f"it is to be port {port} and another")
     exposed = {name for text in flags.get("expose") or () for name in _expose(text)}
     every = bool(flags.get("publish-all"))
-    network = (flags.get("network") or ["none"])[0]
     if (published or every) and (network == "none" or network.startswith("container:")):
         whose = "has no network" if network == "none" else "has the network of another container"
         raise BadInput(
