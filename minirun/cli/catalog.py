@@ -138,7 +138,7 @@ _FLAGS = """
     --domainname --gpus --group-add
     --ipc --label-file --link
     --network-alias --pid
-    --privileged --publish --publish-all --quiet --runtime --security-opt
-    --storage-opt --sysctl --userns --uts --volume-driver
+    --privileged --quiet --runtime --security-opt
+    --storage-opt --userns --uts --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())
