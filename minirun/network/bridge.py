@@ -50,7 +50,9 @@ def ensure(home: Home, network: Network) -> int:
         if not os.path.exists(home.network(network.name)):
             raise NotFound(f"use network {network.name}", "it was removed meanwhile", "`minirun network ls` lists them")
         index = _made(home, network)
-        if not index or not firewall.is_there():
+        if index and not firewall.is_there():
+            _restore(home)
+        if not index:
             index = _make(network)
             directory = lease.folder(home, network.id)
             os.makedirs(directory, 0o700, exist_ok=True)
@@ -63,6 +65,16 @@ def ensure(home: Home, network: Network) -> int:
     finally:
         os.close(lock)
     return index
+
+
+def _restore(home: Home) -> None:
+    """Put the rules of all networks in force again: whoever flushed them flushed everybody's."""
+    for network in sorted(store.list_all(home, warn=lambda _error: None), key=lambda network: network.created):
+        if _made(home, network):
+            firewall.admit(network)
+    from minirun.network import published
+
+    published.restore(home)
 
 
 def _made(home: Home, network: Network) -> int:
@@ -110,6 +122,8 @@ def _make(network: Network) -> int:
         if os.path.isdir(f"{_CONF6}/{network.interface}"):
             # a container must not be able to say that it is the host's router (CVE-2020-13401)
             _write(f"{_CONF6}/{network.interface}/accept_ra", "0")
+            # its link-local address is used at once, or nobody is asked for on the bridge in the first seconds
+            _write(f"{_CONF6}/{network.interface}/accept_dad", "0")
         # the rules come first: at no moment does a packet pass without them
         firewall.admit(network)
         if not network.internal:
