@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from minirun.network.lease import Lease
     from minirun.network.record import Network
 
+_ID_DIGITS = 64
 _LOOPBACK6 = "::1"
 _BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-ip6tables"
 
@@ -109,8 +110,8 @@ def publish(home: Home, held: Sequence[Held], network: Network, lease: Lease) ->
         elements = _elements(claim)
         try:
             portelements.add(elements, lease.container)
-        except FileNotFoundError:
-            _make_anew(home, network, elements, lease.container)
+        except FileNotFoundError:  # somebody has flushed the whole ruleset; this claim is on disk already
+            restore(home)
     except OSError as error:
         raise MinirunError(
             "publish ports", error, "`nft list table inet minirun` shows what is there; the kernel needs nf_tables"
@@ -139,15 +140,23 @@ def _subnets(network: Network) -> list[str]:
     return [subnet for subnet in (network.subnet, network.subnet6) if subnet]
 
 
-def _make_anew(home: Home, network: Network, elements: Sequence[Element], owner: str) -> None:
-    """Somebody has flushed the whole ruleset: make the rules again, and what others had in them."""
-    from minirun.network import portrules
+def restore(home: Home) -> None:
+    """Put back the rules of ports, and what is in them, after somebody has flushed the whole ruleset.
 
-    portrules.make(network.interface, _subnets(network))
-    for container_id in claimants(home):
-        if container_id != owner and (claim := _read(home, container_id)):
-            portelements.add(_elements(claim), container_id)
-    portelements.add(elements, owner)
+    Raises:
+        MinirunError, OSError: the kernel refused.
+    """
+    from minirun.network import portrules, store
+
+    for network in store.list_all(home, warn=lambda _error: None):
+        if portrules.lets_loopback_through(network.interface):
+            portrules.make(network.interface, _subnets(network))
+    for container_id in claimants(home):  # where two claim a port, the one before was killed
+        if claim := _read(home, container_id):
+            try:
+                portelements.add(_elements(claim), container_id)
+            except FileNotFoundError:
+                continue  # its bridge has gone, and it, too
 
 
 def _elements(claim: dict[str, Any]) -> list[Element]:
@@ -161,11 +170,19 @@ def _elements(claim: dict[str, Any]) -> list[Element]:
 
 
 def claimants(home: Home) -> list[str]:
-    """The ids of the containers that have published ports."""
+    """The ids of the containers that have published ports, the last one to do so last."""
     try:
-        return [name for name in os.listdir(_folder(home)) if len(name) == 64]
+        names = [name for name in os.listdir(_folder(home)) if len(name) == _ID_DIGITS]
     except FileNotFoundError:
         return []
+    return sorted(names, key=lambda name: _age(f"{_folder(home)}/{name}"))
+
+
+def _age(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0  # just taken back
 
 
 def _read(home: Home, container_id: str) -> dict[str, Any] | None:

@@ -476,10 +476,16 @@ def test_rules_of_the_users_come_first_and_stay(place: Site, store: Minirun) -> 
             nft("delete table inet mine")
 
 
-def test_ports_come_back_with_the_next_one_after_all_rules_were_flushed(place: Site, store: Minirun) -> None:
+def test_ports_come_back_with_the_next_container_after_all_rules_were_flushed(place: Site, store: Minirun) -> None:
     with container(store, "web", "-p", "8080:80") as pid, serving("tcp:80", pid=pid):
         subprocess.run(["nft", "flush", "ruleset"], check=True)
         assert place.ask("tcp", HOST, 8080) == "refused"
+        with container(store, "other"):
+            assert place.ask("tcp", HOST, 8080) == f"80 from {OUTSIDE}"
+            assert elements() == ["tcp 8080", "tcp 8080"]
+        # a table without what is ours alone
+        subprocess.run(["nft", "delete", "table", "inet", "minirun"], check=True)
+        subprocess.run(["nft", "add", "table", "inet", "minirun"], check=True)
         with container(store, "other", "-p", "8081:80"):
             assert place.ask("tcp", HOST, 8080) == f"80 from {OUTSIDE}"
             assert elements() == ["tcp 8080", "tcp 8080", "tcp 8081", "tcp 8081"]
