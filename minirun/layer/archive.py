@@ -29,7 +29,9 @@ class Archive:
     """The tar of one tree.
 
     Args:
-        literal: names that begin with ``.wh.``, and what means something to overlayfs, are archived like others.
+        literal: names that begin with ``.wh.`` are archived like others.
+        overlay: what means something to overlayfs becomes what means that in a layer's tar, and is not archived like
+            others; None: unless *literal*.
         latest_ns: what is younger gets this time, in nanoseconds since 1970; None leaves every time as it is.
         is_walked: see descent.walk.
 
@@ -39,10 +41,11 @@ class Archive:
     """
 
     def __init__(
-        self, *, literal: bool = False, latest_ns: int | None = None,
+        self, *, literal: bool = False, overlay: bool | None = None, latest_ns: int | None = None,
         is_walked: Callable[[int, os.stat_result], bool] | None = None,
     ) -> None:  # fmt: skip
         self.literal = literal
+        self.overlay = not literal if overlay is None else overlay
         self.is_walked = is_walked
         self.latest_ns = latest_ns
         self.entries = 0
@@ -120,12 +123,12 @@ class Archive:
 
     def _directory(self, directory: int, path: bytes, stat: os.stat_result) -> None:
         self._header(path, stat, tar.DIRECTORY, xattrs=xattrs(directory))
-        if not self.literal and stack.is_opaque(directory):
+        if self.overlay and stack.is_opaque(directory):
             self._mark(path.removeprefix(b"./") + _OPAQUE_MARK)
 
     def _entry(self, directory: int, path: bytes, name: bytes, stat: os.stat_result) -> int:
         """Write the header of what is not a directory; returns a descriptor of the file whose data follow, or -1."""
-        if not self.literal and stack.is_whiteout(stat):
+        if self.overlay and stack.is_whiteout(stat):
             self._mark(path[: len(path) - len(name)] + b".wh." + name)
             return -1
         if S_ISSOCK(stat.st_mode):

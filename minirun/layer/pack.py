@@ -161,8 +161,8 @@ def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def stream(directory: int | str, *, literal: bool = False) -> Iterator[bytes]:
-    """Yield the uncompressed tar of *directory* in chunks; see `pack`."""
-    return _chunks(Archive(literal=literal), directory)
+    """Yield the uncompressed tar of *directory*, which is a layer, in chunks; for *literal* see `pack`."""
+    return _chunks(Archive(literal=literal, overlay=True), directory)
 
 
 def _chunks(archive: Archive, directory: int | str) -> Iterator[bytes]:
