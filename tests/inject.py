@@ -35,8 +35,8 @@ DESCRIBE = (
 )  # fmt: skip
 SYNC = ("fsync", "fdatasync", "syncfs")
 # That the command begins, runs, and ends: where minirun is killed most often in real life.
-LIVE = ("clone", "clone3", "fork", "vfork", "wait4", "waitid", "poll", "execve", "exit_group")
-CHANGING = (*MAKE, *MOVE, *FILL, *DESCRIBE, *SYNC, *LIVE)
+LIVE = ("clone", "clone3", "fork", "vfork", "wait4", "waitid", "poll", "exit_group")
+CHANGING = (*MAKE, *MOVE, *FILL, *DESCRIBE, *SYNC, *LIVE, "execve")
 
 KILL = "signal=SIGKILL"
 PATIENCE_S = 60.0

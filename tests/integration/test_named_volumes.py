@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from minirun.home import FOLDERS
 from tests import busybox
 from tests.command import Minirun
 
@@ -426,9 +427,11 @@ def test_a_record_made_before_there_were_volumes_is_read(store: Minirun, tmp_pat
 
 def test_a_store_made_before_there_were_volumes_gets_their_folder(minirun: Minirun) -> None:
     minirun("ps", check=True)
-    (minirun.root / "volumes").rmdir()
+    younger = FOLDERS[FOLDERS.index("volumes") :]
+    for folder in younger:
+        (minirun.root / folder).rmdir()
     assert names(minirun) == []
-    assert (minirun.root / "volumes").is_dir()
+    assert all((minirun.root / folder).is_dir() for folder in younger)
 
 
 def test_volumes_are_counted_and_pruned_with_the_rest(store: Minirun) -> None:

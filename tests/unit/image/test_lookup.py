@@ -12,6 +12,7 @@ import pytest
 
 from minirun import journal
 from minirun.errors import Conflict, NotFound
+from minirun.home import FOLDERS
 from minirun.image import lookup, removal
 from minirun.image.config import Config
 from minirun.image.reference import parse
@@ -119,7 +120,8 @@ def test_a_digest_of_two_images_stays_with_the_one_that_is_left(images: Images, 
 
 def test_a_store_of_before_is_noted_when_somebody_asks(images: Images, make: Make) -> None:
     image, other = make("x", digest=DIGESTS[0]), make("y")
-    shutil.rmtree(images.home.folder("lookup"))
+    for folder in FOLDERS[FOLDERS.index("lookup") :]:
+        shutil.rmtree(images.home.folder(folder))
     images.home.create()
     assert images.get(image.id[:9]).id == image.id
     assert hints(images) == sorted([image.id, other.id, f"{DIGESTS[0][7:]}.digest"])
