@@ -106,7 +106,13 @@ def undos(home: Home, record: Record) -> list[list[str]]:
 def _take(home: Home, record: Record, wanted: dict[str, str]) -> None:
     network = network_of(home, wanted)
     bridge.ensure(home, network)
-    lease.take(home, network, record.id, own=wanted["ip"], own6=wanted["ip6"], mac=wanted["mac"])
+    asked = {"own": wanted["ip"], "own6": wanted["ip6"], "mac": wanted["mac"]}
+    try:
+        lease.take(home, network, record.id, **asked)
+    except Conflict:
+        if not forget_gone(home):
+            raise
+        lease.take(home, network, record.id, **asked)
     events.emit(home, "network", "connect", network.id, network.told(container=record.id))
 
 
@@ -126,6 +132,29 @@ def release_all(home: Home, record: Record) -> None:
         published.release(home.root, home.runtime, record.id)
     for wanted in record.options["networks"]:
         release(home.root, home.runtime, wanted["name"], record.id)
+
+
+def forget_gone(home: Home) -> int:
+    """Give back leases whose containers are gone, or have ended without anybody who did; how many there were."""
+    count = 0
+    for network in store.list_all(home, warn=lambda _error: None):
+        for container_id in lease.holders(home, network.id):
+            count += _is_gone(home, container_id) and lease.release(home, network.id, container_id)
+    return count
+
+
+def _is_gone(home: Home, container_id: str) -> bool:
+    try:
+        box = records.read(home, container_id)
+        lock = records.hold(home, box, wait=False)
+    except NotFound:
+        return True
+    except (MinirunError, BlockingIOError):
+        return False  # not known, or just being started
+    try:
+        return not state.read(home, box).alive and state.written(home, box).status != "running"
+    finally:
+        os.close(lock)
 
 
 def leases(home: Home, record: Record) -> Iterator[tuple[dict[str, str], Network | None, Lease | None]]:

@@ -10,7 +10,6 @@ import re
 from datetime import UTC, datetime
 
 from minirun.container import record as records
-from minirun.container import state
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound, Unsupported
 from minirun.journal import Operation
@@ -247,26 +246,3 @@ def _check_unused(home: Home, network: Network, attempt: str) -> None:
             attempt, f"it is in use by container{'s' * (len(names) > 1)} {', '.join(names)}",
             f"stop what uses it first: `minirun stop {' '.join(names)}`",
         )  # fmt: skip
-
-
-def forget_gone(home: Home) -> int:
-    """Give back leases whose containers are gone, or have ended without anybody who did; how many there were."""
-    count = 0
-    for network in store.list_all(home, warn=lambda _error: None):
-        for container_id in lease.holders(home, network.id):
-            count += _is_gone(home, container_id) and lease.release(home, network.id, container_id)
-    return count
-
-
-def _is_gone(home: Home, container_id: str) -> bool:
-    try:
-        box = records.read(home, container_id)
-        lock = records.hold(home, box, wait=False)
-    except NotFound:
-        return True
-    except (MinirunError, BlockingIOError):
-        return False  # not known, or just being started
-    try:
-        return not state.read(home, box).alive and state.written(home, box).status != "running"
-    finally:
-        os.close(lock)

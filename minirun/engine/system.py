@@ -7,8 +7,8 @@ import platform
 
 from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
+from minirun.container import endpoint, state, volumes
 from minirun.container import record as records
-from minirun.container import state, volumes
 from minirun.engine import imagemounts, open_home
 from minirun.errors import Unsupported
 from minirun.image import removal
@@ -130,7 +130,7 @@ def gc() -> dict[str, int]:
         freed += sum(tree.usage(home.diff(name))[0] for name in doomed)
         removal.remove_layers(home, unneeded, doomed)
         stale += len(set(doomed) - {layer.diff for layer in every})
-        stale += _sweep(home) + imagemounts.settle_all(home)
+        stale += _sweep(home) + imagemounts.settle_all(home) + endpoint.forget_gone(home)
         return {
             "OperationsUndone": undone,
             "LayersRemoved": len(unneeded),

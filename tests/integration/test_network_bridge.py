@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from minirun.network import lease
+from minirun.network import store as networks
 from tests import echo, kept
 from tests.command import Minirun
 from tests.echo import ask
@@ -451,6 +453,33 @@ def test_addresses_that_the_host_has_found_a_way_to_since_are_refused(place: Sit
     finally:
         subprocess.run(["ip", "route", "delete", "10.234.1.0/24"], check=True)
         store("network", "rm", "brief", check=True)
+
+
+def test_leases_of_containers_that_are_gone_are_found(place: Site, store: Minirun) -> None:
+    home = kept.home(store)
+    store("network", "create", "--subnet", "10.235.0.0/29", "narrow", check=True)
+    network = networks.get(home, "narrow")
+    taken = [lease.take(home, network, f"{number:064x}").address for number in range(5)]
+    store("create", "--name", "one", "--network", "narrow", "--ip", taken[2], "busybox", "true", check=True)
+    # when there is no other to give, and when somebody looks
+    assert store("start", "-a", "one").returncode == 0
+    assert leases(store) == []
+    lease.take(home, network, "f" * 64)
+    assert "Other remains removed: 1\n" in store("gc", check=True).stdout
+    assert leases(store) == []
+    store("rm", "one", check=True)
+    store("network", "rm", "narrow", check=True)
+
+
+def test_a_lease_comes_back_when_everybody_who_knew_of_it_was_killed(place: Site, store: Minirun) -> None:
+    store("run", "-d", "--name", "one", "--network", "web", "busybox", "sleep", "1000", check=True)
+    try:
+        keeper = kept.keeper(store, "one")
+        kept.kill(*kept.supervisors(store), keeper.keeper, keeper.pid)
+        store("ps", check=True)
+        kept.until(lambda: not leases(store), "its lease is kept")
+    finally:
+        store("rm", "-f", "one", check=True)
 
 
 def test_what_happens_on_networks_is_told(place: Site, store: Minirun) -> None:
