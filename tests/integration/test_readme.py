@@ -8,6 +8,7 @@ import pytest
 
 from tests.command import Minirun
 from tests.console import Reader, examples
+from tests.outside import site
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -25,7 +26,8 @@ def test_a_document_shows_what_happens(
     for built in (busybox_layers, busybox_oci, busybox_docker_tar, ubuntu_layers):
         (directory / built.name).symlink_to(built)
     reader = Reader(minirun, directory)
-    wrong = [answer for example in examples(document.read_text()) if (answer := reader.check(example))]
+    with site("minirun-reader"):
+        wrong = [answer for example in examples(document.read_text()) if (answer := reader.check(example))]
     assert not wrong, "\n\n".join(wrong)
 
 
