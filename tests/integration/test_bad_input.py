@@ -100,7 +100,7 @@ def refused(minirun: Minirun, *arguments: str | Path, reason: str, status: int =
         (["--cidfile", "/no/such/folder/cid"], "ENOENT"),
         (["--no-such-flag"], "--no-such-flag"),
         (["--privileged"], "--privileged"),
-        (["-p", "80:80"], "-p"),
+        (["-p", "80:80"], "has no network"),
         (["--rm=maybe"], "a switch is true or false"),
     ],
     ids=lambda value: (

@@ -368,7 +368,7 @@ def test_inspect_finds_the_kind_that_is_asked_for(store: Minirun, web: str) -> N
     assert store("container", "inspect", "busybox").returncode == 125
     nothing = store("inspect", "nothing")
     assert (nothing.returncode, nothing.stdout) == (125, "")
-    assert "there is no container, image or volume" in nothing.stderr
+    assert "there is no container, image, volume or network" in nothing.stderr
     store("rmi", "web", check=True)
 
 

@@ -132,7 +132,7 @@ def test_several_are_told_in_one_list_and_what_is_missing_beside_it(store: Minir
     result = store("inspect", "one", "nothing", "two", "busybox")
     assert result.returncode == 125
     assert [one.get("Name", "image") for one in json.loads(result.stdout)] == ["/one", "/two", "image"]
-    assert "there is no container, image or volume of that name" in result.stderr
+    assert "there is no container, image, volume or network of that name" in result.stderr
     formatted = store("inspect", "-f", "{{.Name}}", "one", "two", check=True).stdout
     assert formatted == "/one\n/two\n"
     assert described(store, "-s", "--type", "container", "one")["SizeRw"] == 0
