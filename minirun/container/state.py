@@ -207,7 +207,7 @@ def _move(home: Home, record: Record, before: State, after: State) -> State:
             jsonrecord.write(home, _path(home, record), fields, durable=durable)
         except OSError as error:
             # how it ended has to be told also when its log has filled the disk
-            if error.errno not in (ENOSPC, EDQUOT) or not home.give_up_spare():
+            if after.status == "running" or error.errno not in (ENOSPC, EDQUOT) or not home.give_up_spare():
                 raise
             jsonrecord.write(home, _path(home, record), fields, durable=durable)
     except FileNotFoundError:
