@@ -57,6 +57,14 @@ def _attend(home: Home, pidfd: int) -> None:
     os.close(pidfd)
 
 
+def is_needed(home: Home) -> bool:
+    """Whether there is a container that nobody stays with in the foreground."""
+    from minirun.container import kept
+
+    parents = [kept.read(home, container_id) for container_id in os.listdir(f"{home.runtime}/containers")]
+    return not all(parent and process.runs(parent.owner, parent.owner_start) for parent in parents)
+
+
 def revive(home: Home) -> None:
     """Start a supervisor, unless there is one or somebody is just starting it."""
     try:

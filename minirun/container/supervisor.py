@@ -208,11 +208,14 @@ class Supervisor:
             return
         if parent is None:
             return  # a `run` of which nothing stays: its parent looks after it
+        if process.runs(parent.owner, parent.owner_start):
+            self.schedule.accompany(box, now, parent)  # its own `run` does the rest, whose end the keeper will tell
+            self._leave_to(parent, container_id)
+            return
         try:
             taker = output.Taker(self.home, box)
         except BlockingIOError:
-            self.schedule.accompany(box, now, parent)  # its own `run` takes it, whose end the keeper will tell
-            self._leave_to(parent, container_id)
+            self._look_again(container_id)  # somebody else is just finishing it
             return
         except FileNotFoundError:
             return  # it is gone
@@ -229,10 +232,10 @@ class Supervisor:
             self.ended(container_id)
 
     def _leave_to(self, parent: Kept, container_id: str) -> None:
-        """Look at a container again when whoever started it, and takes its output, is gone."""
+        """Look at a container again when whoever started it, and stays with it, is gone."""
         owner = process.open_pidfd(parent.owner, parent.owner_start)
         if owner < 0:
-            self._look_again(container_id)  # somebody else is just finishing it
+            self._look_again(container_id)
             return
 
         def gone() -> None:

@@ -33,7 +33,8 @@ def open_home() -> Home:
     if _is_unattended(home):
         from minirun.container import reviving
 
-        reviving.revive(home)
+        if reviving.is_needed(home):
+            reviving.revive(home)
     return home
 
 
