@@ -132,6 +132,7 @@ class Scene:
     def picture(self) -> stored.Picture:
         """What is in the store, and what became of the container that runs."""
         found = stored.picture(self.minirun.root, self.known, self.began)
+        found.pop("spare", None)  # given up where there is no other room, and taken back when there is
         return found | {BUSY: self.status()} if self.busy else found
 
     def dry_pass(self) -> list[Point]:
