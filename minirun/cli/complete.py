@@ -69,8 +69,8 @@ def volumes(_context: click.Context, _parameter: click.Parameter, beginning: str
 
 
 def both(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
-    """Names of containers and images."""
-    return [*containers(context, parameter, beginning), *images(context, parameter, beginning)]
+    """Names of containers and images, each once."""
+    return list(dict.fromkeys([*containers(context, parameter, beginning), *images(context, parameter, beginning)]))
 
 
 def networks(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
