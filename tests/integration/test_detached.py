@@ -428,6 +428,7 @@ def test_an_attached_process_that_is_killed_leaves_the_container(store: Minirun,
     with screen.run(store, "attach", "shell") as process:
         until(lambda: screen.settings() != before)
         kept.kill(process.pid)
+        process.wait(PATIENCE_S)
     assert state(store, "shell")["Running"]
     with screen.run(store, "attach", "shell") as process:
         screen.type(b"exit 4\r")

@@ -90,13 +90,14 @@ def test_a_shell_can_be_talked_to_and_has_jobs(store: Minirun, box: State, scree
         screen.wait_for(b"42\r\n> ")
         screen.type(b"sleep 1000\r")
         until(lambda: len(group.processes(box.cgroup)) == 3)
+        time.sleep(0.5)  # until it is the one in the foreground
         screen.type(b"\x1a")  # Ctrl-Z: the job, not minirun
         screen.wait_for(b"Stopped")
         screen.type(b"kill -9 %1; wait; echo job $((40 + 1))\r")
         screen.wait_for(b"job 41\r\n> ")
         screen.type(b"sleep 1000; echo and $((40 + 2))\r")
         until(lambda: len(group.processes(box.cgroup)) == 3)
-        time.sleep(0.1)  # until it is the one in the foreground
+        time.sleep(0.5)
         screen.type(b"\x03")  # Ctrl-C: the job again
         screen.wait_for(b"> ")
         screen.type(b"exit 6\r")
