@@ -21,12 +21,22 @@ _STEP_S = 0.002
 
 
 def create(path: str) -> None:
-    """Make the group at *path*; what of it is minirun's own is made, anybody else's group above it must be there."""
+    """Make the group at *path*; what of it is minirun's own is made, anybody else's group above it must be there.
+
+    One that is there already is left of the time before, when an `exec` that was just beginning kept it from going: the
+    container does not run, or nobody would make its group.
+    """
     parent = os.path.dirname(path)
+    left_over = 3
     while True:
         try:
             os.mkdir(path)
             break
+        except FileExistsError:
+            left_over -= 1
+            if not left_over or not hierarchy.is_own(path):
+                raise
+            remove(path)
         except FileNotFoundError:
             if not hierarchy.is_own(parent):
                 raise

@@ -70,6 +70,14 @@ def test_removing_kills_what_is_left_also_in_groups_below(path: str, member: sub
     assert member.wait(5) == -9
 
 
+def test_one_that_is_left_of_the_time_before_is_made_anew(path: str, member: subprocess.Popen[bytes]) -> None:
+    os.mkdir(f"{path}/below")
+    group.create(path)
+    assert member.wait(10) == -9
+    assert not group.alive(path)
+    assert not Path(path, "below").exists()
+
+
 def test_what_is_gone_is_neither_alive_nor_frozen_and_thaws_without_a_word(path: str) -> None:
     group.remove(path)
     assert (group.alive(path), group.frozen(path), group.processes(path)) == (False, False, [])
