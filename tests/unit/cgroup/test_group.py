@@ -71,7 +71,7 @@ def test_removing_kills_what_is_left_also_in_groups_below(path: str, member: sub
 
 
 def test_one_that_is_left_of_the_time_before_is_made_anew(path: str, member: subprocess.Popen[bytes]) -> None:
-    os.mkdir(f"{path}/below")
+    Path(path, "below").mkdir()
     group.create(path)
     assert member.wait(10) == -9
     assert not group.alive(path)
