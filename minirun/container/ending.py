@@ -60,6 +60,8 @@ def finish(home: Home, box: Record) -> State:
         delay = None
     if "ports" in box.options:
         _give_ports_back(home, box)
+    if "networks" in box.options:
+        _give_addresses_back(home, box)
     if delay is None:
         now = state.exited(home, box, before, code, finished=finished, by_hand=by_hand)
     else:
@@ -85,13 +87,18 @@ def _give_ports_back(home: Home, box: Record) -> None:
     kept.end_keeper(home.root, home.runtime, box.id)
 
 
+def _give_addresses_back(home: Home, box: Record) -> None:
+    """Have others get its addresses, as with ports."""
+    from minirun.container import endpoint
+
+    endpoint.release_all(home, box)
+
+
 def _tidy(home: Home, box: Record, before: State, *, keep_directory: bool = False) -> None:
     if before.cgroup:
         group.remove(before.cgroup)
     if "networks" in box.options:
-        from minirun.container import endpoint
-
-        endpoint.release_all(home, box)
+        _give_addresses_back(home, box)
     if not keep_directory:
         kept.forget(home.root, home.runtime, box.id)
     elif not box.remove:  # its directory tells the supervisor that there is something to do
