@@ -16,7 +16,7 @@ from tests import crowd, inject, kept
 from tests.command import PATIENCE, Minirun
 
 WORKERS = 32
-SECONDS = 300 if inject.THOROUGH else 20 * PATIENCE
+SECONDS = 300 if inject.THOROUGH else 8 * PATIENCE
 NAMES = ["one", "two", "three", "four", "five"]
 COMMANDS = [
     ("sleep", "100000"),
