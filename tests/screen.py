@@ -68,7 +68,9 @@ class Screen:
             try:
                 yield process
             finally:
-                if process.poll() is None:
+                try:
+                    process.wait(0.2)  # one that was just killed may not have ended yet
+                except subprocess.TimeoutExpired:
                     for box in busybox.containers(store.root):
                         group.kill(hierarchy.path(box))
 
