@@ -333,6 +333,7 @@ def test_a_foreground_run_that_is_killed_leaves_its_container_to_the_supervisor(
     script = "while [ ! -e /go ]; do sleep 0.02; done; exit 8"
     with screen.run(store, "run", *flags, "--name", "front", "busybox", "sh", "-c", script) as run:
         until(lambda: (store.root / "names/front").exists() and state(store, "front")["Running"])
+        until(lambda: not list((store.root / "marks").iterdir()))  # before that, its end undoes what it began
         kept.kill(run.pid)
     kept.supervisor(store)
     assert state(store, "front")["Running"]
