@@ -137,7 +137,7 @@ _FLAGS = """
     --device --device-cgroup-rule
     --domainname --gpus --group-add
     --ipc --label-file --link
-    --network-alias --pid
+    --pid
     --privileged --quiet --runtime --security-opt
     --storage-opt --userns --uts --volume-driver
 """

@@ -56,7 +56,7 @@ def check(home: Home, options: dict[str, Any]) -> None:
         wanted["name"] = options["network"] = network.name
 
 
-def network_of(home: Home, wanted: dict[str, str]) -> Network:
+def network_of(home: Home, wanted: dict[str, Any]) -> Network:
     """The network that is asked for.
 
     Raises:
@@ -81,14 +81,14 @@ def steps(home: Home, record: Record) -> list[Step]:
     return [*holding, *leasing, *publishing]
 
 
-def _lease_step(home: Home, record: Record, wanted: dict[str, str]) -> Step:
+def _lease_step(home: Home, record: Record, wanted: dict[str, Any]) -> Step:
     return Step(
         f"lease {wanted['ip'] or 'an address'} of network {wanted['name']}", lambda: _take(home, record, wanted),
         undo(home, record, wanted), "nobody else on its network has it",
     )  # fmt: skip
 
 
-def undo(home: Home, record: Record, wanted: dict[str, str]) -> list[str]:
+def undo(home: Home, record: Record, wanted: dict[str, Any]) -> list[str]:
     """What gives back what a container has of one network."""
     return ["release_endpoint", home.root, home.runtime, wanted["name"], record.id]
 
@@ -103,10 +103,14 @@ def undos(home: Home, record: Record) -> list[list[str]]:
     return found
 
 
-def _take(home: Home, record: Record, wanted: dict[str, str]) -> None:
+def _take(home: Home, record: Record, wanted: dict[str, Any]) -> None:
     network = network_of(home, wanted)
     bridge.ensure(home, network)
-    asked = {"own": wanted["ip"], "own6": wanted["ip6"], "mac": wanted["mac"]}
+    # records of a version without aliases have none
+    asked = {
+        "own": wanted["ip"], "own6": wanted["ip6"], "mac": wanted["mac"], "aliases": wanted.get("aliases", ()),
+        "interface": f"eth{record.options['networks'].index(wanted)}",
+    }  # fmt: skip
     try:
         lease.take(home, network, record.id, **asked)
     except Conflict:
@@ -157,7 +161,7 @@ def _is_gone(home: Home, container_id: str) -> bool:
         os.close(lock)
 
 
-def leases(home: Home, record: Record) -> Iterator[tuple[dict[str, str], Network | None, Lease | None]]:
+def leases(home: Home, record: Record) -> Iterator[tuple[dict[str, Any], Network | None, Lease | None]]:
     """What is asked for, the network, and what the container has of it; None for what is not there."""
     for wanted in record.options.get("networks", ()):
         network = store.find(home, wanted["name"])
@@ -223,12 +227,12 @@ class Entrance:
             raise MinirunError("make a network namespace", error, "run as root; see `minirun info`") from None
         self.descriptor = self._made.descriptor
 
-    def _connection(self, wanted: dict[str, str]) -> Step:
+    def _connection(self, wanted: dict[str, Any]) -> Step:
         text = f"RTM_NEWLINK {host_end(self._record.id)} veth, on the bridge of {wanted['name']}; {INTERFACE} in netns"
         why = "a cable from the bridge into it; then RTM_NEWADDR, RTM_NEWROUTE"
         return Step(text, lambda: self._connect(wanted), (), why)
 
-    def _connect(self, wanted: dict[str, str]) -> None:
+    def _connect(self, wanted: dict[str, Any]) -> None:
         network = network_of(self._home, wanted)
         own = lease.find(self._home, network.id, self._record.id)
         assert self._made

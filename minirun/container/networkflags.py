@@ -1,6 +1,6 @@
 """What a container's network is to be, as the flags of `run` and `create` say it.
 
---network none|host|NAME|container:NAME    --ip, --ip6, --mac-address     ─▶ network, networks
+--network none|host|NAME|container:NAME    --ip, --mac-address, --network-alias ─▶ network, networks
 --add-host NAME:IP|host-gateway            --dns, --dns-search, …         ─▶ add_hosts, dns
 --sysctl net.ipv4.ip_forward=1                                            ─▶ sysctls
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 JOINED = "container:"
 GATEWAY = "host-gateway"
-_OF_ONE = ("ip", "ip6", "mac-address")
+_OF_ONE = ("ip", "ip6", "mac-address", "network-alias")
 # what the container that is joined has already
 _NOT_WITH_JOINED = (*_OF_ONE, "hostname", "add-host", "dns", "dns-search", "dns-option")
 # sysctls of the namespaces that every container has of its own, as Docker lets them through
@@ -29,6 +29,8 @@ _IPC = frozenset(
      "kernel.shmmni", "kernel.shm_rmid_forced")
 )  # fmt: skip
 _SYSCTL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-/")
+_NAME_BYTES = 253  # RFC 1035
+_ALIAS_BYTES = 3000  # they and the commas are part of a symbolic link: see network/lease.py
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
@@ -37,8 +39,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         network: none, host, the name of a network, or ``container:NAME``; and what is asked for of: networks, each with
-        name, ip, ip6 and mac, empty for any; add_hosts, [name, address] each; dns, with servers, search and options,
-        None for the host's; sysctls, name to value.
+        name, ip, ip6 and mac, empty for any, and aliases; add_hosts, [name, address] each; dns, with servers, search
+        and options, None for the host's; sysctls, name to value.
 
     Raises:
         BadInput: a value has no meaning, or does not go with another.
@@ -61,9 +63,11 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
                     f"`--network {DEFAULT}` gives it one",
                 )  # fmt: skip
     else:
-        found["networks"] = [
-            {"name": mode, "ip": _address(flags, "ip", 32), "ip6": _address(flags, "ip6", 128), "mac": _mac(flags)}
-        ]
+        asked = {
+            "name": mode, "ip": _address(flags, "ip", 32), "ip6": _address(flags, "ip6", 128), "mac": _mac(flags),
+            "aliases": _aliases(mode, flags.get("network-alias") or ()),
+        }  # fmt: skip
+        found["networks"] = [asked]
     if hosts := flags.get("add-host"):
         found["add_hosts"] = [_host(text, mode) for text in hosts]
     if any(flags.get(flag) for flag in ("dns", "dns-search", "dns-option")):
@@ -112,6 +116,20 @@ def _mac(flags: Mapping[str, Any]) -> str:
     except ValueError:
         reason = "it is no address of an interface: six bytes, 02:42:ac:11:00:02, the first of them even"
         raise BadInput(f"use --mac-address {text!r}", reason) from None
+
+
+def _aliases(mode: str, given: Sequence[str]) -> list[str]:
+    """Names for a container on a network, in small letters, each once."""
+    found = list(dict.fromkeys(text.lower() for text in given))
+    for name in found:
+        attempt = f"use --network-alias {name!r}"
+        if mode == DEFAULT:
+            raise BadInput(attempt, "on the default network nobody is found by name", "`minirun network create` one")
+        if not 0 < len(name) <= _NAME_BYTES or not _HOST_CHARACTERS.issuperset(name) or not name[0].isalnum():
+            raise BadInput(attempt, "it is no name of a host: letters, digits, - _ and dots, up to 253 of them")
+    if sum(map(len, found)) > _ALIAS_BYTES:
+        raise BadInput("use --network-alias", f"all names together are longer than {_ALIAS_BYTES} bytes", "give fewer")
+    return found
 
 
 def _host(text: str, mode: str) -> list[str]:

@@ -30,7 +30,9 @@ HEALTH = frozenset(
 )  # fmt: skip
 PORTS = frozenset(("expose", "publish", "publish-all"))  # the same of ports.py
 # and of networkflags.py, which --network with anything but none and host needs as well
-NETWORK = frozenset(("add-host", "dns", "dns-option", "dns-search", "ip", "ip6", "mac-address", "sysctl"))
+NETWORK = frozenset(
+    ("add-host", "dns", "dns-option", "dns-search", "ip", "ip6", "mac-address", "network-alias", "sysctl")
+)
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64
 SIGNALS = {

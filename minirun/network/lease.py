@@ -4,7 +4,8 @@
     ├── lock                flock of whoever takes or gives back; holds the number that was given last
     ├── 10.90.0.7       → <container's id>
     ├── fd0c:…::7       → <container's id>
-    └── <container's id> → "10.90.0.7 fd0c:…::7 02:42:0a:5a:00:07 <endpoint's id>"
+    └── <container's id> → "10.90.0.7 fd0c:…::7 02:42:0a:5a:00:07 <endpoint's id> eth0 db,store"
+                             without IPv6, and without other names than its own, a - is in their place
 
 A link is there whole or not at all, and there is but one of a name: symlink(2) says EEXIST to the second. The last link
 of a lease is the container's; whoever was killed before it is found by the addresses that lead to its container.
@@ -25,10 +26,13 @@ from minirun.network.address import Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from minirun.home import Home
     from minirun.network.record import Network
 
 _ID_DIGITS = 64
+_WORDS = 6  # of a link; four, where a container runs that was started by a version without aliases
 _MAC_PREFIX = "02:42"  # locally administered; Docker's
 
 
@@ -41,16 +45,27 @@ class Lease:
         address6: of IPv6; empty without.
         mac: of its interface.
         endpoint: 64 hex digits: the id of its being on the network.
+        interface: what the container calls its interface there: ``eth0``.
+        aliases: names by which others on the network find it, beside its own.
     """
 
-    __slots__ = ("address", "address6", "container", "endpoint", "mac")
+    __slots__ = ("address", "address6", "aliases", "container", "endpoint", "interface", "mac")
 
-    def __init__(self, container: str, own: str, own6: str, mac: str, endpoint: str) -> None:
+    def __init__(
+        self, container: str, own: str, own6: str, mac: str, endpoint: str, interface: str, aliases: Sequence[str]
+    ) -> None:  # fmt: skip
         self.container = container
         self.address = own
         self.address6 = own6
         self.mac = mac
         self.endpoint = endpoint
+        self.interface = interface
+        self.aliases = tuple(aliases)
+
+    def text(self) -> str:
+        """What its last link says."""
+        aliases = ",".join(self.aliases)
+        return f"{self.address} {self.address6 or '-'} {self.mac} {self.endpoint} {self.interface} {aliases or '-'}"
 
 
 def folder(home: Home, network_id: str) -> str:
@@ -72,7 +87,8 @@ def hold(home: Home, network_id: str) -> int:
 
 
 def take(
-    home: Home, network: Network, container_id: str, *, own: str = "", own6: str = "", mac: str = ""
+    home: Home, network: Network, container_id: str, *, own: str = "", own6: str = "", mac: str = "",
+    interface: str = "eth0", aliases: Sequence[str] = (),
 ) -> Lease:  # fmt: skip
     """Give a container addresses that nobody else on the network has.
 
@@ -83,6 +99,8 @@ def take(
         own: the IPv4 address that is wanted; empty for any.
         own6: the IPv6 address that is wanted; empty for the one that goes with the other.
         mac: the address of its interface; empty for the one that goes with the others.
+        interface: what the container calls that.
+        aliases: names for it beside its own, in small letters.
 
     Raises:
         BadInput: an address that is wanted is none of the network's.
@@ -99,8 +117,8 @@ def take(
             _release(directory, container_id)  # of the time before: its journal is gone, and the store's is not
         own, own6 = _reserve(directory, network, container_id, own, own6, lock)
         mac = mac or f"{_MAC_PREFIX}:{address.pack(own).hex(':')}"
-        lease = Lease(container_id, own, own6, mac, os.urandom(32).hex())
-        os.symlink(f"{own} {own6 or '-'} {mac} {lease.endpoint}", f"{directory}/{container_id}")
+        lease = Lease(container_id, own, own6, mac, os.urandom(32).hex(), interface, aliases)
+        os.symlink(lease.text(), f"{directory}/{container_id}")
     finally:
         os.close(lock)
     return lease
@@ -209,8 +227,9 @@ def find(home: Home, network_id: str, container_id: str) -> Lease | None:
         words = os.readlink(f"{folder(home, network_id)}/{container_id}").split()
     except OSError:
         return None
-    own, own6, mac, endpoint = words
-    return Lease(container_id, own, own6 if own6 != "-" else "", mac, endpoint)
+    own, own6, mac, endpoint, interface, aliases = words if len(words) == _WORDS else [*words, "eth0", "-"]
+    named = aliases.split(",") if aliases != "-" else ()
+    return Lease(container_id, own, own6 if own6 != "-" else "", mac, endpoint, interface, named)
 
 
 def holders(home: Home, network_id: str) -> list[str]:
@@ -244,7 +263,7 @@ def release(home: Home, network_id: str, container_id: str) -> bool:
 
 def _release(directory: str, container_id: str) -> bool:
     try:
-        own, own6, _, _ = os.readlink(f"{directory}/{container_id}").split()
+        own, own6, *_ = os.readlink(f"{directory}/{container_id}").split()
     except FileNotFoundError:
         return _release_cut_short(directory, container_id)
     _unlink(directory, container_id, (own, own6))

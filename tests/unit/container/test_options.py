@@ -80,11 +80,12 @@ def test_a_working_directory_is_absolute() -> None:
 def test_a_network_is_none_the_hosts_one_of_ours_or_a_containers() -> None:
     assert read(network=["none"]) == read()
     assert read(network=["host"]) == {**read(), "network": "host"}
-    asked = {"name": "bridge", "ip": "", "ip6": "", "mac": ""}
+    asked: dict[str, Any] = {"name": "bridge", "ip": "", "ip6": "", "mac": "", "aliases": []}
     assert read(network=["default"]) == {**read(), "network": "bridge", "networks": [asked]}
     assert read(network=["container:x"]) == {**read(), "network": "container:x"}
     flags = {"ip": "10.1.0.5", "ip6": "fd00:0:0::5", "mac_address": "02-42-AC-11-00-02"}
-    asked = {"name": "net", "ip": "10.1.0.5", "ip6": "fd00::5", "mac": "02:42:ac:11:00:02"}
+    asked = {"name": "net", "ip": "10.1.0.5", "ip6": "fd00::5", "mac": "02:42:ac:11:00:02", "aliases": ["db", "x.y"]}
+    flags["network_alias"] = ["DB", "x.y", "db"]
     assert read(network=["net"], **flags)["networks"] == [asked]
 
 
@@ -113,6 +114,10 @@ def test_what_a_container_knows_of_names_can_be_said() -> None:
         ({"network": ["net"], "ip6": "10.1.0.5"}, "no IPv6 address"),
         ({"network": ["net"], "mac_address": "01:00:00:00:00:01"}, "no address of an interface"),
         ({"network": ["net"], "mac_address": "02:00"}, "no address of an interface"),
+        ({"network": ["bridge"], "network_alias": ["db"]}, "nobody is found by name"),
+        ({"network": ["net"], "network_alias": ["a b"]}, "no name of a host"),
+        ({"network": ["net"], "network_alias": [""]}, "no name of a host"),
+        ({"network": ["net"], "network_alias": [f"{n:0200}" for n in range(20)]}, "longer than 3000"),
         ({"network": ["container:x"], "hostname": "y"}, "the other container has its own"),
         ({"network": ["container:x"], "dns": ["10.0.0.53"]}, "the other container has its own"),
         ({"network": ["container:x"], "sysctl": ["net.ipv4.ip_forward=1"]}, "its network is not its own"),

@@ -59,8 +59,9 @@ def test_addresses_are_given_in_turn_and_none_twice(home: Home) -> None:
 
 def test_what_was_given_is_found_and_nothing_of_it_is_left_when_it_comes_back(home: Home) -> None:
     both = network(subnet6="fd00:1::/64", gateway6="fd00:1::1")
-    taken = lease.take(home, both, box(1))
+    taken = lease.take(home, both, box(1), interface="eth1", aliases=["db", "x.y"])
     assert (taken.address, taken.address6, taken.mac) == ("10.1.0.2", "fd00:1::2", "02:42:0a:01:00:02")
+    assert (taken.interface, taken.aliases) == ("eth1", ("db", "x.y"))
     found = lease.find(home, both.id, box(1))
     assert found
     assert [getattr(found, name) for name in lease.Lease.__slots__] == [
@@ -69,6 +70,14 @@ def test_what_was_given_is_found_and_nothing_of_it_is_left_when_it_comes_back(ho
     assert lease.find(home, both.id, box(2)) is None
     lease.release(home, both.id, box(1))
     assert left(home) == []
+
+
+def test_a_lease_of_a_version_without_aliases_is_read(home: Home) -> None:
+    (Path(lease.folder(home, network().id))).mkdir(parents=True)
+    (Path(lease.folder(home, network().id)) / box(1)).symlink_to("10.1.0.2 - 02:42:0a:01:00:02 ab")
+    found = lease.find(home, network().id, box(1))
+    assert found
+    assert (found.endpoint, found.interface, found.aliases) == ("ab", "eth0", ())
 
 
 def test_an_address_can_be_chosen_and_only_one_has_it(home: Home) -> None:
