@@ -116,10 +116,10 @@ minirun network ls --format '{{.Name}}: {{.Driver}}'
 @click.option("-q", "--quiet", is_flag=True, help="Ids only.")
 @click.option("--no-trunc", "whole", is_flag=True, help="Whole ids.")
 @click.option("-f", "--filter", "filters", metavar="NAME=VALUE", multiple=True,
-              help="Only those with this dangling, driver, id, label or name.")  # fmt: skip
+              help="Only those with this dangling, driver, id, label, name, scope or type.")  # fmt: skip
 @click.option("--format", "form", metavar="FORMAT", default="", help="table, json, or a Go template.")
 def network_ls(*, quiet: bool, whole: bool, filters: Sequence[str], form: str) -> None:
-    """List networks; none and host are not among them, for there is nothing to know of those."""
+    """List networks, with those that are always there: bridge, host and none."""
     from minirun.engine import networks
 
     found = networks.listed(filters, screen.refuse)
@@ -180,7 +180,7 @@ def network_inspect(*, names: Sequence[str], form: str) -> int:
 @_NAMES
 @click.option("-f", "--force", is_flag=True, help="That there is none of a name is no failure.")
 def network_rm(*, names: Sequence[str], force: bool) -> int:
-    """Remove networks; never the default one, nor one that a container is on."""
+    """Remove networks; never bridge, host and none, nor one that a container is on."""
     from minirun.engine import networks
 
     outcomes = []

@@ -10,10 +10,11 @@ import re
 from datetime import UTC, datetime
 
 from minirun.container import record as records
+from minirun.container import state
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound, Unsupported
 from minirun.journal import Operation
-from minirun.network import address, bridge, creation, lease, store
+from minirun.network import address, bridge, creation, lease, predefined, store
 from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from minirun.home import Home
     from minirun.network.record import Network
 
-FILTERS = ("dangling", "driver", "id", "label", "name")
+FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _NO_DRIVERS = ("macvlan", "ipvlan", "overlay", "host", "null", "none")
 
 
@@ -98,7 +99,8 @@ def listed(
     """Networks by name.
 
     Args:
-        filters: Docker's: ``dangling=true``, ``driver=bridge``, ``id=``, ``label=KEY[=VALUE]``, ``name=REGEX``.
+        filters: Docker's: ``dangling=true``, ``driver=bridge``, ``id=``, ``label=KEY[=VALUE]``, ``name=REGEX``,
+            ``scope=local``, ``type=builtin`` or ``type=custom``.
         warn: told of each record that cannot be read, which is left out.
 
     Raises:
@@ -108,7 +110,9 @@ def listed(
 
     values = read(filters, FILTERS)
     home = open_home()
-    found = store.list_all(home, warn)
+    # by name: one may get its record meanwhile
+    every = {network.name: network for network in (*predefined.unwritten(home), *store.list_all(home, warn))}
+    found = sorted(every.values(), key=lambda network: network.name)
     for word, given in values.items():
         tests = [_test(home, word, value) for value in given]
         enough = all if word == "label" else any
@@ -122,7 +126,13 @@ def _test(home: Home, word: str, value: str) -> Callable[[Network], bool]:
             raise BadInput(f"filter by dangling={value}", "it is true or false")
         wanted = value.lower() in ("true", "1")
         used = named_by(home)
-        return lambda network: (network.name not in used and network.name != DEFAULT) is wanted
+        return lambda network: (network.name not in used and network.name not in predefined.DRIVERS) is wanted
+    if word == "type":
+        if value not in ("builtin", "custom"):
+            raise BadInput(f"filter by type={value}", "it is builtin or custom")
+        return lambda network: (network.name in predefined.DRIVERS) is (value == "builtin")
+    if word == "scope":
+        return lambda _network: value == "local"
     if word == "driver":
         return lambda network: network.driver == value
     if word == "id":
@@ -153,12 +163,13 @@ def inspect(name: str) -> dict[str, Any]:
         NotFound: there is none of that name or id.
     """
     home = open_home()
-    network = store.get(home, name)
-    blocks = [{"Subnet": network.subnet, "Gateway": network.gateway}]
+    network = store.get(home, name, predefined.unwritten(home))
+    blocks = [{"Subnet": network.subnet, "Gateway": network.gateway}] if network.subnet else []
     if network.ip_range:
         blocks[0]["IPRange"] = network.ip_range
     if network.subnet6:
         blocks.append({"Subnet": network.subnet6, "Gateway": network.gateway6})
+    named = {"com.docker.network.bridge.name": network.interface} if network.interface else {}
     return {
         "Name": network.name,
         "Id": network.id,
@@ -174,12 +185,18 @@ def inspect(name: str) -> dict[str, Any]:
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": dict(_members(home, network)),
-        "Options": {"com.docker.network.bridge.name": network.interface, **network.options},
+        "Options": {**named, **network.options},
         "Labels": network.labels,
     }
 
 
 def _members(home: Home, network: Network) -> Iterator[tuple[str, dict[str, str]]]:
+    if network.driver in ("host", "null"):  # nobody takes a lease of those
+        nothing = dict.fromkeys(("EndpointID", "MacAddress", "IPv4Address", "IPv6Address"), "")
+        for box in records.list_all(home, warn=lambda _error: None):
+            if box.options["network"] == network.name and state.read(home, box).alive:
+                yield box.id, {"Name": box.name, **nothing}
+        return
     for container_id in lease.holders(home, network.id):
         own = lease.find(home, network.id, container_id)
         try:
@@ -217,9 +234,11 @@ def remove_one(home: Home, name: str) -> None:
     with Attempt(attempt), Operation(home, frees=True) as operation:
         held = store.hold(home)
         try:
-            network = store.get(home, name)
+            network = store.get(home, name, predefined.unwritten(home))
             if network.name == DEFAULT:
                 raise Conflict(attempt, "it is the default network, and made again when it is needed")
+            if network.name in predefined.DRIVERS:
+                raise Conflict(attempt, "it is always there", "`minirun network ls -f type=custom` lists the others")
             leases = lease.hold(home, network.id)
             try:
                 _check_unused(home, network, attempt)

@@ -11,7 +11,7 @@ import time
 from _socket import if_nameindex
 
 from minirun.errors import BadInput, Conflict, Unsupported
-from minirun.network import address, store
+from minirun.network import address, predefined, store
 from minirun.network.address import Subnet
 from minirun.network.record import DEFAULT, MTU, Network, check_name
 
@@ -78,7 +78,7 @@ def describe(
     icc, mtu, interface = _options(attempt, options, ipv6=ipv6 or bool(subnet6))
     known = store.list_all(home)
     taken = [*_blocks(known), *routes()]
-    network_id = os.urandom(32).hex()
+    network_id = predefined.identity(home, name) if name == DEFAULT else os.urandom(32).hex()
     block = _wanted(attempt, "--subnet", subnet, 32, taken) if subnet else _free(attempt, taken)
     pool = _inner(attempt, ip_range, block) if ip_range else None
     own = _gateway(attempt, gateway, block, pool or block)

@@ -19,7 +19,7 @@ from minirun.network.record import Network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from minirun.home import Home
 
@@ -55,8 +55,13 @@ def find(home: Home, name: str) -> Network | None:
     return network
 
 
-def get(home: Home, text: str) -> Network:
+def get(home: Home, text: str, others: Sequence[Network] = ()) -> Network:
     """Find a network by name, id, or the beginning of its id, in Docker's order.
+
+    Args:
+        home: the store.
+        text: what it is called.
+        others: networks without a record that are meant as well: see predefined.py.
 
     Raises:
         NotFound: none is meant.
@@ -65,9 +70,9 @@ def get(home: Home, text: str) -> Network:
     """
     if text and "/" not in text and (network := find(home, text)):
         return network
-    found = []
-    if text and _HEX.issuperset(text):
-        found = [network for network in list_all(home) if network.id.startswith(text)]
+    found = [network for network in others if network.name == text]
+    if not found and text and _HEX.issuperset(text):
+        found = [network for network in (*others, *list_all(home)) if network.id.startswith(text)]
     if len(found) > 1:
         raise Conflict(f"find network {text}", f"{len(found)} networks' ids begin so", "give more of the id")
     if not found:
