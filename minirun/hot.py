@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
     Entry = tuple[bool, str, int, int, bytes]
 
-# command → what it imports at once; and for `run`, while a container runs or ends, or when an image is a directory
+# command → what it imports at once; and for `run`, while a container runs or ends, or when an image is a directory;
+# and what `load` puts there, where it is needed
 COMMANDS = {
     "run": (
         "minirun.__main__", "minirun.cli.fast", "minirun.engine.run",
         "minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources",
     ),
+    "network": ("minirun.container.networkflags", "minirun.container.endpoint", "minirun.container.nameservice"),
     "exec": ("minirun.__main__", "minirun.cli.fast", "minirun.engine.execution"),
     "stop": ("minirun.__main__", "minirun.cli.named", "minirun.engine.lifecycle"),
     "rm": ("minirun.__main__", "minirun.cli.named", "minirun.engine.containers", "minirun.container.remove"),
 }  # fmt: skip
 
 _modules: "dict[str, Entry]" = {}
+_commands: "dict[str, list[str]]" = {}
 
 
 class Finder:
@@ -83,9 +86,16 @@ def install(*, at_once: str) -> None:
     except (OSError, ValueError, EOFError, TypeError):
         return
     _modules.update(entries)
+    _commands.update(commands)
     sys.meta_path.insert(0, Finder)
-    for name in commands.get(at_once, ()):
-        _fill(name, entries[name])
+    load(at_once)
+
+
+def load(command: str) -> None:
+    """Put the modules of a command that are not there yet into sys.modules; nothing without the file."""
+    for name in _commands.get(command, ()):
+        if name not in sys.modules:
+            _fill(name, _modules[name])
 
 
 def _fill(name: str, entry: "Entry") -> None:

@@ -81,5 +81,6 @@ class Minirun:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MINIRUN_")}
         # nobody listens there: what a test asks of a registry that is not on loopback never leaves this host
         nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-        own = {"MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime)}
+        # most tests are of something else than networks; a bridge for each store would take them twice as long
+        own = {"MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime), "MINIRUN_NETWORK": "none"}
         return {**plain, **nowhere, **own, **(extra or {})}

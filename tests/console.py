@@ -112,7 +112,7 @@ class Reader:
         result = subprocess.run(
             ["bash", "-c", script],
             cwd=self.directory,
-            env={**self.minirun.environment(), "PATH": self.path, "LC_ALL": "C.UTF-8"},
+            env={**self.minirun.environment({"MINIRUN_NETWORK": ""}), "PATH": self.path, "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

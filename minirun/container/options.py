@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import hot
 from minirun.container import environment
 from minirun.errors import BadInput, Unsupported
 
@@ -209,12 +210,13 @@ def _hostname(text: str | None) -> str | None:
 
 
 def _network(flags: Mapping[str, Any]) -> dict[str, Any]:
-    given = flags.get("network")
-    if NETWORK.isdisjoint(flags) and given in (None, ["none"], ["host"]):
-        return {"network": given[0] if given else "none"}
+    given = flags.get("network") or [os.environ.get("MINIRUN_NETWORK") or "bridge"]
+    if NETWORK.isdisjoint(flags) and given in (["none"], ["host"]):
+        return {"network": given[0]}
+    hot.load("network")
     from minirun.container import networkflags
 
-    return networkflags.read(flags)
+    return networkflags.read({**flags, "network": given})
 
 
 def _signal(text: str | None) -> str | None:

@@ -141,7 +141,7 @@ def change(script: str, attempt: str) -> None:
     try:
         done = subprocess.run(["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise Unsupported(attempt, "nft is not there", "install it: `apt-get install nftables`") from None
+        raise Unsupported(attempt, "nft is not there", "install it, `apt-get install nftables`; `--network none` does without") from None
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise MinirunError(

@@ -13,7 +13,7 @@ import minirun
 PACKAGE = Path(minirun.__file__).parent
 # Each may import itself and what stands before it; the faces, side by side in the last but one place, not each other.
 ORDER = (
-    ("errors",),
+    ("errors", "hot"),
     ("kernel",),
     ("home",),
     ("jsonrecord",),
@@ -31,7 +31,7 @@ ORDER = (
     ("container",),
     ("engine",),
     ("cli", "api", "oci"),
-    ("__main__", "hot", "supervise"),
+    ("__main__", "supervise"),
 )
 PLACES = {name: place for place, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))

@@ -20,7 +20,8 @@ def read(**flags: Any) -> dict[str, Any]:
 def test_nothing_asked_for_is_dockers_default() -> None:
     assert read() == {
         "entrypoint": None, "env": [], "cwd": None, "user": None, "hostname": None, "tty": False, "stdin": False,
-        "network": "none", "limits": {}, "ulimits": [], "oom_score_adj": None, "shm_bytes": 64 << 20,
+        "network": "bridge", "networks": [{"name": "bridge", "ip": "", "ip6": "", "mac": "", "aliases": []}],
+        "limits": {}, "ulimits": [], "oom_score_adj": None, "shm_bytes": 64 << 20,
         "cgroup_parent": "", "cgroupns": "private", "volumes": [], "tmpfs": [], "read_only": False, "init": False,
         "stop_signal": None, "labels": {}, "detached": False, "stdin_once": False,
         "log": {"driver": "json-file", "options": {}},
@@ -78,12 +79,13 @@ def test_a_working_directory_is_absolute() -> None:
 
 
 def test_a_network_is_none_the_hosts_one_of_ours_or_a_containers() -> None:
-    assert read(network=["none"]) == read()
-    assert read(network=["host"]) == {**read(), "network": "host"}
+    none = read(network=["none"])
+    assert none["network"] == "none"
+    assert read(network=["host"]) == {**none, "network": "host"}
     asked: dict[str, Any] = {"name": "bridge", "ip": "", "ip6": "", "mac": "", "aliases": []}
-    assert read(network=["default"]) == {**read(), "network": "bridge", "networks": [asked]}
-    assert read(network=["container:x"]) == {**read(), "network": "container:x"}
-    flags = {"ip": "10.1.0.5", "ip6": "fd00:0:0::5", "mac_address": "02-42-AC-11-00-02"}
+    assert read() == read(network=["default"]) == {**none, "network": "bridge", "networks": [asked]}
+    assert read(network=["container:x"]) == {**none, "network": "container:x"}
+    flags: dict[str, Any] = {"ip": "10.1.0.5", "ip6": "fd00:0:0::5", "mac_address": "02-42-AC-11-00-02"}
     asked = {"name": "net", "ip": "10.1.0.5", "ip6": "fd00::5", "mac": "02:42:ac:11:00:02", "aliases": ["db", "x.y"]}
     flags["network_alias"] = ["DB", "x.y", "db"]
     assert read(network=["net"], **flags)["networks"] == [asked]
@@ -107,7 +109,7 @@ def test_what_a_container_knows_of_names_can_be_said() -> None:
         ({"network": [""]}, "it is none, host, a network"),
         ({"network": ["container:"]}, "it is none, host, a network"),
         ({"network": ["../x"]}, "it is none, host, a network"),
-        ({"ip": "10.1.0.5"}, "has no interface"),
+        ({"network": ["none"], "ip": "10.1.0.5"}, "has no interface"),
         ({"network": ["host"], "mac_address": "02:00:00:00:00:01"}, "has no interface"),
         ({"network": ["net"], "ip": "fd00::5"}, "no IPv4 address"),
         ({"network": ["net"], "ip": "10.1.0.256"}, "no IPv4 address"),
@@ -129,7 +131,7 @@ def test_what_a_container_knows_of_names_can_be_said() -> None:
         ({"add_host": ["db"]}, "no NAME:ADDRESS"),
         ({"add_host": ["a b:10.0.0.5"]}, "no NAME:ADDRESS"),
         ({"add_host": ["db:ten"]}, "is no address"),
-        ({"add_host": ["up:host-gateway"]}, "has no gateway"),
+        ({"network": ["none"], "add_host": ["up:host-gateway"]}, "has no gateway"),
         ({"dns": ["ns.example"]}, "no address of a name server"),
         ({"dns_search": ["a\nnameserver 1.2.3.4"]}, "not one word"),
         ({"dns_option": ["a b"]}, "not one word"),
