@@ -47,7 +47,7 @@ UNDO = {
     "settle": "minirun.container.state:settle",
     "tell_gone": "minirun.container.state:tell_gone",
     "settle_again": "minirun.container.state:settle_again",
-    "discard_network": "minirun.network.bridge:discard",
+    "discard_network": "minirun.network.drivers:discard",
     "release_endpoint": "minirun.container.endpoint:release",
     "forget_kept": "minirun.container.kept:forget",
     "end_keeper": "minirun.container.kept:end_keeper",

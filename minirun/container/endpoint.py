@@ -21,8 +21,9 @@ from minirun.errors import Conflict, MinirunError, NotFound
 from minirun.home import Home
 from minirun.journal import Step
 from minirun.launch import machine
-from minirun.network import bridge, lease, store
-from minirun.network.namespace import INTERFACE, Namespace, host_end
+from minirun.network import drivers, lease, store
+from minirun.network.cable import host_end
+from minirun.network.namespace import Namespace
 from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
@@ -105,7 +106,7 @@ def undos(home: Home, record: Record) -> list[list[str]]:
 
 def _take(home: Home, record: Record, wanted: dict[str, Any]) -> None:
     network = network_of(home, wanted)
-    bridge.ensure(home, network)
+    drivers.ensure(home, network)
     # records of a version without aliases have none
     asked = {
         "own": wanted["ip"], "own6": wanted["ip6"], "mac": wanted["mac"], "aliases": wanted.get("aliases", ()),
@@ -228,7 +229,8 @@ class Entrance:
         self.descriptor = self._made.descriptor
 
     def _connection(self, wanted: dict[str, Any]) -> Step:
-        text = f"RTM_NEWLINK {host_end(self._record.id)} veth, on the bridge of {wanted['name']}; {INTERFACE} in netns"
+        there = f"eth{self._record.options['networks'].index(wanted)} in netns"
+        text = f"RTM_NEWLINK {host_end(self._record.id)} veth, on the bridge of {wanted['name']}; {there}"
         why = "a cable from the bridge into it; then RTM_NEWADDR, RTM_NEWROUTE"
         return Step(text, lambda: self._connect(wanted), (), why)
 
@@ -240,10 +242,10 @@ class Entrance:
             attempt = f"start container {self._record.name}"
             raise Conflict(attempt, f"its lease of network {network.name} was taken away")
         try:
-            master = if_nametoindex(network.interface)
+            index = if_nametoindex(network.interface)
         except OSError:
-            master = bridge.ensure(self._home, network)  # just taken away: it is made again
-        self._made.connect(network, own, master)
+            index = drivers.ensure(self._home, network)  # just taken away: it is made again
+        self._made.connect(network, own, index)
         if "ports" in self._record.options:
             from minirun.container import ports
 

@@ -211,10 +211,10 @@ def reflect(container_id: str) -> None:
     Raises:
         OSError: the kernel refused.
     """
-    from minirun.network import namespace, portrules
+    from minirun.network import cable, portrules
 
     if portrules.bridges_are_filtered():
-        portrules.reflect(namespace.host_end(container_id))
+        portrules.reflect(cable.host_end(container_id))
 
 
 def _network(home: Home, box: Record) -> Network:

@@ -14,7 +14,7 @@ from minirun.container import state
 from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound, Unsupported
 from minirun.journal import Operation
-from minirun.network import address, bridge, creation, lease, predefined, store
+from minirun.network import address, creation, drivers, lease, predefined, store
 from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ def create(
             store.put(home, network)
         finally:
             os.close(held)
-        bridge.ensure(home, network)
+        drivers.ensure(home, network)
     return network.id
 
 
@@ -244,7 +244,7 @@ def remove_one(home: Home, name: str) -> None:
                 _check_unused(home, network, attempt)
                 # removing is its own undo: half of it is worth nothing, so whoever recovers does the rest
                 operation.will("discard_network", home.root, home.runtime, network.name, network.id)
-                bridge.remove(home, network)
+                drivers.remove(home, network)
             finally:
                 os.close(leases)
         finally:

@@ -171,18 +171,6 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def discard(root: str, runtime: str, name: str, network_id: str) -> None:
-    """Remove a network that was not made whole, or not removed whole. An undo of the journal: idempotent."""
-    home = Home(root, runtime)
-    held = store.hold(home)
-    try:
-        network = store.find(home, name)
-        if network and network.id == network_id:
-            remove(home, network)
-    finally:
-        os.close(held)
-
-
 def remove(home: Home, network: Network) -> None:
     """Take a network from the host and from the store; nobody is on it, and the folder of networks is held.
 

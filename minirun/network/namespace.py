@@ -10,12 +10,10 @@ descriptors is gone, and with it the interfaces in it and what they are a pair w
 from __future__ import annotations
 
 import os
-from _socket import if_nametoindex
 
-from minirun.errors import MinirunError
 from minirun.kernel.call import Call
 from minirun.kernel.names import CLONE_NEWNET
-from minirun.network import address, netlink
+from minirun.network import drivers, netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 _OWN = "/proc/thread-self/ns/net"
-_EXFULL = 54
-INTERFACE = "eth0"
 
 
 class Namespace:
@@ -69,39 +65,18 @@ class Namespace:
         finally:
             os.close(here)
 
-    def connect(self, network: Network, lease: Lease, master: int) -> None:
-        """Put it on a network, by a pair of interfaces: ours is a port of the bridge with the index *master*.
+    def connect(self, network: Network, lease: Lease, index: int) -> None:
+        """Put it on a network; *index* is of what that has on the host: see drivers.ensure.
 
         Raises:
             MinirunError: the kernel refuses.
         """
-        name = host_end(lease.container)
         attempt = f"connect a container to network {network.name}"
-        pair = netlink.veth(
-            name, master, network.mtu, INTERFACE, address.pack_mac(lease.mac), self.descriptor, up=network.icc
-        )
-        ours = netlink.speak()
-        try:
-            try:
-                netlink.ask(ours, [pair])
-            except FileExistsError:
-                # of the time before, whose namespace the kernel is just taking apart
-                netlink.ask(ours, [netlink.remove_link(name)])
-                netlink.ask(ours, [pair])
-            if not network.icc:
-                port = if_nametoindex(name)
-                netlink.ask(ours, [netlink.isolate(port), netlink.up(port)])
-        except OSError as error:
-            full = error.errno == _EXFULL
-            raise MinirunError(
-                attempt, error, "a bridge has 1023 ports: make another network" if full else ""
-            ) from None
-        finally:
-            ours.close()
+        drivers.plug(attempt, network, lease, index, self.descriptor)
         self._configure(attempt, network, lease)
 
     def _configure(self, attempt: str, network: Network, lease: Lease) -> None:
-        link = netlink.index(self.speaker, INTERFACE)
+        link = netlink.index(self.speaker, lease.interface)
         messages = [netlink.up(netlink.LOOPBACK)]
         routes = []
         for own, block, gateway in (
@@ -120,8 +95,3 @@ class Namespace:
         """Let it go; it stays while there is a process in it."""
         self.speaker.close()
         os.close(self.descriptor)
-
-
-def host_end(container_id: str) -> str:
-    """The name of the interface on the host that leads to a container."""
-    return f"mr{container_id[:13]}"
