@@ -48,6 +48,7 @@ UNDO = {
     "tell_gone": "minirun.container.state:tell_gone",
     "settle_again": "minirun.container.state:settle_again",
     "discard_network": "minirun.network.drivers:discard",
+    "retire_bridge": "minirun.network.retiring:retire",
     "release_endpoint": "minirun.container.endpoint:release",
     "forget_kept": "minirun.container.kept:forget",
     "end_keeper": "minirun.container.kept:end_keeper",

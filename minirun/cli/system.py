@@ -111,3 +111,5 @@ def gc() -> None:
         f"Other remains removed: {freed['OthersRemoved']}\n"
         f"Total reclaimed space: {quantity.size(freed['BytesFreed'])}\n"
     )
+    if freed["BridgesRemoved"]:
+        screen.write("The default network's bridge was removed: the next container on it makes it again\n")

@@ -13,10 +13,12 @@ from minirun.engine import imagemounts, open_home
 from minirun.errors import Unsupported
 from minirun.image import removal
 from minirun.image.store import Images
+from minirun.journal import Operation
 from minirun.kernel import files, tree
 from minirun.launch import machine
 from minirun.layer.blobs import Blobs
 from minirun.layer.store import Layers
+from minirun.network import retiring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +108,8 @@ def gc() -> dict[str, int]:
     """Finish what was left unfinished, and free what no image and no container names.
 
     Returns:
-        How many operations were undone, how many layers and other left-overs removed, and how many bytes that freed.
+        How many operations were undone, how many layers and other left-overs removed, how many bytes that freed, and
+        whether the bridge of the default network was taken from the host until somebody needs it.
     """
     home = open_home()
     undone = journal.recover(home, insist=True)
@@ -131,14 +134,25 @@ def gc() -> dict[str, int]:
         removal.remove_layers(home, unneeded, doomed)
         stale += len(set(doomed) - {layer.diff for layer in every})
         stale += _sweep(home) + imagemounts.settle_all(home) + endpoint.forget_gone(home)
+        retired = _retire(home)
         return {
             "OperationsUndone": undone,
             "LayersRemoved": len(unneeded),
             "OthersRemoved": stale,
             "BytesFreed": freed,
+            "BridgesRemoved": retired,
         }
     finally:
         os.close(lock)
+
+
+def _retire(home: Home) -> int:
+    if not retiring.is_up(home):
+        return 0
+    with Operation(home, frees=True) as operation:
+        # it is its own undo: half of it is worth nothing, so whoever recovers does the rest
+        operation.will("retire_bridge", home.root, home.runtime)
+        return int(retiring.retire(home.root, home.runtime))
 
 
 def _unneeded_blobs(images: Images) -> int:

@@ -25,10 +25,10 @@ from minirun.network.address import Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
     from minirun.network.record import Network
 
-_FORWARDING4 = "/proc/sys/net/ipv4/ip_forward"
-_FORWARDING6 = "/proc/sys/net/ipv6/conf/all/forwarding"
 _CONF6 = "/proc/sys/net/ipv6/conf"
 
 
@@ -42,18 +42,18 @@ def ensure(home: Home, network: Network) -> int:
         Conflict: the host has an interface of its name, or routes to its addresses.
         MinirunError: the kernel refuses.
     """
-    index = _made(home, network)
+    index = made(home, network)
     if index and firewall.is_there():
         return index
-    lock = _hold(home)
+    lock = hold(home)
     try:
         if not os.path.exists(home.network(network.name)):
             raise NotFound(f"use network {network.name}", "it was removed meanwhile", "`minirun network ls` lists them")
-        index = _made(home, network)
+        index = made(home, network)
         if index and not firewall.is_there():
             _restore(home)
         if not index:
-            index = _make(network)
+            index = _make(home, network)
             directory = lease.folder(home, network.id)
             os.makedirs(directory, 0o700, exist_ok=True)
             data = f"{_namespace()} {index}".encode()
@@ -70,14 +70,14 @@ def ensure(home: Home, network: Network) -> int:
 def _restore(home: Home) -> None:
     """Put the rules of all networks in force again: whoever flushed them flushed everybody's."""
     for network in sorted(store.list_all(home, warn=lambda _error: None), key=lambda network: network.created):
-        if _made(home, network):
+        if made(home, network):
             firewall.admit(network)
     from minirun.network import published
 
     published.restore(home)
 
 
-def _made(home: Home, network: Network) -> int:
+def made(home: Home, network: Network) -> int:
     """The index of the bridge, if it was made whole and is there still; or 0."""
     try:
         with open(f"{lease.folder(home, network.id)}/bridge", "rb", 0) as file:
@@ -98,7 +98,7 @@ def hardware_address(network: Network) -> str:
     return ":".join(["02", *(network.id[place : place + 2] for place in range(0, 10, 2))])
 
 
-def _make(network: Network) -> int:
+def _make(home: Home, network: Network) -> int:
     from pyroute2 import IPRoute
 
     from minirun.network import creation
@@ -114,25 +114,34 @@ def _make(network: Network) -> int:
                 br_stp_state=0,
             )  # fmt: skip
         index: int = speaker.link_lookup(ifname=network.interface)[0]
-        speaker.link("set", index=index, ifalias=f"minirun network {network.name} {network.id[:12]}")
-        for text, own in ((network.subnet, network.gateway), (network.subnet6, network.gateway6)):
-            if text:
-                flags = {"flags": 2} if ":" in own else {}  # IFA_F_NODAD: nobody else can have it
-                speaker.addr("replace", index=index, address=own, prefixlen=Subnet.parse(text).prefix, **flags)
-        if os.path.isdir(f"{_CONF6}/{network.interface}"):
-            # a container must not be able to say that it is the host's router (CVE-2020-13401)
-            _write(f"{_CONF6}/{network.interface}/accept_ra", "0")
-            # its link-local address is used at once, or nobody is asked for on the bridge in the first seconds
-            _write(f"{_CONF6}/{network.interface}/accept_dad", "0")
-        # the rules come first: at no moment does a packet pass without them
-        firewall.admit(network)
-        if not network.internal:
-            _forward(ipv6=bool(network.subnet6))
-        if network.subnet6:
-            # its link-local address is its own; until the kernel has made sure of that, no neighbour would be found
-            _write(f"{_CONF6}/{network.interface}/accept_dad", "0")
-        speaker.link("set", index=index, state="up")
+        try:
+            _configure(home, speaker, network, index)
+        except BaseException:
+            if not found:
+                speaker.link("del", index=index)
+            raise
     return index
+
+
+def _configure(home: Home, speaker: IPRoute, network: Network, index: int) -> None:
+    """Give a bridge its addresses and rules, and put it into use."""
+    speaker.link("set", index=index, ifalias=f"minirun network {network.name} {network.id[:12]}")
+    for text, own in ((network.subnet, network.gateway), (network.subnet6, network.gateway6)):
+        if text:
+            flags = {"flags": 2} if ":" in own else {}  # IFA_F_NODAD: nobody else can have it
+            speaker.addr("replace", index=index, address=own, prefixlen=Subnet.parse(text).prefix, **flags)
+    if os.path.isdir(f"{_CONF6}/{network.interface}"):
+        # a container must not be able to say that it is the host's router (CVE-2020-13401)
+        _write(f"{_CONF6}/{network.interface}/accept_ra", "0")
+        # its link-local address is used at once, or nobody is asked for on the bridge in the first seconds
+        _write(f"{_CONF6}/{network.interface}/accept_dad", "0")
+    # the rules come first: at no moment does a packet pass without them
+    firewall.admit(network)
+    if not network.internal:
+        from minirun.network import forwarding
+
+        forwarding.switch_on(home, ipv6=bool(network.subnet6))
+    speaker.link("set", index=index, state="up")
 
 
 def _check_ours(link: object, network: Network) -> None:
@@ -143,27 +152,6 @@ def _check_ours(link: object, network: Network) -> None:
             f"make the bridge of network {network.name}", f"the host has an interface {network.interface} already",
             f"look whose it is, `ip -d link show {network.interface}`, and give it another name",
         )  # fmt: skip
-
-
-def _forward(*, ipv6: bool) -> None:
-    """Let the host pass on packets, if it does not: without that, nothing gets from a bridge to anywhere."""
-    if _read(_FORWARDING4) == "0":
-        _write(_FORWARDING4, "1")
-    if ipv6 and _read(_FORWARDING6) == "0":
-        # A host that forwards takes no router's word any more, and would lose its own way out, unless told to take it:
-        # ip-sysctl.rst, accept_ra
-        for name in set(os.listdir(_CONF6)) - {"all", "default"}:
-            if _read(f"{_CONF6}/{name}/accept_ra") == "1" and _read(f"{_CONF6}/{name}/forwarding") == "0":
-                _write(f"{_CONF6}/{name}/accept_ra", "2")
-        _write(_FORWARDING6, "1")
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except OSError:
-        return ""  # no IPv6, or an interface that has just gone
 
 
 def _write(path: str, text: str) -> None:
@@ -179,29 +167,41 @@ def remove(home: Home, network: Network) -> None:
     Raises:
         MinirunError: the kernel refuses.
     """
-    from pyroute2 import IPRoute
-
-    from minirun.network import portrules
-
-    lock = _hold(home)
+    lock = hold(home)
     try:
-        # while the bridge is there, it tells whether there is something of it in the rules
-        portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
-        files.remove(f"{lease.folder(home, network.id)}/bridge")
-        with IPRoute() as speaker:
-            for index in speaker.link_lookup(ifname=network.interface):
-                try:
-                    _check_ours(speaker.link("get", index=index)[0], network)
-                except Conflict:
-                    continue  # somebody else's by now
-                speaker.link("del", index=index)
-        firewall.dismiss(network)
+        take_down(home, network)
         store.take_away(home, network)
     finally:
         os.close(lock)
 
 
-def _hold(home: Home) -> int:
+def take_down(home: Home, network: Network) -> None:
+    """Take a network that nobody is on from the host; with the last one goes all that minirun changed there.
+
+    The caller holds the networks, the leases, and bridges: see `hold`.
+
+    Raises:
+        MinirunError: the kernel refuses.
+    """
+    from pyroute2 import IPRoute
+
+    from minirun.network import portrules, retiring
+
+    # while the bridge is there, it tells whether there is something of it in the rules
+    portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
+    files.remove(f"{lease.folder(home, network.id)}/bridge")
+    with IPRoute() as speaker:
+        for index in speaker.link_lookup(ifname=network.interface):
+            try:
+                _check_ours(speaker.link("get", index=index)[0], network)
+            except Conflict:
+                continue  # somebody else's by now
+            speaker.link("del", index=index)
+    firewall.dismiss(network)
+    retiring.tidy(home, but=network.name)
+
+
+def hold(home: Home) -> int:
     """Keep everybody else from making and removing bridges."""
     os.makedirs(f"{home.runtime}/networks", 0o700, exist_ok=True)
     return files.lock(f"{home.runtime}/networks/lock", exclusive=True)
