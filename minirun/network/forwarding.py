@@ -4,7 +4,7 @@
     {"namespace": 4026531840,                            the network namespace that it is true of
      "ipv4": {"accept_redirects": "1", "on": []},        ip_forward was 0; interfaces that were on all the same
      "ipv6": {"on": [], "listening": ["eth0"]},          accept_ra was 1 there
-     "others": ["ip nat", "legacy filter"]}              tables of others that say what is passed on
+     "others": ["ip nat", "ip legacy filter"]}           tables of others that say what is passed on
 
 It is not set back where somebody else has changed it, or may rely on it by now: he has got such a table since, or the
 host's configuration has it switched on. To be wrong there would cut off somebody who never heard of minirun.
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 SWITCH4, SWITCH6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 _CONF4, _CONF6 = "/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"
-_LEGACY = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names")
 # sysctl.d(5)
 _CONFIGURED = ("/etc/sysctl.conf", "/etc/sysctl.d/*.conf", "/run/sysctl.d/*.conf", "/usr/*/sysctl.d/*.conf")
 
@@ -124,20 +123,10 @@ def _each(folder: str, names: list[str], key: str, now: str, then: str) -> None:
 
 
 def others() -> list[str]:
-    """The tables, but minirun's, that say what is passed on or translated: ``ip nat``, and iptables-legacy's."""
-    import subprocess
+    """The tables, but minirun's, that say what is passed on or translated: ``ip nat``, ``ip legacy filter``."""
+    from minirun.network import strangers
 
-    said = subprocess.run(["nft", "list", "chains"], capture_output=True, text=True, check=False).stdout
-    found, table = set(), ""
-    for line in said.splitlines():
-        words = line.split()
-        if words[:1] == ["table"]:
-            table = " ".join(words[1:3])
-        elif words[:1] == ["type"] and {"forward", "postrouting"} & set(words) and table != "inet minirun":
-            found.add(table)
-    for place in _LEGACY:
-        found.update(f"legacy {name}" for name in _read(place).split() if name in ("filter", "nat"))
-    return sorted(found)
+    return sorted({f"{chain.family} {chain.table}" for chain in strangers.chains()})
 
 
 def is_configured(name: str) -> bool:
