@@ -133,9 +133,8 @@ NOT_BUILT = {
 
 # flags of Docker's `run` and `create` that this version has not
 _FLAGS = """
-    -a --annotation --attach --cap-add --cap-drop
-    --device --device-cgroup-rule
-    --domainname --gpus --group-add
+    -a --annotation --attach
+    --domainname --gpus
     --ipc --label-file --link
     --pid
     --privileged --quiet --runtime --security-opt

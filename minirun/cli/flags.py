@@ -54,9 +54,13 @@ RESTART = Flag("restart", "", "POLICY", "Start it again when it ended: no, on-fa
 CREATE = (
     *LIMITS,
     Flag("add-host", "", "NAME:IP", "Put a name into its /etc/hosts; IP may be host-gateway", many=True),
+    Flag("cap-add", "", "NAME", "Leave it this capability, too: NET_ADMIN, ALL", many=True),
+    Flag("cap-drop", "", "NAME", "Take this capability from it: CHOWN, ALL", many=True),
     Flag("cgroup-parent", "", "PATH", "Make its cgroup below this one: a name of yours, or /a/group that is there"),
     Flag("cgroupns", "", "private|host", "Which cgroup is the root that it sees: its own, or the host's (private)"),
     Flag("cidfile", "", "FILE", "Write the container's id to FILE, which must not exist"),
+    Flag("device", "", "PATH[:TARGET][:rwm]", "Give it a device of the host, or all in a directory", many=True),
+    Flag("device-cgroup-rule", "", "RULE", "Let devices open that it makes: 'c 10:229 rw'", many=True),
     Flag(
         "device-read-bps", "", "DEVICE:BYTES", "Limit reading from a disk, in bytes a second: /dev/sda:1mb", many=True
     ),
@@ -71,6 +75,7 @@ CREATE = (
     Flag("env", "e", "NAME[=VALUE]", "Set an environment variable, or pass on the caller's", many=True),
     Flag("env-file", "", "FILE", "Set the environment variables of FILE, one a line", many=True),
     Flag("expose", "", "PORT[/PROTOCOL]", "Say that the container listens there; -P publishes it", many=True),
+    Flag("group-add", "", "GROUP", "Another group of its user's, by name or number", many=True),
     Flag("health-cmd", "", "COMMAND", "Check its health by this: exit code 0 means healthy; none: do not"),
     Flag("health-interval", "", "TIME", "How long between two checks (30s)"),
     Flag("health-on-failure", "", "none|kill|restart|stop", "What to do when it is not healthy any more (none)"),

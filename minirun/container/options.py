@@ -34,6 +34,8 @@ PORTS = frozenset(("expose", "publish", "publish-all"))  # the same of ports.py
 NETWORK = frozenset(
     ("add-host", "dns", "dns-option", "dns-search", "ip", "ip6", "mac-address", "network-alias", "sysctl")
 )
+# and of privileges.py
+PRIVILEGES = frozenset(("cap-add", "cap-drop", "device", "device-cgroup-rule", "group-add"))
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64
 SIGNALS = {
@@ -89,6 +91,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         **_lifetime(flags),
         **_health(flags),
         **_ports(flags, network["network"]),
+        **_privileges(flags),
     }
 
 
@@ -122,6 +125,14 @@ def _ports(flags: Mapping[str, Any], network: str) -> dict[str, Any]:
     from minirun.container import ports
 
     return ports.read(flags, network)
+
+
+def _privileges(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if PRIVILEGES.isdisjoint(flags):
+        return {}
+    from minirun.container import privileges
+
+    return privileges.read(flags)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:

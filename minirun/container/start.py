@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
     from minirun.container.terminal import Terminal
     from minirun.home import Home
+    from minirun.rootfs.devices import Device
     from minirun.security.user import User
 
 stub = ending.stub
@@ -67,6 +68,7 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
         ),
         *_overlay_steps(home, record),
         *_group_steps(path, record.options["limits"]),
+        *_device_steps(path, record.options),
     ]  # fmt: skip
 
 
@@ -112,6 +114,14 @@ def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
     from minirun.container import place
 
     return place.steps(path, limited, why)
+
+
+def _device_steps(path: str, options: Mapping[str, Any]) -> list[Step]:
+    if "devices" not in options and "device_rules" not in options:
+        return []
+    from minirun.container import privileges
+
+    return privileges.filter_steps(options, path)
 
 
 def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
@@ -162,7 +172,7 @@ def specify(
     stack = [home.diff(name) for name in record.stack]
     if os.path.isdir(upper := f"{directory}/upper"):
         stack.append(upper)
-    who = who or user.find(options["user"], stack)
+    who = who or user.find(options["user"], stack, options.get("group_add", ()))
     if options["init"] and not stub():
         raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
     return Spec(
@@ -184,8 +194,10 @@ def specify(
         terminal=terminal and (terminal.devpts, terminal.slave),
         stdin=stdin,
         redirects=(),
+        devices=_devices(options),
+        makes_devices="device_rules" in options,
         user=who,
-        capabilities=capabilities.DEFAULT,
+        capabilities=capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ())),
         cwd=options["cwd"],
         argv=options["argv"],
         env=environment.complete(
@@ -199,6 +211,14 @@ def specify(
         oom_score_adj=options["oom_score_adj"],
         status=status,
     )
+
+
+def _devices(options: Mapping[str, Any]) -> list[Device]:
+    if "devices" not in options:
+        return []
+    from minirun.container import privileges
+
+    return privileges.nodes(options)
 
 
 def _attached(home: Home, record: Record) -> list[Volume | Tmpfs]:

@@ -92,7 +92,9 @@ def entry(
         BadInput: the container has no such user.
     """
     options = box.options
-    who = user.look_up(options["user"] if flags.get("user") is None else flags["user"], first.read)
+    who = user.look_up(
+        options["user"] if flags.get("user") is None else flags["user"], first.read, options.get("group_add", ())
+    )
     tty = bool(flags.get("tty"))
     env = environment.merge(options["env"], added)
     return Entry(
@@ -101,7 +103,7 @@ def entry(
         redirects=(),
         cwd=_working_directory(flags.get("workdir")) or options["cwd"],
         user=who,
-        capabilities=_capabilities(privileged=bool(flags.get("privileged"))),
+        capabilities=_capabilities(options, privileged=bool(flags.get("privileged"))),
         argv=command,
         env=environment.complete(env, hostname=options["hostname"], home=who.home, terminal=tty),
         rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
@@ -130,10 +132,8 @@ def _working_directory(path: str | None) -> str:
     return path
 
 
-def _capabilities(*, privileged: bool) -> int:
-    """What the command keeps: Docker's fourteen, or with --privileged all that we have ourselves."""
-    if not privileged:
-        return capabilities.DEFAULT
-    with open("/proc/self/status") as file:
-        sets = dict(line.split(":\t") for line in file if line.startswith(("CapPrm", "CapBnd")))
-    return int(sets["CapPrm"], 16) & int(sets["CapBnd"], 16)
+def _capabilities(options: Mapping[str, Any], *, privileged: bool) -> int:
+    """What the command keeps: what the container has, or with --privileged all that we have ourselves."""
+    if privileged:
+        return capabilities.own()
+    return capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))

@@ -11,15 +11,14 @@ from minirun.security import masks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
 
 _NOT_BUILT: dict[str, Any] = {
-    "CapAdd": None, "CapDrop": None, "Cgroup": "", "DeviceCgroupRules": None, "DeviceRequests": None, "Devices": [],
-    "GroupAdd": None, "IpcMode": "private", "Isolation": "", "Links": None, "PidMode": "", "Privileged": False,
-    "Runtime": "minirun", "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
+    "Cgroup": "", "DeviceRequests": None, "IpcMode": "private", "Isolation": "", "Links": None, "PidMode": "",
+    "Privileged": False, "Runtime": "minirun", "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
 }  # fmt: skip
 
 
@@ -37,6 +36,7 @@ def host_config(box: Record) -> dict[str, Any]:
         "AutoRemove": box.remove,
         "ReadonlyRootfs": options["read_only"],
         **_NOT_BUILT,
+        **_privileges(options),
         **networkdescription.asked_for(box),
         "Init": options["init"],
         "ShmSize": options["shm_bytes"],
@@ -50,6 +50,23 @@ def host_config(box: Record) -> dict[str, Any]:
         "MaskedPaths": [*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES],
         "ReadonlyPaths": list(masks.READ_ONLY),
     }
+
+
+def _privileges(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "CapAdd": _capabilities(options.get("cap_add")),
+        "CapDrop": _capabilities(options.get("cap_drop")),
+        "GroupAdd": options.get("group_add"),
+        "Devices": [
+            {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access}
+            for source, target, access in options.get("devices", ())
+        ],
+        "DeviceCgroupRules": options.get("device_rules"),
+    }
+
+
+def _capabilities(names: Sequence[str] | None) -> list[str] | None:
+    return names and [name if name == "ALL" else f"CAP_{name}" for name in names]
 
 
 def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:

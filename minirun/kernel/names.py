@@ -83,6 +83,7 @@ OPEN_TREE_CLONE = Named("OPEN_TREE_CLONE", 1)
 OPEN_TREE_CLOEXEC = Named("OPEN_TREE_CLOEXEC", 0o2000000)
 S_IFREG = Named("S_IFREG", 0o100000)
 S_IFCHR = Named("S_IFCHR", 0o020000)
+S_IFBLK = Named("S_IFBLK", 0o060000)
 
 # sys/prctl.h, linux/keyctl.h, linux/close_range.h
 PR_SET_DUMPABLE = Named("PR_SET_DUMPABLE", 4)
@@ -128,6 +129,7 @@ SYSCALLS = {
     "openat": 257,
     "mkdirat": 258,
     "mknodat": 259,
+    "fchownat": 260,
     "symlinkat": 266,
     "unshare": 272,
     "dup3": 292,

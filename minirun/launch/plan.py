@@ -89,6 +89,10 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
         yield attach.allow(STUB, attributes, why="no /proc/PID/exe is writable (CVE-2019-5736)")
     mount = overlay.mount_by_options if by_options else overlay.mount
     yield from mount(spec.overlay, spec.attach_point)
+    if spec.makes_devices:
+        from minirun.rootfs import devices
+
+        yield from devices.open_made()
     yield Call("fchdir", ROOT)
     yield Call("pivot_root", ".", ".", why="the container's root is the root")
     yield Call("umount2", ".", MNT_DETACH, why="and the host's is gone")
@@ -102,7 +106,7 @@ def _attached(spec: Spec) -> list[Volume | Tmpfs]:
 
 
 def _inside(spec: Spec) -> Iterator[Call]:
-    yield from special.dev(spec.terminal, spec.shm_bytes)
+    yield from special.dev(spec.terminal, spec.shm_bytes, spec.devices, opens=spec.makes_devices)
     yield from special.sys()
     yield from volumes.give(_attached(spec))
     # before /proc is there: a path through it could lead to a descriptor of ours

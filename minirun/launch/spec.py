@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from minirun.rootfs.devices import Device
     from minirun.rootfs.overlay import Overlay
     from minirun.rootfs.volumes import Tmpfs, Volume
     from minirun.security.user import User
@@ -31,6 +32,8 @@ class Spec:
         stdin: whether descriptor 0 is passed on; if not, it is the null device.
         redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2; NULL_DEVICE is the
             container's null device.
+        devices: those of the host that it has in /dev, beside what every container has.
+        makes_devices: whether device nodes of its own making open.
         user: who the command is.
         capabilities: the bits it keeps, for root; anybody else has them as the bound only.
         cwd: its working directory.
@@ -46,9 +49,9 @@ class Spec:
     """
 
     __slots__ = (
-        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "env", "files", "hostname", "init",
-        "network", "network_namespace", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits", "shm_bytes",
-        "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
+        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname", "init",
+        "makes_devices", "network", "network_namespace", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits",
+        "shm_bytes", "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -63,6 +66,8 @@ class Spec:
     terminal: tuple[int, int] | None
     stdin: bool
     redirects: Sequence[tuple[int, int]]
+    devices: Sequence[Device]
+    makes_devices: bool
     user: User
     capabilities: int
     cwd: str

@@ -42,7 +42,9 @@ from minirun.rootfs.attach import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from minirun.rootfs.devices import Device
 
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
@@ -58,13 +60,17 @@ DEV_BYTES = 64 << 20  # Docker's
 DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
 
 
-def dev(terminal: tuple[int, int] | None, shm_bytes: int) -> Iterator[Call]:
+def dev(
+    terminal: tuple[int, int] | None, shm_bytes: int, devices: Sequence[Device] = (), *, opens: bool = False
+) -> Iterator[Call]:
     """Build /dev.
 
     Args:
         terminal: descriptors of a detached devpts and of a slave in it that becomes /dev/console; None makes a new
             devpts that nobody of ours holds.
         shm_bytes: size of /dev/shm.
+        devices: more of the host's.
+        opens: whether nodes that the container makes in it open.
     """
     options = (("mode", "755"), ("size", str(DEV_BYTES)))
     yield from filesystem(
@@ -80,7 +86,12 @@ def dev(terminal: tuple[int, int] | None, shm_bytes: int) -> Iterator[Call]:
         yield Call("symlinkat", target, DEV, name)
     yield from _terminals(terminal)
     yield from _memory(shm_bytes)
-    yield allow(DEV, MOUNT_ATTR_NODEV, why="nodes that the container makes here open nothing")
+    if devices:
+        from minirun.rootfs.devices import nodes
+
+        yield from nodes(devices)
+    if not opens:
+        yield allow(DEV, MOUNT_ATTR_NODEV, why="nodes that the container makes here open nothing")
 
 
 def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from errno import EINVAL
 from struct import pack
 
+from minirun.errors import Unsupported
 from minirun.kernel.call import Call, Struct
 from minirun.kernel.names import PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAPBSET_DROP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 # linux/capability.h, in the kernel's order: a capability's number is its place
 NAMES = (
@@ -31,6 +32,37 @@ _VERSION_3 = 0x20080522
 def name(number: int) -> str:
     """``CAP_CHOWN`` for 0; a number that has no name yet is told as one."""
     return f"CAP_{NAMES[number]}" if number < len(NAMES) else f"capability {number}"
+
+
+def kept(added: Collection[str], dropped: Collection[str]) -> int:
+    """What a container's root keeps, as bits, when these are asked for: names without CAP_, or ALL.
+
+    As Docker has it: with ALL added all that we have, but for those dropped; with ALL dropped those added.
+    """
+    if "ALL" in added:
+        return own() & ~_bits(dropped)
+    return (0 if "ALL" in dropped else DEFAULT & ~_bits(dropped)) | _bits(added)
+
+
+def _bits(names: Collection[str]) -> int:
+    return sum(1 << NAMES.index(one) for one in names if one != "ALL")
+
+
+def own() -> int:
+    """The capabilities that this process has, and may give to another."""
+    with open("/proc/self/status") as file:
+        sets = dict(line.split(":\t") for line in file if line.startswith(("CapPrm", "CapBnd")))
+    return int(sets["CapPrm"], 16) & int(sets["CapBnd"], 16)
+
+
+def check_had(keep: int) -> None:
+    """Raise Unsupported unless all of *keep* are ours to give."""
+    if missing := keep & ~own() & ~DEFAULT:
+        names = ", ".join(name(number) for number in range(LAST + 1) if missing >> number & 1)
+        raise Unsupported(
+            f"give a container {names}", "minirun was started without it",
+            "start it where it has that: CapBnd in /proc/self/status, `capsh --print`",
+        )  # fmt: skip
 
 
 def bound(keep: int) -> Iterator[Call]:

@@ -42,69 +42,68 @@ class User:
         self.home = home
 
 
-def find(text: str, stack: Sequence[str]) -> User:
+def find(text: str, stack: Sequence[str], added: Sequence[str] = ()) -> User:
     """Find the user that *text* names in the root file system that *stack* makes.
 
     Args:
         text: ``user[:group]``, names or numbers; empty for root.
         stack: layer directories, bottom to top.
+        added: more groups of the user's, by name or number.
 
     Raises:
         BadInput: a name that the image has not got, or a number out of range.
     """
-    return look_up(text, lambda path: _read(stack, path))
+    return look_up(text, lambda path: _read(stack, path), added)
 
 
-def look_up(text: str, read: Callable[[str], bytes]) -> User:
+def look_up(text: str, read: Callable[[str], bytes], added: Sequence[str] = ()) -> User:
     """Find the user that *text* names, as `find` does, in whatever root file system *read* reads.
 
     Args:
         text: ``user[:group]``.
         read: gives the first LIMIT_BYTES of ``etc/passwd`` or ``etc/group``; nothing where there is no such file.
+        added: as `find`.
 
     Raises:
         BadInput: as `find`.
     """
     user, _, group = text.partition(":")
-    name, uid, gid, home = _user(user or "0", _rows(read("etc/passwd"), 7), text)
+    name, uid, gid, home = _user(user or "0", _rows(read("etc/passwd"), 7), f"run as {text!r}")
     rows = _rows(read("etc/group"), 4)
+    more = [_group(one, rows, f"add group {one!r}") for one in added]
     if group:
-        return User(uid, _group(group, rows, text), (), home)
+        return User(uid, _group(group, rows, f"run as {text!r}"), more, home)
     members = (row[2] for row in rows if name and name in row[3].split(","))
-    groups = dict.fromkeys([gid, *(int(number) for number in members if _is_id(number))])
+    groups = dict.fromkeys([gid, *(int(number) for number in members if _is_id(number)), *more])
     return User(uid, gid, list(groups), home)
 
 
-def _user(user: str, rows: list[list[str]], text: str) -> tuple[str, int, int, str]:
-    number = _number(user, text)
+def _user(user: str, rows: list[list[str]], attempt: str) -> tuple[str, int, int, str]:
+    number = _number(user, attempt)
     for row in rows:
         known = row[0] == user or (number is not None and row[2] == str(number))
         if known and _is_id(row[2]) and _is_id(row[3]):
             return row[0], int(row[2]), int(row[3]), row[5] or "/"
     if number is None:
-        raise BadInput(
-            f"run as {text!r}", f"the image has no user {user!r} in its /etc/passwd", "give a number: -u 1000"
-        )
+        raise BadInput(attempt, f"the image has no user {user!r} in its /etc/passwd", "give a number: -u 1000")
     return "", number, 0, "/"
 
 
-def _group(group: str, rows: list[list[str]], text: str) -> int:
-    number = _number(group, text)
+def _group(group: str, rows: list[list[str]], attempt: str) -> int:
+    number = _number(group, attempt)
     if number is not None:
         return number
     for row in rows:
         if row[0] == group and _is_id(row[2]):
             return int(row[2])
-    raise BadInput(
-        f"run as {text!r}", f"the image has no group {group!r} in its /etc/group", "give a number: -u 1000:1000"
-    )
+    raise BadInput(attempt, f"the image has no group {group!r} in its /etc/group", "give a number: -u 1000:1000")
 
 
-def _number(name: str, text: str) -> int | None:
+def _number(name: str, attempt: str) -> int | None:
     if not (name.isascii() and name.isdigit()):
         return None
     if not _is_id(name):
-        raise BadInput(f"run as {text!r}", f"{name} is not in the range 0 to {LAST_ID}")
+        raise BadInput(attempt, f"{name} is not in the range 0 to {LAST_ID}")
     return int(name)
 
 
