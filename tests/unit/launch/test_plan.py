@@ -13,6 +13,7 @@ from minirun.launch.machine import CallFailed
 from minirun.launch.plan import namespaces, plan
 from minirun.launch.refusal import not_executed, refusal
 from minirun.launch.spec import Spec
+from minirun.rootfs.devices import Device
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
 from minirun.security.user import User
@@ -33,6 +34,8 @@ def spec(**changes: object) -> Spec:
         "terminal": None,
         "stdin": False,
         "redirects": (),
+        "devices": [Device("net/tun", block=False, number=0xAC8, permissions=0o666, uid=0, gid=5)],
+        "makes_devices": False,
         "user": User(1000, 1000, [1000, 50], "/"),
         "capabilities": 0xA80425FB,
         "cwd": "/srv/work",
