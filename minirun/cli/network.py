@@ -49,11 +49,14 @@ minirun network create web
 minirun network create --subnet 10.77.0.0/16 --ip-range 10.77.4.0/24 --ipv6 web
 minirun network create --internal --label team=red backend
 minirun network create --opt icc=false --opt mtu=1400 tenants
+minirun network create -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --aux-address printer=192.0.2.9 lan
 """,
 )
 @click.argument("name", metavar="NETWORK")
-@click.option("-d", "--driver", metavar="DRIVER", default="bridge", help="What it is: bridge is the only one.")
-@click.option("--gateway", "gateways", metavar="IP", multiple=True, help="The host's own address on it (the first).")
+@click.option("-d", "--driver", metavar="DRIVER", default="bridge", help="What it is: bridge, macvlan, ipvlan.")
+@click.option("--aux-address", "others", metavar="NAME=IP", multiple=True, help="No container gets this address.")
+@click.option("--gateway", "gateways", metavar="IP", multiple=True,
+              help="The host's own address on it (the first); of a macvlan or ipvlan, the router's.")  # fmt: skip
 @click.option("--internal", is_flag=True, help="There is no way out of it, and none in.")
 @click.option("--ip-range", "ip_range", metavar="SUBNET", default="", help="Give containers addresses of this part.")
 @click.option(
@@ -61,11 +64,11 @@ minirun network create --opt icc=false --opt mtu=1400 tenants
 )
 @click.option("--label", "labels", metavar="KEY[=VALUE]", multiple=True, help="Put a label on it.")
 @click.option("-o", "--opt", "options", metavar="KEY=VALUE", multiple=True,
-              help="mtu=BYTES, icc=false, com.docker.network.bridge.name=NAME.")  # fmt: skip
+              help="mtu=BYTES, icc=false, com.docker.network.bridge.name=NAME; parent=INTERFACE, macvlan_mode=MODE, "
+              "ipvlan_mode=MODE, ipvlan_flag=FLAG.")  # fmt: skip
 @click.option("--subnet", "subnets", metavar="SUBNET", multiple=True,
               help="Its addresses, of IPv4 and of IPv6 (some that the host has no way to).")  # fmt: skip
 @_not_built("attachable", "every network of one host can be attached to: leave it out", switch=True)
-@_not_built("aux-address", "keep addresses free with --ip-range")
 @_not_built("config-from", "say what it is to be like")
 @_not_built("config-only", "say what it is to be like", switch=True)
 @_not_built("ingress", "it is of swarms", switch=True)
@@ -82,6 +85,7 @@ def network_create(
     ipv6: bool,
     labels: Sequence[str],
     options: Sequence[str],
+    others: Sequence[str],
     subnets: Sequence[str],
 ) -> None:
     """Make a network, and print its id."""
@@ -89,7 +93,7 @@ def network_create(
 
     made = networks.create(
         name, driver=driver, subnets=subnets, gateways=gateways, ip_range=ip_range, ipv6=ipv6, internal=internal,
-        options=_pairs("--opt", options), labels=_pairs("--label", labels),
+        auxiliary=_pairs("--aux-address", others), options=_pairs("--opt", options), labels=_pairs("--label", labels),
     )  # fmt: skip
     screen.write(f"{made}\n")
 

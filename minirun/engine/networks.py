@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-_NO_DRIVERS = ("macvlan", "ipvlan", "overlay", "host", "null", "none")
+_NO_DRIVERS = ("overlay", "host", "null", "none")
 
 
 def create(
@@ -36,22 +36,24 @@ def create(
     subnets: Sequence[str] = (),
     gateways: Sequence[str] = (),
     ip_range: str = "",
+    auxiliary: Mapping[str, str] = {},
     ipv6: bool = False,
     internal: bool = False,
     options: Mapping[str, str] = {},
     labels: Mapping[str, str] = {},
 ) -> str:
-    """Make a network, and its bridge.
+    """Make a network, and what it has on the host: see drivers.py.
 
     Args:
         name: unique in the store.
-        driver: ``bridge`` is the only one.
+        driver: ``bridge``, ``macvlan`` or ``ipvlan``.
         subnets: one of IPv4 and one of IPv6 at most; chosen where there is none.
         gateways: likewise.
         ip_range: the part of the IPv4 subnet that containers get addresses of.
+        auxiliary: addresses that no container gets, for somebody else has them: name to address.
         ipv6: whether it has IPv6; a subnet of IPv6 says so, too.
         internal: whether there is no way out.
-        options: Docker's of its bridge driver.
+        options: Docker's of its driver.
         labels: name to value.
 
     Returns:
@@ -62,9 +64,9 @@ def create(
         Conflict: there is one of that name, or its addresses are somebody's.
     """
     attempt = f"create network {name}"
-    if driver != "bridge":
+    if driver not in drivers.NAMES:
         reason = "is not built in this version" if driver in _NO_DRIVERS else "does not exist"
-        raise Unsupported(attempt, f"the driver {driver} {reason}", "bridge is the one that there is")
+        raise Unsupported(attempt, f"the driver {driver} {reason}", f"there are {', '.join(drivers.NAMES)}")
     home = open_home()
     with Attempt(attempt), Operation(home) as operation:
         held = store.hold(home)
@@ -72,9 +74,10 @@ def create(
             if store.find(home, name):
                 raise Conflict(attempt, "there is one of that name", f"`minirun network inspect {name}` shows it")
             network = creation.describe(
-                home, name, subnet=_one(attempt, "--subnet", subnets, 32), ip_range=ip_range, internal=internal,
+                home, name, driver=driver, subnet=_one(attempt, "--subnet", subnets, 32), ip_range=ip_range,
                 gateway=_one(attempt, "--gateway", gateways, 32), subnet6=_one(attempt, "--subnet", subnets, 128),
-                gateway6=_one(attempt, "--gateway", gateways, 128), ipv6=ipv6, options=options, labels=labels,
+                gateway6=_one(attempt, "--gateway", gateways, 128), auxiliary=auxiliary, ipv6=ipv6, internal=internal,
+                options=options, labels=labels,
             )  # fmt: skip
             if name == DEFAULT:
                 raise BadInput(attempt, "the default network has that name", "take another name")
@@ -164,12 +167,12 @@ def inspect(name: str) -> dict[str, Any]:
     """
     home = open_home()
     network = store.get(home, name, predefined.unwritten(home))
-    blocks = [{"Subnet": network.subnet, "Gateway": network.gateway}] if network.subnet else []
+    blocks = [_block(network, network.subnet, network.gateway)] if network.subnet else []
     if network.ip_range:
         blocks[0]["IPRange"] = network.ip_range
     if network.subnet6:
-        blocks.append({"Subnet": network.subnet6, "Gateway": network.gateway6})
-    named = {"com.docker.network.bridge.name": network.interface} if network.interface else {}
+        blocks.append(_block(network, network.subnet6, network.gateway6))
+    named = {"com.docker.network.bridge.name": network.interface} if network.driver == "bridge" else {}
     return {
         "Name": network.name,
         "Id": network.id,
@@ -188,6 +191,14 @@ def inspect(name: str) -> dict[str, Any]:
         "Options": {**named, **network.options},
         "Labels": network.labels,
     }
+
+
+def _block(network: Network, subnet: str, gateway: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"Subnet": subnet} | ({"Gateway": gateway} if gateway else {})
+    bits = address.width(subnet)
+    if others := {key: own for key, own in network.auxiliary.items() if address.width(own) == bits}:
+        found["AuxiliaryAddresses"] = others  # Docker's word, and docker-compose's
+    return found
 
 
 def _members(home: Home, network: Network) -> Iterator[tuple[str, dict[str, str]]]:

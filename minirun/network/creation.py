@@ -1,6 +1,7 @@
-"""A network is thought out: blocks of addresses that nobody has, a name for its bridge, and what was asked for checked.
+"""A network is thought out: blocks of addresses that nobody has, and what was asked for checked.
 
-taken: every route of the host, in all its tables, and the blocks of every other network of the store
+taken: the blocks of every other network of the store, and every route of the host, in all its tables; without those
+       where it is said which addresses a macvlan or ipvlan has: they are outside, and the host may know a way to them
 free:  the first of POOLS, in order, that overlaps none of those; of IPv6 a random /64 of fd00::/8 (RFC 4193)
 """
 
@@ -10,24 +11,20 @@ import os
 import time
 from _socket import if_nameindex
 
-from minirun.errors import BadInput, Conflict, Unsupported
-from minirun.network import address, predefined, store
+from minirun.errors import BadInput, Conflict
+from minirun.network import address, bridgeoptions, parentoptions, predefined, store
 from minirun.network.address import Subnet
-from minirun.network.record import DEFAULT, MTU, Network, check_name
+from minirun.network.record import DEFAULT, Network, check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from minirun.home import Home
 
 # (the first, how many, their prefix); podman has 10.88 and 10.89, Docker 172.17 to 172.31 and then 192.168
 POOLS = (("10.90.0.0", 38, 16), ("10.160.0.0", 40, 16), ("172.16.0.0", 4096, 24), ("192.168.0.0", 256, 24))
-_ICC = ("com.docker.network.bridge.enable_icc", "icc")
-_MTU = ("com.docker.network.driver.mtu", "mtu")
-_INTERFACE = ("com.docker.network.bridge.name",)
-_LEAST_MTU, _LEAST_MTU6, _MOST_MTU = 68, 1280, 65535
-_INTERFACE_BYTES = 15  # IFNAMSIZ, without the NUL
 _ROUTE_TYPES = (1, 6, 7, 8)  # unicast, blackhole, unreachable, prohibit: what a person may have set
 
 
@@ -44,11 +41,13 @@ def describe(
     home: Home,
     name: str,
     *,
+    driver: str = "bridge",
     subnet: str = "",
     gateway: str = "",
     ip_range: str = "",
     subnet6: str = "",
     gateway6: str = "",
+    auxiliary: Mapping[str, str] = {},
     ipv6: bool = False,
     internal: bool = False,
     options: Mapping[str, str] = {},
@@ -59,14 +58,17 @@ def describe(
     Args:
         home: whose.
         name: checked for what it is made of, here.
+        driver: see drivers.py.
         subnet: ``10.1.0.0/16``; empty for one that is free.
-        gateway: the bridge's own address in it; empty for the first.
+        gateway: who passes on what goes further: the bridge's own address, or that of somebody outside; empty for the
+            first.
         ip_range: the part of it that containers get addresses of.
         subnet6: of IPv6; empty for a random one, if there is to be one.
-        gateway6: the bridge's own address in that; empty for the first.
+        gateway6: the same in that.
+        auxiliary: addresses that somebody else has: name to address.
         ipv6: whether it has IPv6 at all.
         internal: whether there is no way out.
-        options: Docker's of its bridge driver: mtu, icc, the name of the bridge.
+        options: Docker's of its driver: see bridgeoptions.py, parentoptions.py.
         labels: name to value.
 
     Raises:
@@ -75,24 +77,33 @@ def describe(
     """
     check_name(name)
     attempt = f"create network {name}"
-    icc, mtu, interface = _options(attempt, options, ipv6=ipv6 or bool(subnet6))
     known = store.list_all(home)
-    taken = [*_blocks(known), *routes()]
     network_id = predefined.identity(home, name) if name == DEFAULT else os.urandom(32).hex()
+    ipv6 = ipv6 or bool(subnet6)
+    fields: dict[str, Any] = {"internal": internal}
+    if driver == "bridge":
+        fields |= bridgeoptions.read(attempt, options, name, network_id, known, ipv6=ipv6)
+    else:
+        fields |= parentoptions.read(attempt, driver, options, network_id, known, ipv6=ipv6, internal=internal)
+    taken = [*_blocks(known), *([] if subnet and driver != "bridge" else routes())]
     block = _wanted(attempt, "--subnet", subnet, 32, taken) if subnet else _free(attempt, taken)
     pool = _inner(attempt, ip_range, block) if ip_range else None
-    own = _gateway(attempt, gateway, block, pool or block)
+    asks = not parentoptions.knows_no_gateway(driver, options)
+    if not asks and (gateway or gateway6):
+        raise BadInput(attempt, "in modes l3 and l3s nobody is asked for the way", "leave --gateway out")
+    own = _gateway(attempt, gateway, block, pool or block) if asks else ""
     block6, own6 = None, ""
-    if ipv6 or subnet6:
+    if ipv6:
         block6 = _wanted(attempt, "--subnet", subnet6, 128, taken) if subnet6 else _ula()
-        own6 = _gateway(attempt, gateway6, block6, block6)
+        own6 = _gateway(attempt, gateway6, block6, block6) if asks else ""
     elif gateway6:
         raise BadInput(attempt, "--gateway is of IPv6, and the network has none", "give a --subnet that it is in")
+    blocks = {32: block} | ({128: block6} if block6 else {})
     return Network(
-        name=name, id=network_id, created=time.time(), driver="bridge",
-        interface=_interface(attempt, interface, name, network_id, known), subnet=repr(block), gateway=own,
-        ip_range=repr(pool) if pool else "", subnet6=repr(block6) if block6 else "", gateway6=own6, internal=internal,
-        icc=icc, mtu=mtu, options=dict(options), labels=dict(labels),
+        name=name, id=network_id, created=time.time(), driver=driver, subnet=repr(block), gateway=own,
+        ip_range=repr(pool) if pool else "", subnet6=repr(block6) if block6 else "", gateway6=own6,
+        auxiliary={key: _auxiliary(attempt, key, text, blocks, (own, own6)) for key, text in auxiliary.items()},
+        options=dict(options), labels=dict(labels), **fields,
     )  # fmt: skip
 
 
@@ -120,49 +131,6 @@ def check_still_free(network: Network) -> None:
     for text in (network.subnet, network.subnet6):
         if text:
             _check_free(f"make the bridge of network {network.name}", Subnet.parse(text), taken)
-
-
-def _options(attempt: str, options: Mapping[str, str], *, ipv6: bool) -> tuple[bool, int, str]:
-    icc, mtu, interface = True, MTU, ""
-    for key, value in options.items():
-        if key in _ICC:
-            if value.lower() not in ("true", "1", "false", "0"):
-                raise BadInput(attempt, f"--opt {key}={value} is neither true nor false")
-            icc = value.lower() in ("true", "1")
-        elif key in _MTU:
-            least = _LEAST_MTU6 if ipv6 else _LEAST_MTU
-            if not value.isdecimal() or not least <= int(value) <= _MOST_MTU:
-                raise BadInput(attempt, f"--opt {key}={value} is no number of bytes from {least} to {_MOST_MTU}")
-            mtu = int(value)
-        elif key in _INTERFACE:
-            interface = value
-        else:
-            raise Unsupported(
-                attempt, f"there is no option {key}",
-                "there are mtu, icc and com.docker.network.bridge.name, under Docker's long names, too",
-            )  # fmt: skip
-    return icc, mtu, interface
-
-
-def _interface(attempt: str, wanted: str, name: str, network_id: str, known: list[Network]) -> str:
-    """The name of the bridge: what is wanted, minirun0 for the default network, or some of the network's id."""
-    there = {link for _, link in if_nameindex()} | {network.interface for network in known}
-    if wanted:
-        if not 0 < len(wanted.encode()) <= _INTERFACE_BYTES or wanted in (".", "..") or not _is_plain(wanted):
-            raise BadInput(attempt, f"{wanted!r} is no name for a bridge: it is 1 to 15 letters, digits, . _ or -")
-        if wanted in there:
-            raise Conflict(attempt, f"the host has an interface {wanted}", "take another name for the bridge")
-        return wanted
-    if name != DEFAULT:
-        return f"br-{network_id[:12]}"
-    number = 0
-    while f"minirun{number}" in there:  # another store's
-        number += 1
-    return f"minirun{number}"
-
-
-def _is_plain(name: str) -> bool:
-    return name[0].isalnum() and all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
 
 
 def _blocks(known: list[Network]) -> Iterator[tuple[Subnet, str]]:
@@ -214,14 +182,26 @@ def _inner(attempt: str, text: str, block: Subnet) -> Subnet:
 
 def _gateway(attempt: str, text: str, block: Subnet, pool: Subnet) -> str:
     if not text:
-        number = max(pool.first, block.first + 1)
-        return address.text(number, block.bits)
+        return address.text(max(pool.first, block.first + 1), block.bits)
+    return _one_of(attempt, f"--gateway {text}", text, block)
+
+
+def _auxiliary(attempt: str, name: str, text: str, blocks: Mapping[int, Subnet], gateways: Sequence[str]) -> str:
+    said = f"--aux-address {name}={text}"
+    found = _one_of(attempt, said, text, blocks.get(address.width(text), blocks[32]))
+    if found in gateways:
+        raise BadInput(attempt, f"{said} is the gateway", "choose another by --gateway")
+    return found
+
+
+def _one_of(attempt: str, said: str, text: str, block: Subnet) -> str:
+    """An address of *block*, in its shortest form."""
     try:
         number = address.parse(text)
     except ValueError as error:
-        raise BadInput(attempt, f"--gateway {text}: {error}") from None
+        raise BadInput(attempt, f"{said}: {error}") from None
     if not block.holds(number, address.width(text)) or number in (block.first, block.last):
-        raise BadInput(attempt, f"--gateway {text} is no address of {block!r} that one interface can have")
+        raise BadInput(attempt, f"{said} is no address of {block!r} that one interface can have")
     return address.text(number, block.bits)
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         def plug(self, attempt: str, network: Network, lease: Lease, index: int, namespace: int) -> None: ...
 
 
+NAMES = ("bridge", "macvlan", "ipvlan")
+
+
 def ensure(home: Home, network: Network) -> int:
     """Have on the host what containers are connected to: a bridge, or an interface that is the parent of theirs.
 
@@ -81,8 +84,16 @@ def discard(root: str, runtime: str, name: str, network_id: str) -> None:
 
 
 def _host(network: Network) -> _Host:
-    return bridge
+    if network.driver == "bridge":
+        return bridge
+    from minirun.network import parent
+
+    return parent
 
 
 def _link(network: Network) -> _Link:
-    return cable
+    if network.driver == "bridge":
+        return cable
+    from minirun.network import offshoot
+
+    return offshoot

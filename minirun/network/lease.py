@@ -126,10 +126,7 @@ def take(
 
 def check(network: Network, own: str, own6: str) -> None:
     """Raise BadInput unless addresses that are wanted are ones that *network* has to give."""
-    for flag, wanted, block, gateway in (
-        ("--ip", own, network.subnet, network.gateway),
-        ("--ip6", own6, network.subnet6, network.gateway6),
-    ):
+    for flag, wanted, block in (("--ip", own, network.subnet), ("--ip6", own6, network.subnet6)):
         if not wanted:
             continue
         attempt = f"use {flag} {wanted}"
@@ -141,8 +138,8 @@ def check(network: Network, own: str, own6: str) -> None:
         number = address.parse(wanted)
         if not subnet.holds(number, address.width(wanted)):
             raise BadInput(attempt, f"it is not in {block}, the subnet of network {network.name}")
-        if number == address.parse(gateway):
-            raise BadInput(attempt, f"it is the gateway of network {network.name}")
+        if kept := network.kept().get(address.text(number, subnet.bits)):
+            raise BadInput(attempt, f"it is {kept} of network {network.name}")
         if number == subnet.first or (number == subnet.last and subnet.bits == 32):
             raise BadInput(attempt, f"it stands for {'all' if number == subnet.last else 'the network'} of {block}")
 
@@ -152,7 +149,6 @@ def _reserve(
 ) -> tuple[str, str]:  # fmt: skip
     """Make the links of the addresses; those that are wanted, or the next in turn that are free."""
     block = Subnet.parse(network.subnet)
-    block6 = Subnet.parse(network.subnet6) if network.subnet6 else None
     own6 = own6 and address.text(address.parse(own6), 128)
     if own6 and not _link(directory, own6, container_id):
         raise _in_use("--ip6", own6, network, directory)
@@ -161,8 +157,8 @@ def _reserve(
             own = address.text(address.parse(own), 32)
             if not _link(directory, own, container_id):
                 raise _in_use("--ip", own, network, directory)  # noqa: TRY301 - what was linked before it goes
-            if block6 and not own6:
-                own6 = _beside(directory, container_id, block, block6, address.parse(own))
+            if network.subnet6 and not own6:
+                own6 = _beside(directory, network, container_id, address.parse(own) - block.first)
             return own, own6
         return _next(directory, network, container_id, own6, lock)
     except BaseException:
@@ -171,22 +167,18 @@ def _reserve(
 
 
 def _next(directory: str, network: Network, container_id: str, own6: str, lock: int) -> tuple[str, str]:
-    block = Subnet.parse(network.subnet)
-    block6 = Subnet.parse(network.subnet6) if network.subnet6 else None
+    block, kept = Subnet.parse(network.subnet), network.kept()
     pool = Subnet.parse(network.ip_range) if network.ip_range else block
-    never = (block.first, block.last, address.parse(network.gateway))
     told = os.pread(lock, 16, 0)
     given = int.from_bytes(told, "big") if len(told) == 16 else pool.first - 1
     turn = given - pool.first + 1 if pool.holds(given, 32) else 0
     for offset in range(pool.size):
         number = pool.first + (turn + offset) % pool.size
-        if number in never:
-            continue
         own = address.text(number, 32)
-        if not _link(directory, own, container_id):
+        if number in (block.first, block.last) or own in kept or not _link(directory, own, container_id):
             continue
-        if block6 and not own6:
-            own6 = _beside(directory, container_id, block, block6, number)
+        if network.subnet6 and not own6:
+            own6 = _beside(directory, network, container_id, number - block.first)
         os.pwrite(lock, number.to_bytes(16, "big"), 0)
         return own, own6
     raise Conflict(
@@ -195,14 +187,19 @@ def _next(directory: str, network: Network, container_id: str, own6: str, lock: 
     )  # fmt: skip
 
 
-def _beside(directory: str, container_id: str, block: Subnet, block6: Subnet, number: int) -> str:
-    """Take the IPv6 address with the same place in its block as the IPv4 address *number*, or one behind it."""
-    place = number - block.first
-    while True:
-        own6 = address.text(block6.first + place % block6.size, 128)
-        if place % block6.size > 1 and _link(directory, own6, container_id):
+def _beside(directory: str, network: Network, container_id: str, place: int) -> str:
+    """Take the IPv6 address with the same *place* in its block as the IPv4 address, or one behind it."""
+    width, block6, kept = Subnet.parse(network.subnet).size, Subnet.parse(network.subnet6), network.kept()
+    step = width if width < block6.size else 1  # none that goes with another IPv4 address, if there are others
+    for turn in range(block6.size // step):
+        number = (place + turn * step) % block6.size
+        own6 = address.text(block6.first + number, 128)
+        if number > 1 and own6 not in kept and _link(directory, own6, container_id):
             return own6
-        place += block.size
+    raise Conflict(
+        f"take an address of network {network.name}", f"all of {block6!r} are in use",
+        "remove containers, or make a network with a wider --subnet",
+    )  # fmt: skip
 
 
 def _link(directory: str, own: str, container_id: str) -> bool:

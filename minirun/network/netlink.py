@@ -34,18 +34,19 @@ _INET, _INET6 = 2, 10
 _BRIDGE = 7  # PF_BRIDGE
 _IFF_UP = 1
 _IFA_F_NODAD = 0x2
-_RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 4, 0, 1
+_RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 4, 0, 253, 1
 # attributes of links, addresses and routes: linux/if_link.h, if_addr.h, rtnetlink.h
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO, _IFLA_NET_NS_FD = (
-    1, 3, 4, 10, 12, 18, 28,
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO, _IFLA_NET_NS_FD = (
+    1, 3, 4, 5, 10, 12, 18, 28,
 )  # fmt: skip
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER, _IFLA_BRPORT_ISOLATED = 1, 2, 1, 33
+_IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS = 1, 1, 2
 _NESTED = 0x8000
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _RECEIVE_BYTES = 1 << 16
 
-_SIOCGIFINDEX = 0x8933
+_SIOCGIFINDEX, _SIOCGIFFLAGS = 0x8933, 0x8913
 
 LOOPBACK = 1  # its index in every namespace
 
@@ -94,6 +95,35 @@ def veth(name: str, master: int, mtu: int, peer: str, peer_mac: bytes, namespace
     return _message(_NEWLINK, _CREATE | _EXCL, _link(up=up) + attributes + _attribute(_IFLA_LINKINFO, info))
 
 
+def macvlan(parent: int, mode: int, mtu: int, name: str, mac: bytes, namespace: int) -> bytes:
+    """Make an interface *name* in *namespace*, with the interface here whose index is *parent* as its parent.
+
+    Args:
+        parent: index of that.
+        mode: see macvlan_mode in linux/if_link.h.
+        mtu: in bytes; 0 for the parent's.
+        name: of the interface.
+        mac: its address; empty for the parent's.
+        namespace: descriptor of the network namespace that it is born in.
+    """
+    return _offshoot("macvlan", parent, mtu, name, mac, namespace, _number(_IFLA_MACVLAN_MODE, mode))
+
+
+def ipvlan(parent: int, mode: int, flags: int, mtu: int, name: str, namespace: int) -> bytes:
+    """The same, with the address of the parent; *mode* and *flags*: see ipvlan_mode, IPVLAN_F_ in linux/if_link.h."""
+    data = _attribute(_IFLA_IPVLAN_MODE, pack("<H", mode))
+    data += _attribute(_IFLA_IPVLAN_FLAGS, pack("<H", flags)) if flags else b""
+    return _offshoot("ipvlan", parent, mtu, name, b"", namespace, data)
+
+
+def _offshoot(kind: str, parent: int, mtu: int, name: str, mac: bytes, namespace: int, data: bytes) -> bytes:
+    attributes = _text(_IFLA_IFNAME, name) + _number(_IFLA_LINK, parent) + _number(_IFLA_NET_NS_FD, namespace)
+    attributes += _attribute(_IFLA_ADDRESS, mac) if mac else b""
+    attributes += _number(_IFLA_MTU, mtu) if mtu else b""
+    info = _text(_IFLA_INFO_KIND, kind) + _attribute(_IFLA_INFO_DATA, data)
+    return _message(_NEWLINK, _CREATE | _EXCL, _link() + attributes + _attribute(_IFLA_LINKINFO, info))
+
+
 def isolate(port: int) -> bytes:
     """Have a port of a bridge reach no other port that is isolated: see bridge(8), "isolated"."""
     told = _attribute(_IFLA_PROTINFO | _NESTED, _attribute(_IFLA_BRPORT_ISOLATED, b"\1"))
@@ -127,6 +157,13 @@ def default_route(link: int, gateway: str) -> bytes:
     return _message(_NEWROUTE, _CREATE | _EXCL, body + _attribute(_RTA_GATEWAY, data) + _number(_RTA_OIF, link))
 
 
+def route_by_link(link: int, kind: int) -> bytes:
+    """Send what goes nowhere else through an interface, with nobody asked who passes it on; *kind*: 4 or 6."""
+    family, scope = (_INET6, _RT_SCOPE_UNIVERSE) if kind == 6 else (_INET, _RT_SCOPE_LINK)
+    body = pack("<8BI", family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, scope, _RTN_UNICAST, 0)
+    return _message(_NEWROUTE, _CREATE | _EXCL, body + _number(_RTA_OIF, link))
+
+
 def speak() -> socket:
     """A socket that speaks to the network namespace that the caller is in, and goes on to when he has left it."""
     speaker = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _ROUTE)
@@ -145,6 +182,16 @@ def index(speaker: socket, name: str) -> int:
     """
     request = pack("<16s24x", name.encode())
     return int(unpack_from("<i", ioctl(speaker, _SIOCGIFINDEX, request), 16)[0])
+
+
+def is_up(speaker: socket, name: str) -> bool:
+    """Whether an interface is, in the network namespace of *speaker*.
+
+    Raises:
+        OSError: ENODEV: there is none of that name.
+    """
+    request = pack("<16s24x", name.encode())
+    return bool(unpack_from("<H", ioctl(speaker, _SIOCGIFFLAGS, request), 16)[0] & _IFF_UP)
 
 
 def ask(speaker: socket, messages: Sequence[bytes]) -> None:

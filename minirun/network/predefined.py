@@ -42,5 +42,5 @@ def _network(home: Home, name: str) -> Network:
         created = os.stat(home.lock).st_mtime  # made with the store, and never written to
     except FileNotFoundError:
         created = 0.0  # no store yet
-    more = {"created": created, "internal": False, "icc": True, "mtu": MTU, "options": {}, "labels": {}}
-    return Network(**{**fields, **told, **more})
+    more = {"created": created, "internal": False, "icc": True, "mtu": MTU}
+    return Network(**{**fields, **{key: {} for key in ("auxiliary", "options", "labels")}, **told, **more})

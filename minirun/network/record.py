@@ -25,23 +25,24 @@ class Network:
         name: unique in the store.
         id: 64 hex digits.
         created: seconds since 1970.
-        driver: ``bridge``.
-        interface: name of the bridge on the host.
+        driver: ``bridge``, ``macvlan`` or ``ipvlan``.
+        interface: name of the bridge on the host, or of the parent of its containers' interfaces.
         subnet: of IPv4: ``10.90.0.0/16``.
-        gateway: the bridge's own address in it.
+        gateway: who passes on what goes further, in it: the bridge, or somebody outside; empty: nobody is asked.
         ip_range: the part of *subnet* that containers get addresses of; empty for all of it.
         subnet6: of IPv6; empty without.
-        gateway6: the bridge's own address in it.
+        gateway6: the same in that.
+        auxiliary: addresses that somebody else has: name to address.
         internal: whether there is no way out.
         icc: whether its containers reach each other.
-        mtu: in bytes.
+        mtu: in bytes; 0 for that of the parent.
         options: as they were given: name to value.
         labels: name to value.
     """
 
     __slots__ = (
-        "created", "driver", "gateway", "gateway6", "icc", "id", "interface", "internal", "ip_range", "labels", "mtu",
-        "name", "options", "subnet", "subnet6",
+        "auxiliary", "created", "driver", "gateway", "gateway6", "icc", "id", "interface", "internal", "ip_range",
+        "labels", "mtu", "name", "options", "subnet", "subnet6",
     )  # fmt: skip
 
     name: str
@@ -54,6 +55,7 @@ class Network:
     ip_range: str
     subnet6: str
     gateway6: str
+    auxiliary: dict[str, str]
     internal: bool
     icc: bool
     mtu: int
@@ -62,12 +64,18 @@ class Network:
 
     def __init__(self, **fields: Any) -> None:
         """Take every attribute by keyword."""
+        fields.setdefault("auxiliary", {})  # a version without them wrote none
         for slot in self.__slots__:
             setattr(self, slot, fields[slot])
 
     def to_json(self) -> dict[str, Any]:
         """The attributes, as the file keeps them."""
         return {slot: getattr(self, slot) for slot in self.__slots__}
+
+    def kept(self) -> dict[str, str]:
+        """Addresses that no container gets, and what they are."""
+        found = {own: f"that of {name}, by --aux-address," for name, own in self.auxiliary.items()}
+        return found | {own: "the gateway" for own in (self.gateway, self.gateway6) if own}
 
     def told(self, **more: str) -> dict[str, str]:
         """What events tell of it (see events.py), and *more*."""

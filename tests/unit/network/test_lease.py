@@ -122,6 +122,33 @@ def test_a_range_holds_what_is_given_without_being_chosen(home: Home) -> None:
     assert lease.take(home, narrow, box(4), own="10.1.0.9").address == "10.1.0.9"
 
 
+def test_what_somebody_else_has_is_not_given(home: Home) -> None:
+    kept = {
+        "auxiliary": {"printer": "10.1.0.2", "router": "fd00:1::3"},
+        "subnet6": "fd00:1::/64",
+        "gateway6": "fd00:1::4",
+    }
+    shared = network(**kept)
+    taken = [lease.take(home, shared, box(number)) for number in range(2)]
+    assert [(one.address, one.address6) for one in taken] == [("10.1.0.3", "fd00:1::b"), ("10.1.0.4", "fd00:1::c")]
+    with pytest.raises(BadInput, match="it is that of printer, by --aux-address, of network net"):
+        lease.take(home, shared, box(2), own="10.1.0.2")
+    with pytest.raises(BadInput, match="it is that of router"):
+        lease.take(home, shared, box(2), own6="fd00:1::0003")
+
+
+def test_when_there_are_fewer_ipv6_addresses_than_ipv4_addresses_they_run_out(home: Home) -> None:
+    narrow = network(subnet="10.1.0.0/24", subnet6="fd00:1::/125", gateway6="fd00:1::1")
+    taken = {lease.take(home, narrow, box(number)).address6 for number in range(6)}
+    assert taken == {f"fd00:1::{number}" for number in range(2, 8)}
+    with pytest.raises(Conflict, match="all of fd00:1::/125 are in use"):
+        lease.take(home, narrow, box(6))
+
+
+def test_a_network_without_a_gateway_gives_that_address_to_a_container(home: Home) -> None:
+    assert lease.take(home, network(gateway=""), box(1)).address == "10.1.0.1"
+
+
 def test_what_was_cut_short_comes_back_too(home: Home) -> None:
     lease.take(home, network(), box(1))
     folder = Path(lease.folder(home, network().id))

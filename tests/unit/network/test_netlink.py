@@ -43,6 +43,23 @@ def test_a_pair_of_interfaces() -> None:
     assert netlink.veth("mr0123", 5, 1400, "eth0", MAC_BYTES, 9, up=False) == down
 
 
+@pytest.mark.parametrize(("mac", "mtu"), [(MAC, 1400), ("", 0)])
+def test_an_interface_of_a_macvlan(mac: str, mtu: int) -> None:
+    info = {"attrs": [("IFLA_INFO_KIND", "macvlan"), ("IFLA_INFO_DATA", {"attrs": [("IFLA_MACVLAN_MODE", "bridge")]})]}
+    attributes: list[tuple[str, Any]] = [("IFLA_IFNAME", "eth0"), ("IFLA_LINK", 5), ("IFLA_NET_NS_FD", 9)]
+    attributes += [("IFLA_ADDRESS", mac)] if mac else []
+    attributes += [("IFLA_MTU", mtu)] if mtu else []
+    theirs = encoded(ifinfmsg(), 16, CREATE | EXCL, [*attributes, ("IFLA_LINKINFO", info)])
+    assert netlink.macvlan(5, 4, mtu, "eth0", MAC_BYTES if mac else b"", 9) == theirs
+
+
+def test_an_interface_of_an_ipvlan() -> None:
+    data = {"attrs": [("IFLA_IPVLAN_MODE", 2)]}
+    info = {"attrs": [("IFLA_INFO_KIND", "ipvlan"), ("IFLA_INFO_DATA", data)]}
+    attributes = [("IFLA_IFNAME", "eth1"), ("IFLA_LINK", 5), ("IFLA_NET_NS_FD", 9), ("IFLA_LINKINFO", info)]
+    assert netlink.ipvlan(5, 2, 0, 0, "eth1", 9) == encoded(ifinfmsg(), 16, CREATE | EXCL, attributes)
+
+
 def test_a_port_that_is_isolated() -> None:
     attributes = [("IFLA_PROTINFO", {"attrs": [("IFLA_BRPORT_ISOLATED", 1)]})]
     theirs = bytearray(encoded(ifinfmsg(), 19, 0, attributes, family=7, index=12))
@@ -72,6 +89,12 @@ def test_default_routes(gateway: str, family: int) -> None:
     attributes = [("RTA_GATEWAY", gateway), ("RTA_OIF", 16)]
     fields = {"family": family, "table": 254, "proto": 4, "scope": 0, "type": 1}
     assert netlink.default_route(16, gateway) == encoded(rtmsg(), 24, CREATE | EXCL, attributes, **fields)
+
+
+@pytest.mark.parametrize(("kind", "family", "scope"), [(4, 2, 253), (6, 10, 0)])
+def test_default_routes_that_ask_nobody(kind: int, family: int, scope: int) -> None:
+    fields = {"family": family, "table": 254, "proto": 4, "scope": scope, "type": 1}
+    assert netlink.route_by_link(16, kind) == encoded(rtmsg(), 24, CREATE | EXCL, [("RTA_OIF", 16)], **fields)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="speaks to the kernel: run as root")
