@@ -103,7 +103,7 @@ check: setup ## ruff, mypy, the order of imports
 
 # Where MINIRUN_TEST_GUEST is set (to the kernel's series, 6.1) the first pytest runs tests/vm too: there is no guest in a guest.
 test: setup test-packages fixtures check ## check, then every test, those of tests/vm in a guest
-	@$(RUN)/python -m pytest -q --durations=10 tests || \
+	@$(RUN)/python -m pytest -q --durations=10 --lanes auto tests || \
 	    { echo "once more, by themselves, those that failed: what fails twice fails" >&2; \
 	      $(RUN)/python -m pytest -q --last-failed --last-failed-no-failures=none tests; }
 	@$(if $(MINIRUN_TEST_GUEST),,. /etc/os-release; if [ "$$VERSION_CODENAME" = bookworm ]; then $(MAKE) vm-test || $(MAKE) vm-test; \

@@ -9,18 +9,30 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests import host
+from tests import host, lanes
 from tests.command import Minirun
 
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1  # netdevice(7)
 FIXTURES = Path(__file__).resolve().parent.parent / "rootfs-fixtures"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --lanes."""
+    lanes.add_option(parser)
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest's own runs the tests
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Open the lanes that are asked for."""
+    lanes.open_lanes(config)
 
 
 def pytest_configure() -> None:
@@ -123,6 +135,13 @@ def store(tmp_path_factory: pytest.TempPathFactory, imported: Path) -> Minirun:
     # Whiteouts, owners and trusted.overlay.* xattrs all matter: cp keeps them for root.
     subprocess.run(["cp", "--archive", "--reflink=auto", imported, home / "root"], check=True)
     return Minirun(home / "root", home / "runtime")
+
+
+@pytest.fixture(scope="module")
+def podmans() -> Iterator[Path]:
+    """A directory for podman's store; not among pytest's, for it refuses a runroot of more than 50 letters."""
+    with tempfile.TemporaryDirectory(prefix="podman-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

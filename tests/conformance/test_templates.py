@@ -108,17 +108,16 @@ BROKEN = [
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def podman(podmans: Path) -> Iterator[list[str]]:
     """The command, with a store of its own in which the image `told` is."""
     if not shutil.which("podman"):
         pytest.skip("podman is not installed")
-    home = tmp_path_factory.mktemp("podman")
-    tar = home / "root.tar"
+    tar = podmans / "root.tar"
     with tarfile.open(tar, "w") as file:
         entry = tarfile.TarInfo("hello")
         entry.size = 5
         file.addfile(entry, io.BytesIO(b"hello"))
-    words = ["podman", "--root", str(home / "root"), "--runroot", str(home / "run"), "--storage-driver", "vfs"]
+    words = ["podman", "--root", str(podmans / "root"), "--runroot", str(podmans / "run"), "--storage-driver", "vfs"]
     changes = [
         "LABEL a=1",
         "LABEL b=2",

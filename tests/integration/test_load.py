@@ -82,19 +82,17 @@ def refused(minirun: Minirun, *arguments: str | Path, said: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory, busybox_docker_tar: Path) -> Iterator[Sequence[str]]:
+def podman(podmans: Path, busybox_docker_tar: Path) -> Sequence[str]:
     """The words that begin a command of podman's, whose store has busybox under two names."""
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
-    place = tmp_path_factory.mktemp("podman")
     words = [
-        "podman", "--root", str(place / "root"), "--runroot", str(place / "run"), "--storage-driver", "vfs",
+        "podman", "--root", str(podmans / "root"), "--runroot", str(podmans / "run"), "--storage-driver", "vfs",
         "--cgroup-manager", "cgroupfs", "--events-backend", "none",
     ]  # fmt: skip
     run([*words, "load", "-q", "-i", busybox_docker_tar])
     run([*words, "tag", "docker.io/library/busybox:latest", "quay.io/team/box:1.2"])
-    yield words
-    shutil.rmtree(place)
+    return words
 
 
 def run(words: Sequence[str | Path]) -> str:

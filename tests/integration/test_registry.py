@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,13 +235,6 @@ def test_what_was_pulled_is_pushed_with_the_same_digest_and_without_its_bytes(
     assert len([line for line in again if line.endswith("Layer already exists")]) == layers
 
 
-@pytest.fixture
-def podmans() -> Iterator[Path]:
-    """A directory for podman's store; not among pytest's, for it refuses a runroot of more than 50 letters."""
-    with tempfile.TemporaryDirectory(prefix="podman-") as folder:
-        yield Path(folder)
-
-
 def test_what_was_committed_is_pushed_and_read_by_skopeo_and_podman(
     minirun: Minirun, registry: Registry, tmp_path: Path, podmans: Path
 ) -> None:
@@ -274,7 +266,7 @@ def test_what_podman_pushed_is_pulled(
     minirun: Minirun, registry: Registry, busybox_docker_tar: Path, podmans: Path
 ) -> None:
     registries.podman(podmans, "load", "-q", "-i", busybox_docker_tar)
-    found = registries.podman(podmans, "images", "-q").split()[0]
+    found = registries.podman(podmans, "images", "-q", "busybox").split()[0]
     for form in ("oci", "v2s2"):
         name = f"{registry.place}/podman:{form}"
         registries.podman(podmans, "push", "-q", "--tls-verify=false", "--format", form, found, f"docker://{name}")

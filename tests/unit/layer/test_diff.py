@@ -148,12 +148,11 @@ def test_opaque_directories_in_opaque_ones_are_told_once(tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+def podman(podmans: Path) -> Iterator[Callable[..., str]]:
     """Podman with a store of its own, emptied at the end."""
     if shutil.which("podman") is None:
         pytest.skip("needs podman")
-    scratch = tmp_path_factory.mktemp("podman")
-    own: list[str | Path] = ["--root", scratch / "root", "--runroot", scratch / "run", "--storage-driver", "overlay"]
+    own: list[str | Path] = ["--root", podmans / "root", "--runroot", podmans / "run", "--storage-driver", "overlay"]
 
     def call(*arguments: str | Path) -> str:
         # neither its network, nor its cgroups, nor its log are needed
@@ -172,7 +171,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
     call("rm", "--all", "--force")
     call("rmi", "--all", "--force")
     # podman leaves a bind mount of its own store behind
-    subprocess.run(["umount", scratch / "root/overlay"], check=False, capture_output=True)
+    subprocess.run(["umount", podmans / "root/overlay"], check=False, capture_output=True)
 
 
 def test_podman_tells_the_same_changes_but_for_directories_that_only_contain_some(
