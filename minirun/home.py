@@ -7,8 +7,9 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 ├── images/<id>.alias   symlink → …      ├── images/<id>/       an image that is mounted
 ├── blobs/<digest>      compressed …     ├── containers/<id>/   of one that has a keeper: see
 ├── lookup/<aa>/<id>    what finds an    │                      container/kept.py
-│                       image by its id  └── supervisor.{lock,wake}   who looks after those
-├── tags/<name>         symlink → ../images/<id>.json
+│                       image by its id  ├── supervisor.{lock,wake}   who looks after those
+├── tags/<name>         symlink → the    └── attendant{,.gate,.socket}   who answers for the
+│                       image's record                                 names of containers
 ├── sources/<key>.json  what a directory held when it was last unpacked
 ├── containers/<id>/    container.json state.json upper/ work/
 ├── names/<name>        symlink → ../containers/<id>
@@ -151,6 +152,16 @@ class Home:
     def supervisor_wake(self) -> str:
         """The FIFO that the supervisor reads: a byte means that there is something new to look at."""
         return f"{self.runtime}/supervisor.wake"
+
+    @property
+    def attendant(self) -> str:
+        """The file whose flock the one attendant holds; it is there as long as somebody is to be the attendant."""
+        return f"{self.runtime}/attendant"
+
+    @property
+    def attendant_gate(self) -> str:
+        """The file whose flock orders those who need an attendant, and one that is about to end."""
+        return f"{self.runtime}/attendant.gate"
 
     def name(self, name: str) -> str:
         """The symlink that reserves a container's name."""

@@ -40,10 +40,11 @@ def create(path: str) -> None:
         except FileNotFoundError:
             if not hierarchy.is_own(parent):
                 raise
-            _make_own(parent)  # the first; or another's end removed it, with what was the last container
+            make_own(parent)  # the first; or another's end removed it, with what was the last container
 
 
-def _make_own(directory: str) -> None:
+def make_own(directory: str) -> None:
+    """Make a group of minirun's own that others may just be making, or taking away; or else the one above it."""
     try:
         os.mkdir(directory)
     except FileExistsError:
@@ -51,7 +52,7 @@ def _make_own(directory: str) -> None:
     except FileNotFoundError:
         if not hierarchy.is_own(os.path.dirname(directory)):
             raise
-        _make_own(os.path.dirname(directory))
+        make_own(os.path.dirname(directory))
 
 
 def alive(path: str) -> bool:

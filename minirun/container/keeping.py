@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from minirun.container import start, supervision
 from minirun.container.kept import EXIT_BYTES, Kept
@@ -224,6 +223,5 @@ def _keep(home: Home, record: Record, kept: Kept, ending: int, opened: _Opened, 
 
 
 def supervisor() -> list[str]:
-    """The command that becomes the supervisor, in whatever way this process found its modules."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return [sys.executable, "-ISXutf8", f"{package}/supervise.py", os.pathsep.join(sys.path)]
+    """The command that becomes the supervisor."""
+    return supervision.command("supervise.py")

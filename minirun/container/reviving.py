@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirun.home import Home
 
-_LOCK_AT = 3  # where supervise.py expects it
 _SOON_S = 0.1  # until somebody who is just starting one has
 
 
@@ -72,27 +71,9 @@ def revive(home: Home) -> None:
     except OSError:
         return
     from minirun.container import supervision
-    from minirun.container.keeping import supervisor
 
-    # The lock goes over by its descriptor: at no moment is it free. Twice forked, it is nobody's child.
-    child = supervision.fork(home.runtime)
-    if child:
-        os.close(lock)
-        os.waitpid(child, 0)
-        return
+    # The lock goes over by its descriptor: at no moment is it free.
     try:
-        if os.fork():
-            os._exit(0)
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for place in (0, 1, 2):
-            os.dup2(null, place)
-        os.dup2(lock, _LOCK_AT)
-        os.set_inheritable(_LOCK_AT, True)
-        os.closerange(_LOCK_AT + 1, 1 << 20)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        command = supervisor()
-        env = {"MINIRUN_ROOT": home.root, "MINIRUN_RUNTIME": home.runtime, "PATH": os.environ.get("PATH", os.defpath)}
-        os.execve(command[0], command, env)
+        supervision.begin(home.root, home.runtime, "supervise.py", [lock])
     finally:
-        os._exit(127)
+        os.close(lock)

@@ -25,7 +25,7 @@ from minirun.container.children import Children, say
 from minirun.container.schedule import Schedule
 from minirun.errors import MinirunError, NotFound
 from minirun.home import Home
-from minirun.kernel import process
+from minirun.kernel import descriptors, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ _LONGEST_S = 10.0  # until somebody may have come further, or what failed is tri
 _EVENTS = 64
 _SIGHUP, _SIGTERM = 1, 15
 _LOG_BYTES = 1 << 20
-_DESCRIPTORS = 1 << 16
 
 
 class Ward:
@@ -393,18 +392,6 @@ def main(lock: int, verbs: type[Verbs]) -> None:
     os.dup2(log, 2)
     os.close(log)
     _signal.signal(_SIGHUP, _signal.SIG_IGN)
-    _raise_limit()
+    descriptors.allow_many()
     Supervisor(home, lock, verbs).run()
     supervision.leave(home.runtime)
-
-
-def _raise_limit() -> None:
-    """Let us have as many descriptors as anybody may, whatever the first container's caller had: each takes a few."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(hard, _DESCRIPTORS)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    except (OSError, ValueError):  # no CAP_SYS_RESOURCE, or fs.nr_open is less
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
+IN_Q_OVERFLOW, IN_IGNORED, IN_ONLYDIR = 0x4000, 0x8000, 0x1000000
 _HEADER = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, len; then len bytes of name
 _ENOUGH_BYTES = 64 << 10
 
 
 class Watch:
-    """Watches one file or directory; a context manager.
+    """Watches files and directories; a context manager.
 
     Args:
-        path: of it.
+        path: of the first; empty for none.
         mask: of which changes.
 
     Raises:
@@ -34,40 +35,53 @@ class Watch:
 
     __slots__ = ("descriptor",)
 
-    def __init__(self, path: str, mask: int) -> None:
+    def __init__(self, path: str = "", mask: int = 0) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         self.descriptor: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.descriptor < 0:
             raise _failure(path)
         try:
-            self.add(path, mask)
+            if path:
+                self.add(path, mask)
         except OSError:
             os.close(self.descriptor)
             raise
 
-    def add(self, path: str, mask: int) -> None:
+    def add(self, path: str, mask: int) -> int:
         """Watch *path*, too.
+
+        Returns:
+            The number by which `events` tells of it.
 
         Raises:
             OSError: as the constructor.
         """
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.inotify_add_watch(self.descriptor, os.fsencode(path), ctypes.c_uint32(mask)) < 0:
+        number: int = libc.inotify_add_watch(self.descriptor, os.fsencode(path), ctypes.c_uint32(mask))
+        if number < 0:
             raise _failure(path)
+        return number
 
     def names(self) -> list[str]:
         """What changed since the last call, each name once; of a file that is watched itself, an empty one."""
-        try:
-            data = os.read(self.descriptor, _ENOUGH_BYTES)
-        except BlockingIOError:
-            return []
-        found: dict[str, None] = {}
-        place = 0
-        while place < len(data):
-            length = _HEADER.unpack_from(data, place)[3]
-            place += _HEADER.size + length
-            found[os.fsdecode(data[place - length : place].rstrip(b"\0"))] = None
-        return list(found)
+        return list(dict.fromkeys(name for _, _, name in self.events()))
+
+    def events(self) -> list[tuple[int, int, str]]:
+        """What happened since the last call: where, as `add` numbered it, what, and to which name in there.
+
+        IN_Q_OVERFLOW of -1: there was more than the kernel keeps, and that is forgotten.
+        """
+        found: list[tuple[int, int, str]] = []
+        while True:
+            try:
+                data = os.read(self.descriptor, _ENOUGH_BYTES)
+            except BlockingIOError:
+                return found
+            place = 0
+            while place < len(data):
+                number, mask, _, length = _HEADER.unpack_from(data, place)
+                place += _HEADER.size + length
+                found.append((number, mask, os.fsdecode(data[place - length : place].rstrip(b"\0"))))
 
     def wait(self, until: float = float("inf"), listeners: Sequence[int] = ()) -> bool:
         """Wait for a change.

@@ -29,9 +29,10 @@ ORDER = (
     ("launch",),
     ("log",),
     ("container",),
+    ("attendant",),
     ("engine",),
     ("cli", "api", "oci"),
-    ("__main__", "supervise"),
+    ("__main__", "attend", "supervise"),
 )
 PLACES = {name: place for place, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))

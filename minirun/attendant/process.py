@@ -1,0 +1,251 @@
+"""The attendant: one process for all containers on networks of their own, there while there are such containers.
+
+    attendant.socket  ◀── sockets of a network, from whoever starts the first container on it
+    leases            ──▶ census.py: who is there        ──▶ nobody on a network: its sockets are closed, soon after
+    port 53           ──▶ datagrams.py, connections.py   ──▶ resolver.py ──▶ answers
+                          DUTIES: what else is to be done for containers; each registers with the loop and the resolver
+
+It is asked nothing but names, and knows nothing that cannot be found out again: killed at any moment, the next one
+serves what has leases. See container/attendance.py for how it comes to be.
+"""
+
+from __future__ import annotations
+
+import _signal
+import fcntl
+import os
+import socket
+from importlib import import_module
+
+from minirun.attendant.census import Census
+from minirun.attendant.connections import Connections
+from minirun.attendant.datagrams import Datagrams
+from minirun.attendant.forwarding import Forwarding
+from minirun.attendant.loop import Loop, Timer, attempt
+from minirun.attendant.resolver import Resolver
+from minirun.attendant.servers import HostServers
+from minirun.container import attendance, supervision
+from minirun.container.children import say
+from minirun.errors import MinirunError
+from minirun.home import Home
+from minirun.kernel import descriptors, process
+from minirun.network import lease, nameserver, store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirun.network.record import Network
+
+# module:function of whatever else is done; called with the Attendant before it serves anybody
+DUTIES: tuple[str, ...] = ()
+_IDLE_S = 1.0  # a network without containers is served so long: the next one may be just coming
+_BUSY_S = 0.02  # until a look whether somebody has let go of what we need
+_AGAIN_S = 2.0  # until what failed is tried again
+_NAME_BYTES = 256
+_GIVEN = 3  # descriptors of a message: datagrams, connections, and the lock unless we have it
+_LOG_BYTES = 1 << 20
+_SIGHUP = 1
+
+
+class _Place:
+    """A network that is served.
+
+    Attributes:
+        lock: descriptor of the lock that says so.
+    """
+
+    __slots__ = ("connections", "datagrams", "idle", "lock")
+
+    def __init__(self, datagrams: Datagrams, connections: Connections, lock: int) -> None:
+        self.datagrams = datagrams
+        self.connections = connections
+        self.lock = lock
+        self.idle: Timer | None = None
+
+    def close(self, *, keep_lock: bool = False) -> int:
+        """Close the sockets, and let go of the lock; or return it."""
+        self.datagrams.close()
+        self.connections.close()
+        if self.idle:
+            self.idle.cancel()
+        if not keep_lock:
+            os.close(self.lock)
+        return self.lock
+
+
+class Attendant:
+    """The attendant.
+
+    Attributes:
+        home: the store.
+        loop: what calls us.
+        census: who is on the networks that are served; its `changed` is told of everybody who comes and goes.
+        resolver: its `may_ask` and `learned` are for what has a say in names, or wants to know.
+    """
+
+    def __init__(self, home: Home, listener: int) -> None:
+        self.home = home
+        self.loop = Loop()
+        self.census = Census(home)
+        self.resolver = Resolver(self.census, Forwarding(self.loop, HostServers()))
+        self._listener = socket.socket(fileno=listener)
+        self._listener.setblocking(False)
+        self._places: dict[str, _Place] = {}
+        self._ending: Timer | None = None
+        self.census.changed.append(self._changed)
+
+    def run(self) -> None:
+        """Attend to containers until there are none."""
+        for duty in DUTIES:
+            module, _, name = duty.partition(":")
+            getattr(import_module(module), name)(self)
+        self.loop.watch(self._listener.fileno(), lambda _events: self._take_all())
+        self.loop.watch(self.census.descriptor, lambda _events: self.census.look())
+        self._take_all()
+        self._look()
+        self._end_if_idle()
+        self.loop.run()
+
+    def _look(self) -> None:
+        """Serve what has containers and nobody who does: the one before us was killed."""
+        for network in store.list_all(self.home, warn=lambda error: say(str(error))):
+            if network.id not in self._places and attendance.needing(self.home, network):
+                attempt(lambda network=network: self._serve_again(network))  # type: ignore[misc]
+
+    def _serve_again(self, network: Network) -> None:
+        try:
+            index = socket.if_nametoindex(network.interface)
+            bound = nameserver.bind(network)
+        except (MinirunError, OSError) as error:
+            say(str(error))
+            self.loop.later(_AGAIN_S, self._look)
+            return
+        lock = nameserver.note(self.home, network.id, nameserver.where(index))
+        if lock < 0:  # whoever starts a container there is about to give us his
+            for one in bound:
+                one.close()
+            return
+        self._serve(network, bound[0].detach(), bound[1].detach(), lock)
+
+    def _take_all(self) -> None:
+        """Take what whoever starts containers gives us."""
+        while True:
+            try:
+                speaker, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            speaker.setblocking(False)
+            # he is about to say something; or he is killed, or stopped
+            self.loop.watch(speaker.fileno(), lambda _events, speaker=speaker: self._take(speaker))  # type: ignore[misc]
+            self._take(speaker)
+
+    def _take(self, speaker: socket.socket) -> None:
+        try:
+            name, given, _, _ = socket.recv_fds(speaker, _NAME_BYTES, _GIVEN)
+        except BlockingIOError:
+            return
+        self.loop.unwatch(speaker.fileno())
+        speaker.close()
+        network = store.find(self.home, name.decode()) if name else None
+        if network is None or len(given) < _GIVEN - 1:
+            for one in given:
+                os.close(one)
+            return
+        before = self._places.pop(network.id, None)
+        lock = before.close(keep_lock=len(given) < _GIVEN) if before else -1
+        self._serve(network, given[0], given[1], given[2] if len(given) == _GIVEN else lock)
+
+    def _serve(self, network: Network, datagrams: int, stream: int, lock: int) -> None:
+        self._places[network.id] = _Place(
+            Datagrams(self.loop, self.resolver, network.id, socket.socket(fileno=datagrams)),
+            Connections(self.loop, self.resolver, network.id, socket.socket(fileno=stream)),
+            lock,
+        )
+        try:
+            self.census.begin(network)
+        except OSError:
+            self._close(network.id)  # it was removed just now
+            raise
+        self._changed(network.id, "")
+
+    def _changed(self, network_id: str, _container_id: str) -> None:
+        """See whether a network has somebody whom it is served for."""
+        place = self._places.get(network_id)
+        if place is None:
+            return
+        register = self.census.registers.get(network_id)
+        if register is None:  # it was removed
+            self._close(network_id)
+            self._end_if_idle()
+        elif any(attendance.is_needed(register.network, one.box.options) for one in register.members.values()):
+            if place.idle:
+                place.idle.cancel()
+                place.idle = None
+        elif place.idle is None:
+            place.idle = self.loop.later(_IDLE_S, lambda: self._retire(network_id))
+
+    def _retire(self, network_id: str) -> None:
+        """Serve a network no more that has nobody; who comes just now finds that he has to ask for it."""
+        self._places[network_id].idle = None
+        self.census.look()
+        if network_id not in self.census.registers:
+            return  # it was removed, and we with it
+        held = lease.hold(self.home, network_id)
+        try:
+            is_idle = not attendance.needing(self.home, self.census.registers[network_id].network)
+            if is_idle:
+                self._close(network_id)
+        finally:
+            os.close(held)
+        if is_idle:
+            self._end_if_idle()
+        else:
+            self._changed(network_id, "")
+
+    def _close(self, network_id: str) -> None:
+        self._places.pop(network_id).close()
+        self.census.end(network_id)
+
+    def _end_if_idle(self) -> None:
+        """End, if there is nothing to serve and nobody is just giving us something."""
+        if self._places or self._ending:
+            return
+        # held until we are gone
+        gate = os.open(self.home.attendant_gate, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(gate)
+            self._ending = self.loop.later(_BUSY_S, self._try_again)
+            return
+        self._take_all()
+        if self._places:
+            os.close(gate)
+            return
+        attendance.close(self.home)
+        supervision.leave(self.home.runtime, supervision.ATTENDANT)
+        self.loop.stop()
+
+    def _try_again(self) -> None:
+        self._ending = None
+        self._end_if_idle()
+
+
+def main(lock: int, listener: int) -> None:
+    """Be the attendant of the home that the environment names.
+
+    Args:
+        lock: the descriptor that holds home.attendant.
+        listener: of the socket at which sockets are given to us.
+    """
+    home = Home.of_environment()
+    for descriptor in (lock, listener):
+        os.set_inheritable(descriptor, False)
+    log = os.open(f"{home.runtime}/attendant.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.fstat(log).st_size > _LOG_BYTES:
+        os.ftruncate(log, 0)
+    os.dup2(log, 2)
+    os.close(log)
+    _signal.signal(_SIGHUP, _signal.SIG_IGN)
+    descriptors.allow_many()
+    os.pwrite(lock, f"{os.getpid()} {process.start_ticks(os.getpid())}\n".encode(), 0)
+    Attendant(home, listener).run()
