@@ -43,7 +43,7 @@ def forget(ports: Collection[int]) -> None:
     speaker = speak()
     try:
         for entry in list(_entries(speaker)):
-            parts = dict(_attributes(entry, _HEADERS, len(entry)))
+            parts = dict(attributes(entry, _HEADERS, len(entry)))
             if _is_to(parts[_TUPLE_ORIG], ports):
                 _delete(speaker, entry[16], parts)
     finally:
@@ -51,7 +51,7 @@ def forget(ports: Collection[int]) -> None:
 
 
 def _is_to(tuple_: bytes, ports: Collection[int]) -> bool:
-    protocol = dict(_attributes(dict(_attributes(tuple_, 0, len(tuple_)))[_TUPLE_PROTO]))
+    protocol = dict(attributes(dict(attributes(tuple_, 0, len(tuple_)))[_TUPLE_PROTO]))
     if protocol[_PROTO_NUM][0] != _UDP or _PROTO_DST_PORT not in protocol:
         return False
     return int.from_bytes(protocol[_PROTO_DST_PORT], "big") in ports
@@ -74,7 +74,8 @@ def _entries(speaker: socket) -> Iterator[bytes]:
             place += length + 3 & ~3
 
 
-def _attributes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """The attributes of netlink in a part of *data*: (kind, value)."""
     end = len(data) if end is None else end
     while start + 4 <= end:
         length, kind = unpack_from("<HH", data, start)

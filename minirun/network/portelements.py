@@ -93,12 +93,12 @@ def add(elements: Sequence[Element], owner: str) -> None:
     speaker = speak()
     try:
         try:
-            _batch(speaker, _new(elements, owner))
+            batch(speaker, _new(elements, owner))
         except OSError as error:
             if error.errno not in (EEXIST, EBUSY):
                 raise
             stale = [element for element in elements if _get(speaker, element)]
-            _batch(speaker, [*_deletions(stale), *_new(elements, owner)])
+            batch(speaker, [*_deletions(stale), *_new(elements, owner)])
     finally:
         speaker.close()
 
@@ -110,7 +110,7 @@ def remove(elements: Sequence[Element], owner: str) -> None:
     try:
         ours = [element for element in elements if mark in _get(speaker, element)]
         if ours:
-            _batch(speaker, _deletions(ours))
+            batch(speaker, _deletions(ours))
     finally:
         speaker.close()
 
@@ -166,7 +166,7 @@ def _by_map(kind: int, flags: int, encoded: Sequence[tuple[str, bytes]]) -> list
     return found
 
 
-def _batch(speaker: socket, messages: Sequence[bytes]) -> None:
+def batch(speaker: socket, messages: Sequence[bytes]) -> None:
     """Have the kernel do all of *messages* or none.
 
     Raises:

@@ -1,0 +1,182 @@
+"""Containers are held to their allow-lists: by rules on their cables, until their end.
+
+    claim ─▶ its cable is there, and down ─▶ guard: rules ─▶ its cable is up ─▶ … ─▶ release: denials kept, rules, claim
+
+The rules can be made again from the claim, where somebody has flushed all there are: see attendant/egress.py.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import if_nametoindex
+
+from minirun.errors import MinirunError
+from minirun.home import Home
+from minirun.kernel import jsonfile, tree
+from minirun.network import address, egressclaim, egressdenials, egresselements, egressrules, firewall
+from minirun.network.address import Subnet
+from minirun.network.egresslink import Link
+from minirun.network.egresslist import GATEWAY, services
+from minirun.network.egressrules import Group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from minirun.network.lease import Lease
+    from minirun.network.record import Network
+
+_FIRST_LOG_GROUP, _LOG_GROUPS = 1024, 60000
+
+
+def guard(home: Home, network: Network, lease: Lease, interface: str, bridge: str) -> None:
+    """Hold a container to its list on one more interface, which nothing goes through yet.
+
+    Args:
+        home: the store.
+        network: which it leads to.
+        lease: what the container has there.
+        interface: the end on the host.
+        bridge: the hardware address of the network's bridge.
+
+    Raises:
+        MinirunError: nft is not there, or the kernel refuses the rules.
+    """
+    ends = [[lease.address, network.subnet, network.gateway]]
+    if lease.address6:
+        ends.append([lease.address6, network.subnet6, network.gateway6])
+    lock = egressclaim.hold(home, lease.container)
+    if lock < 0:
+        raise MinirunError(_attempt(lease.container), "what it may reach was taken away meanwhile", "start it again")
+    try:
+        value = {"mac": lease.mac, "bridge": bridge, "ends": ends}
+        jsonfile.write(f"{egressclaim.folder(home, lease.container)}/{interface}", value, durable=False)
+        _apply(home, lease.container)
+    finally:
+        os.close(lock)
+
+
+def restore(home: Home, container_id: str) -> bool:
+    """Put the rules of a container in force again, if they are not; whether they were not.
+
+    Raises:
+        MinirunError: nft is not there, or the kernel refuses.
+    """
+    lock = egressclaim.hold(home, container_id)
+    if lock < 0:
+        return False
+    try:
+        if egresselements.is_there(container_id):
+            return False
+        return _apply(home, container_id)
+    finally:
+        os.close(lock)
+
+
+def restore_all(home: Home) -> None:
+    """The same of every container."""
+    for container_id in egressclaim.claimants(home):
+        restore(home, container_id)
+
+
+def _apply(home: Home, container_id: str) -> bool:
+    """Put the rules in force; the claim is held. False: it has no interface any more."""
+    links = _links(home, container_id)
+    if not links:
+        return False
+    told = egressclaim.read(home, container_id)
+    gateways = [gateway for link in links for _, _, gateway in link.ends]
+    groups = _groups(told["elements"], told["hosts"], gateways)
+    attempt = _attempt(container_id)
+    try:
+        firewall.change(egressrules.script(container_id, groups, links, log_group(home)), attempt)
+    except MinirunError as error:
+        if _links(home, container_id) != links:
+            return _apply(home, container_id)  # one has just gone, and the rules name it
+        remedy = "it takes Linux 5.16, with hooks at ingress and egress (CONFIG_NETFILTER_EGRESS), and nfnetlink_log"
+        raise type(error)(attempt, error.reason, f"{error.remedy}\n{remedy}") from None
+    return True
+
+
+def _attempt(container_id: str) -> str:
+    return f"hold container {container_id[:12]} to what it may reach"
+
+
+def _links(home: Home, container_id: str) -> list[Link]:
+    """The interfaces that are there."""
+    directory, found = egressclaim.folder(home, container_id), []
+    for name in sorted(os.listdir(directory)):
+        try:
+            if_nametoindex(name)
+        except OSError:
+            continue  # no interface, or one that is gone
+        found.append(Link(name, **jsonfile.read(f"{directory}/{name}")))
+    return found
+
+
+def _groups(elements: Sequence[str], hosts: Sequence[Sequence[str]], gateways: Sequence[str]) -> list[Group]:
+    groups = []
+    for service, those in services(elements).items():
+        blocks = [element.block for element in those if element.block]
+        own = [where for name, where in hosts if any(element.means(name.lower()) for element in those)]
+        if any(element.name == GATEWAY for element in those):
+            own.append(GATEWAY)
+        for where in own:
+            blocks += [single(one) for one in (gateways if where == GATEWAY else [where])]
+        named = any(element.name and element.name != GATEWAY for element in those)
+        groups.append(Group(service, blocks, named=named))
+    return groups
+
+
+def single(where: str) -> Subnet:
+    """The block that is one address."""
+    bits = address.width(where)
+    return Subnet(address.parse(where), bits, bits)
+
+
+def log_group(home: Home) -> int:
+    """The group of nfnetlink_log that denials are told to: one a store, for a group has one reader, its attendant."""
+    from binascii import crc32
+
+    return _FIRST_LOG_GROUP + crc32(os.fsencode(home.runtime)) % _LOG_GROUPS
+
+
+def release(root: str, runtime: str, container_id: str) -> None:
+    """Have a container that has ended be held no more, and keep what it was denied. An undo of the journal: idempotent.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    home = Home(root, runtime)
+    directory = egressclaim.folder(home, container_id)
+    ending = directory + egressclaim.ENDING
+    lock = egressclaim.hold(home, container_id)
+    if lock >= 0:
+        try:
+            egressdenials.finish(home, container_id)
+            tree.remove(ending)
+            os.rename(directory, ending)  # from now on nobody makes its rules again
+        finally:
+            os.close(lock)
+    elif not os.path.isdir(ending):
+        return
+    if egressclaim.is_shared(ending):
+        _unplug(ending)
+    egresselements.remove(container_id)
+    tree.remove(ending)
+
+
+def _unplug(directory: str) -> None:
+    """Take away its cables: whoever shares its network and is alive still goes nowhere."""
+    from minirun.network import netlink
+
+    speaker = netlink.speak()
+    try:
+        for name in os.listdir(directory):
+            try:
+                if_nametoindex(name)
+                netlink.ask(speaker, [netlink.remove_link(name)])
+            except OSError:
+                continue  # no interface, or just gone
+    finally:
+        speaker.close()

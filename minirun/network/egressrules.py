@@ -1,0 +1,242 @@
+"""The rules that hold a container to its allow-list: on its cable, in a table of nftables that is the container's own.
+
+    eth0 ══ veth ══ mr4f… ── bridge ── neighbours, the host, outside
+                     │  ingress: from-mr4f…   what the container sends, before anybody else sees it
+                     └─ egress:  to-mr4f…     what is sent to it; all of that gets through
+
+    from-mr4f…   not its own hardware address: spoofed    ARP, neighbour discovery: about itself alone
+      │          not its own address: spoofed             what is not to a neighbour goes to the bridge
+      │          to port 53 of the gateway: accept        the resolver, who asks for names that are allowed alone
+      └▶ sent4 ┬ TCP, UDP, SCTP ┬ flows4: somebody answered, or called ▶ accept
+               │                └ allow4: the list                     ▶ accept, or deny
+               ├ ICMP, pieces   ─ hosts4: the addresses of the list, and those who called (peers4)
+               └ others         ─ any4: those that are allowed with every port
+    deny         counted in denied4, others4; told by nfnetlink_log; and the container is told by ICMP
+    to-mr4f…     flows4, peers4: who sends something to the container is answered
+
+conntrack does not see what goes from neighbour to neighbour, and not which of them sends: see decision 0067. So what is
+established is kept here, in sets whose elements last as those of conntrack: an answer makes one of flows4, and what the
+container sends on makes it last. An address of a name that is not good any more so ends no connections. See nft(8).
+"""
+
+from __future__ import annotations
+
+from minirun.network import egresslink
+from minirun.network.egresslist import within
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from minirun.network.address import Subnet
+    from minirun.network.egresslist import Service
+
+NAMED = 16384  # addresses of names at a time, each kind
+FLOWS = 32768  # connections at a time, each kind
+DENIED = 256  # destinations, each kind; what is denied beyond these is counted as one
+DENIED_S = 86400  # how long a destination is known after it was denied last
+_TOLD_A_SECOND = 5  # messages of nfnetlink_log: each has somebody look at what was counted
+_REFUSED_A_SECOND = 100  # answers by ICMP
+# as long as conntrack's: nf_conntrack-sysctl.rst
+_ESTABLISHED, _CLOSING, _DATAGRAMS, _NEW = "5d", "2m", "3m", "1m"
+_PORTS = "meta l4proto { tcp, udp, sctp }"
+_ENDS = "tcp flags & (fin | rst) != 0x0"
+_BEGINS = "tcp flags & (syn | ack) == syn"
+
+
+class Group:
+    """What may be reached of one service.
+
+    Attributes:
+        service: the ports.
+        blocks: of addresses.
+        named: whether there are addresses of names, too, which come and go.
+    """
+
+    __slots__ = ("blocks", "named", "service")
+
+    def __init__(self, service: Service, blocks: Sequence[Subnet], *, named: bool) -> None:
+        self.service = service
+        self.blocks = blocks
+        self.named = named
+
+
+def table(container_id: str) -> str:
+    """The name of a container's table, of the family netdev."""
+    return f"minirun-{container_id[:12]}"
+
+
+def named(place: int, bits: int) -> str:
+    """The name of the set of the addresses of names of the group at *place*."""
+    return f"names{place}_{4 if bits == 32 else 6}"
+
+
+def script(container_id: str, groups: Sequence[Group], links: Sequence[egresslink.Link], log_group: int) -> str:
+    """What nft(8) reads to put the rules in force, in one transaction; what the sets hold stays if it was done before.
+
+    Args:
+        container_id: whose.
+        groups: what it may reach.
+        links: its interfaces, which are there.
+        log_group: of nfnetlink_log, for whoever reads there that something was denied.
+    """
+    name = table(container_id)
+    sets = [f"set link {{ type ether_type; flags dynamic,timeout; size 64; timeout {DENIED_S}s; counter; }}"]
+    chains = _endings(name, log_group)
+    for bits in (32, 128):
+        sets += _sets(groups, bits)
+        chains |= _shared(bits) | _lists(groups, bits)
+    hooks = {}
+    for link in links:
+        hooks[f"from-{link.interface}"] = f"type filter hook ingress device {link.interface} priority 0; policy drop;"
+        hooks[f"to-{link.interface}"] = f"type filter hook egress device {link.interface} priority 0; policy accept;"
+        chains |= egresslink.chains(link)
+    lines = [f"add table netdev {name}", f"flush table netdev {name}", f"table netdev {name} {{", "counter more { }"]
+    lines += sets
+    # a chain is there before a rule of another names it
+    lines += [f"chain {chain} {{ {hooks.get(chain, '')} }}" for chain in chains]
+    lines += ["}"]
+    lines += [f"add rule netdev {name} {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+    return "\n".join(lines) + "\n"
+
+
+def _words(bits: int) -> tuple[str, str]:
+    """Of a kind of addresses: the digit that names end in, and nft's word."""
+    return ("4", "ip") if bits == 32 else ("6", "ip6")
+
+
+def _sets(groups: Sequence[Group], bits: int) -> list[str]:
+    n, _ = _words(bits)
+    kind = f"ipv{n}_addr"
+    flow = f"type {kind} . inet_proto . inet_service . inet_service; flags dynamic,timeout; size {FLOWS}"
+    denied = f"flags dynamic,timeout; size {DENIED}; timeout {DENIED_S}s; counter"
+    lasting = [f"set {named(i, bits)} {{ type {kind}; flags timeout; size {NAMED}; }}" for i in _named_places(groups)]
+    return [
+        f"set flows{n} {{ {flow}; timeout {_NEW}; }}",
+        f"set closing{n} {{ {flow}; timeout {_CLOSING}; }}",
+        f"set peers{n} {{ type {kind}; flags dynamic,timeout; size {FLOWS}; timeout {_NEW}; }}",
+        f"set denied{n} {{ type {kind} . inet_proto . inet_service; {denied}; }}",
+        f"set others{n} {{ type {kind} . inet_proto; {denied}; }}",
+        *lasting,
+    ]
+
+
+def _named_places(groups: Sequence[Group]) -> list[int]:
+    return [place for place, group in enumerate(groups) if group.named]
+
+
+def _endings(name: str, log_group: int) -> dict[str, list[str]]:
+    """The chains that end what is not let out."""
+    often = f"limit rate {_TOLD_A_SECOND}/second burst {_TOLD_A_SECOND} packets"
+    refused = f"limit rate {_REFUSED_A_SECOND}/second burst {_REFUSED_A_SECOND} packets"
+    return {
+        "record": [
+            f'{often} log prefix "{name}" group {log_group} snaplen 1',
+            "ether type ip goto record4",
+            "ether type ip6 goto record6",
+            "update @link { ether type } return",
+            "counter name more",
+        ],
+        "deny": ["jump record", f"{refused} reject with icmpx admin-prohibited", "drop"],
+        # whoever seems to have sent it is told nothing
+        "spoofed": ["jump record", "drop"],
+    }
+
+
+def _shared(bits: int) -> dict[str, list[str]]:
+    """The chains that are the same for all interfaces and lists."""
+    n, ip = _words(bits)
+    key = f"{ip} daddr . meta l4proto . th sport . th dport"
+    back = f"{ip} saddr . meta l4proto . th dport . th sport"
+    icmp, too_big = ("icmp", "") if bits == 32 else ("icmpv6", "packet-too-big, ")
+    answers = f"echo-reply, destination-unreachable, {too_big}time-exceeded, parameter-problem"
+    routed = ["ip option lsrr exists", "ip option ssrr exists"] if bits == 32 else ["exthdr rt exists"]
+    piece = "ip frag-off & 0x1fff != 0x0" if bits == 32 else "frag frag-off != 0"
+    return {
+        f"sent{n}": [
+            *(f"{way} goto deny" for way in routed),
+            f"{piece} goto pieces{n}",
+            f"meta l4proto tcp goto tcp{n}",
+            f"{_PORTS} {key} @flows{n} update @flows{n} {{ {key} timeout {_DATAGRAMS} }} accept",
+            f"{_PORTS} goto allow{n}",
+            f"meta l4proto {icmp if bits == 32 else 'ipv6-icmp'} goto icmp{n}",
+            f"goto any{n}",
+        ],
+        # a new connection is asked for again, also where one has just ended that had the same ports
+        f"tcp{n}": [
+            f"{_BEGINS} delete @closing{n} {{ {key} }}",
+            f"{_BEGINS} goto allow{n}",
+            f"{key} @closing{n} update @closing{n} {{ {key} timeout {_CLOSING} }} accept",
+            f"{key} @flows{n} goto known{n}",
+            f"goto allow{n}",
+        ],
+        f"known{n}": [
+            f"{_ENDS} delete @flows{n} {{ {key} }}",
+            f"{_ENDS} update @closing{n} {{ {key} timeout {_CLOSING} }} accept",
+            f"tcp flags & syn == syn update @flows{n} {{ {key} timeout {_NEW} }} accept",
+            f"update @flows{n} {{ {key} timeout {_ESTABLISHED} }} accept",
+            "accept",
+        ],
+        f"icmp{n}": [
+            f"{icmp} type {{ {answers} }} {ip} daddr @peers{n} accept",
+            f"{icmp} type {{ echo-request, {answers} }} goto hosts{n}",
+            "goto deny",
+        ],
+        # their ports are in the first piece, without which nobody makes anything of them
+        f"pieces{n}": [f"{ip} daddr @peers{n} accept", f"goto hosts{n}"],
+        # our own refusals among them say that they are from those who must not be reached: ICMP errors open nothing
+        f"to{n}": [
+            f"{icmp} type != echo-request accept",
+            f"add @peers{n} {{ {ip} saddr }}",
+            f"{_BEGINS} delete @closing{n} {{ {back} }}",
+            f"{_ENDS} delete @flows{n} {{ {back} }}",
+            f"{_ENDS} update @closing{n} {{ {back} timeout {_CLOSING} }} accept",
+            f"meta l4proto tcp {back} @closing{n} accept",
+            f"{_PORTS} add @flows{n} {{ {back} timeout {_NEW} }} accept",
+        ],
+        f"record{n}": [
+            f"{_PORTS} update @denied{n} {{ {ip} daddr . meta l4proto . th dport }} return",
+            f"update @others{n} {{ {ip} daddr . meta l4proto }} return",
+            "counter name more",
+        ],
+    }
+
+
+def _lists(groups: Sequence[Group], bits: int) -> dict[str, list[str]]:
+    """The chains that compare with the list: by address and port, by address alone, and those with every port."""
+    n, ip = _words(bits)
+    found: dict[str, list[str]] = {f"allow{n}": [], f"hosts{n}": [], f"any{n}": []}
+    for place, group in enumerate(groups):
+        targets = [*_blocks(ip, [block for block in group.blocks if block.bits == bits])]
+        if group.named:
+            targets.append(f"{ip} daddr @{named(place, bits)} ")
+        service = _service(group.service)
+        for target in targets:
+            found[f"allow{n}"].append(f"{target}{service}accept")
+            found[f"hosts{n}"].append(f"{target}accept")
+            if not service:
+                found[f"any{n}"].append(f"{target}accept")
+    for rules in found.values():
+        rules.append("goto deny")
+    return found
+
+
+def _blocks(ip: str, blocks: Sequence[Subnet]) -> Iterator[str]:
+    """One match for all *blocks*: none of them within another, for intervals of a set do not overlap."""
+    wide: list[Subnet] = []
+    for block in sorted(blocks, key=lambda block: (block.first, block.prefix)):
+        if not wide or not within(block, wide[-1]):
+            wide.append(block)
+    if any(block.prefix == 0 for block in wide):
+        yield ""
+    elif wide:
+        yield f"{ip} daddr {{ {', '.join(map(repr, wide))} }} "
+
+
+def _service(service: Service) -> str:
+    if not service.protocols:
+        return ""
+    text = f"meta l4proto {{ {', '.join(service.protocols)} }} "
+    if service.first:
+        text += f"th dport {service.first}{'' if service.first == service.last else f'-{service.last}'} "
+    return text
