@@ -135,7 +135,7 @@ NOT_BUILT = {
 _FLAGS = """
     -a --annotation --attach
     --domainname --gpus
-    --ipc --label-file --link
+    --ipc --label-file
     --pid
     --privileged --quiet --runtime --security-opt
     --storage-opt --userns --uts --volume-driver

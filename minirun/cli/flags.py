@@ -89,6 +89,7 @@ CREATE = (
     Flag("ip", "", "IP", "Its IPv4 address on its network (the next that is free)"),
     Flag("ip6", "", "IP", "Its IPv6 address on its network"),
     Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
+    Flag("link", "", "CONTAINER", "Refused: on a network of yours containers find each other by name", many=True),
     Flag("log-driver", "", "json-file|journald|none", "Where what it prints is kept (json-file)"),
     Flag("log-opt", "", "NAME=VALUE", "Limits of its log, and what goes with each line: max-size=10m", many=True),
     Flag("mac-address", "", "MAC", "The hardware address of its interface"),

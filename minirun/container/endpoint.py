@@ -3,9 +3,10 @@
     check    ─ there is such a network, or container                    before anything is made
     steps    ─ bridge, lease                                            on the host, with the undo
     entered  ─ namespace, veth, addresses, routes                       by whoever makes its first process
-    release  ─ the lease; the veth went with the last process           at its end, or by who finds what was cut short
+    release  ─ the leases; the veths went with the last process         at its end, or by who finds what was cut short
 
-Which lease it has, the network says: see network/lease.py. The record has what was asked for alone.
+What comes and goes while it runs is connection.py's. Which leases it has, the networks say: see network/lease.py. The
+record has what was asked for alone.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from minirun import events
 from minirun.container import record as records
 from minirun.container import state
 from minirun.container.networkflags import JOINED
-from minirun.errors import Conflict, MinirunError, NotFound
+from minirun.errors import BadInput, Conflict, MinirunError, NotFound
 from minirun.home import Home
 from minirun.journal import Step
 from minirun.launch import machine
 from minirun.network import drivers, lease, store
-from minirun.network.cable import host_end
-from minirun.network.namespace import Namespace
+from minirun.network.namespace import Namespace, gateways, leading
 from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
+    from minirun.container.state import State
     from minirun.network.lease import Lease
     from minirun.network.record import Network
 
@@ -41,7 +42,8 @@ def check(home: Home, options: dict[str, Any]) -> None:
 
     Raises:
         NotFound: there is no such network, or container.
-        BadInput: an address is none of the network's.
+        BadInput: an address is none of the network's, or two are the same one.
+        Unsupported: ports are to be published, and none of the networks has a way in.
     """
     mode = options["network"]
     if mode.startswith(JOINED):
@@ -49,15 +51,39 @@ def check(home: Home, options: dict[str, Any]) -> None:
         options["network"] = f"{JOINED}{other.id}"
         options["hostname"] = other.options["hostname"]
         return
+    found: list[Network] = []
     for wanted in options["networks"]:
-        if wanted["name"] == DEFAULT and store.find(home, DEFAULT) is None:
+        network = store.find(home, DEFAULT) if wanted["name"] == DEFAULT else store.get(home, wanted["name"])
+        if network is None:
             continue  # made when it is needed
-        network = store.get(home, wanted["name"])
         lease.check(network, wanted["ip"], wanted["ip6"])
-        wanted["name"] = options["network"] = network.name
+        if network.name in (other.name for other in found):
+            raise BadInput(f"use --network {wanted['name']}", f"it is network {network.name}, given twice")
+        wanted["name"] = network.name
+        found.append(network)
+    options["network"] = options["networks"][0]["name"]
+    interfaces(options["networks"])
+    if "ports" in options and len(found) == len(options["networks"]):
+        from minirun.container import ports
+
+        ports.check(options, found)
 
 
-def network_of(home: Home, wanted: dict[str, Any]) -> Network:
+def interfaces(networks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a container calls its interfaces, in the order of its networks: as they say, or eth0, eth1 and so on.
+
+    Raises:
+        BadInput: two are to have one name.
+    """
+    said = [wanted.get("interface", "") for wanted in networks]
+    for name in filter(None, said):
+        if said.count(name) > 1:
+            raise BadInput(f"use {name} as the name of an interface", "two are to have it", "take another one")
+    free = (name for number in range(2 * len(said)) if (name := f"eth{number}") not in said)
+    return [name or next(free) for name in said]
+
+
+def network_of(home: Home, wanted: Mapping[str, Any]) -> Network:
     """The network that is asked for.
 
     Raises:
@@ -84,19 +110,18 @@ def steps(home: Home, record: Record) -> list[Step]:
 
 def _lease_step(home: Home, record: Record, wanted: dict[str, Any]) -> Step:
     return Step(
-        f"lease {wanted['ip'] or 'an address'} of network {wanted['name']}", lambda: _take(home, record, wanted),
-        undo(home, record, wanted), "nobody else on its network has it",
+        f"lease {wanted['ip'] or 'an address'} of network {wanted['name']}", lambda: take(home, record, wanted),
+        _undo(home, record), "nobody else on its network has it",
     )  # fmt: skip
 
 
-def undo(home: Home, record: Record, wanted: dict[str, Any]) -> list[str]:
-    """What gives back what a container has of one network."""
-    return ["release_endpoint", home.root, home.runtime, wanted["name"], record.id]
+def _undo(home: Home, record: Record) -> list[str]:
+    return ["release_endpoints", home.root, home.runtime, record.id]
 
 
 def undos(home: Home, record: Record) -> list[list[str]]:
-    """The same of all its networks."""
-    found = [undo(home, record, wanted) for wanted in record.options["networks"]]
+    """What gives back what a container has of networks, also of those that it is connected to later on."""
+    found = [_undo(home, record)]
     if "ports" in record.options:
         from minirun.container import ports
 
@@ -104,39 +129,59 @@ def undos(home: Home, record: Record) -> list[list[str]]:
     return found
 
 
-def _take(home: Home, record: Record, wanted: dict[str, Any]) -> None:
+def take(home: Home, record: Record, wanted: Mapping[str, Any], interface: str = "") -> Lease:
+    """Give a container addresses of a network, which is made ready on the host.
+
+    Args:
+        home: the store.
+        record: the container.
+        wanted: one of its networks.
+        interface: what it calls its own there; empty: as its place among its networks says.
+
+    Raises:
+        NotFound, Conflict, BadInput: there is no such network, or it has no such address to give.
+    """
     network = network_of(home, wanted)
-    drivers.ensure(home, network)
-    # records of a version without aliases have none
+    index = drivers.ensure(home, network)
+    if not interface:
+        networks = record.options["networks"]
+        interface = interfaces(networks)[networks.index(wanted)]
     asked = {
-        "own": wanted["ip"], "own6": wanted["ip6"], "mac": wanted["mac"], "aliases": wanted.get("aliases", ()),
-        "interface": f"eth{record.options['networks'].index(wanted)}",
+        "own": wanted["ip"], "own6": wanted["ip6"], "mac": wanted["mac"], "aliases": wanted["aliases"],
+        "interface": interface,
     }  # fmt: skip
     try:
-        lease.take(home, network, record.id, **asked)
+        taken = lease.take(home, network, record.id, **asked)
     except Conflict:
         if not forget_gone(home):
             raise
         lease.take(home, network, record.id, **asked)
     events.emit(home, "network", "connect", network.id, network.told(container=record.id))
+    return taken
 
 
-def release(root: str, runtime: str, name: str, container_id: str) -> None:
-    """Give back what a container has of a network. An undo of the journal: idempotent."""
-    home = Home(root, runtime)
-    network = store.find(home, name)
-    if network and lease.release(home, network.id, container_id):
+def release(home: Home, network: Network, container_id: str) -> None:
+    """Give back what a container has of a network. Idempotent."""
+    if lease.release(home, network.id, container_id):
         events.emit(home, "network", "disconnect", network.id, network.told(container=container_id))
 
 
+def release_cut_short(root: str, runtime: str, container_id: str) -> None:
+    """The same of every network, whole or not. An undo of the journal: idempotent."""
+    home = Home(root, runtime)
+    for network in store.list_all(home, warn=lambda _error: None):
+        release(home, network, container_id)
+
+
 def release_all(home: Home, record: Record) -> None:
-    """The same of all its networks, and of its ports, which go first."""
+    """Give back what a container has of networks, whatever it was told when it was started; its ports go first."""
     if "ports" in record.options:
         from minirun.network import published
 
         published.release(home.root, home.runtime, record.id)
-    for wanted in record.options["networks"]:
-        release(home.root, home.runtime, wanted["name"], record.id)
+    for network in store.list_all(home, warn=lambda _error: None):
+        if lease.find(home, network.id, record.id):
+            release(home, network, record.id)
 
 
 def forget_gone(home: Home) -> int:
@@ -144,11 +189,12 @@ def forget_gone(home: Home) -> int:
     count = 0
     for network in store.list_all(home, warn=lambda _error: None):
         for container_id in lease.holders(home, network.id):
-            count += _is_gone(home, container_id) and lease.release(home, network.id, container_id)
+            count += is_gone(home, container_id) and lease.release(home, network.id, container_id)
     return count
 
 
-def _is_gone(home: Home, container_id: str) -> bool:
+def is_gone(home: Home, container_id: str) -> bool:
+    """Whether a container is not there any more, or has ended and nobody is about to start it or to say so."""
     try:
         box = records.read(home, container_id)
         lock = records.hold(home, box, wait=False)
@@ -169,6 +215,17 @@ def leases(home: Home, record: Record) -> Iterator[tuple[dict[str, Any], Network
         yield wanted, network, lease.find(home, network.id, record.id) if network else None
 
 
+def connected(home: Home, record: Record) -> list[tuple[Network, Lease]]:
+    """The networks that a container is on now, in its order, and what it has there."""
+    return [(network, own) for _, network, own in leases(home, record) if network and own]
+
+
+def ways(home: Home, record: Record) -> dict[int, tuple[Network, Lease]]:
+    """By kind of addresses, 4 and 6, by which network a container's default route goes, and what it has there."""
+    found = {network.id: (network, own) for network, own in connected(home, record)}
+    return {kind: found[network.id] for kind, network in leading(network for network, _ in found.values()).items()}
+
+
 class Entrance:
     """The network namespace that a container's first process is to enter, made as its steps are done.
 
@@ -177,12 +234,13 @@ class Entrance:
         steps: what makes it, in their order; they have no undo: what is made goes with the descriptor.
     """
 
-    __slots__ = ("_home", "_made", "_record", "descriptor", "steps")
+    __slots__ = ("_home", "_leaderless", "_made", "_record", "descriptor", "steps")
 
     def __init__(self, home: Home, record: Record) -> None:
         self._home = home
         self._record = record
         self._made: Namespace | None = None
+        self._leaderless = {4, 6}  # kinds of addresses without a default route
         self.descriptor = -1
         mode = record.options["network"]
         if mode.startswith(JOINED):
@@ -229,8 +287,9 @@ class Entrance:
         self.descriptor = self._made.descriptor
 
     def _connection(self, wanted: dict[str, Any]) -> Step:
-        there = f"eth{self._record.options['networks'].index(wanted)} in netns"
-        text = f"RTM_NEWLINK {host_end(self._record.id)} veth, on the bridge of {wanted['name']}; {there}"
+        networks = self._record.options["networks"]
+        there = f"{interfaces(networks)[networks.index(wanted)]} in netns"
+        text = f"RTM_NEWLINK mr… veth, on the bridge of {wanted['name']}; {there}"
         why = "a cable from the bridge into it; then RTM_NEWADDR, RTM_NEWROUTE"
         return Step(text, lambda: self._connect(wanted), (), why)
 
@@ -245,17 +304,15 @@ class Entrance:
             index = if_nametoindex(network.interface)
         except OSError:
             index = drivers.ensure(self._home, network)  # just taken away: it is made again
-        self._made.connect(network, own, index)
+        leads = self._leaderless.intersection(kind for kind, _ in gateways(network))
+        self._leaderless -= leads
+        self._made.connect(network, own, index, leads)
         if "ports" in self._record.options:
             from minirun.container import ports
 
-            ports.reflect(self._record.id)
+            ports.reflect(network, own)
 
     def _join(self) -> None:
-        from _signal import pidfd_send_signal
-
-        from minirun.container.firstprocess import FirstProcess
-
         wanted = self._record.options["network"].removeprefix(JOINED)
         attempt = f"join the network of container {wanted[:12]}"
         try:
@@ -265,11 +322,31 @@ class Entrance:
         now = state.read(self._home, other)
         if not now.alive:
             raise Conflict(attempt, f"it is {now.status}", f"start it first: `minirun start {other.name}`")
-        first = FirstProcess.open(other, now)
-        try:
-            self.descriptor = os.open(f"/proc/{now.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            pidfd_send_signal(first.pidfd, 0)  # it lives, so that was its own
-        except (FileNotFoundError, ProcessLookupError):
-            raise Conflict(attempt, "it has just ended") from None
-        finally:
-            first.close()
+        self.descriptor = open_namespace(other, now, attempt)
+
+
+def open_namespace(box: Record, now: State, attempt: str) -> int:
+    """A descriptor of the network namespace of a container that runs.
+
+    Raises:
+        Conflict: it has ended.
+    """
+    from _signal import pidfd_send_signal
+
+    from minirun.container.firstprocess import FirstProcess
+
+    try:
+        first = FirstProcess.open(box, now)
+    except Conflict:
+        raise Conflict(attempt, "it has just ended") from None
+    descriptor = -1
+    try:
+        descriptor = os.open(f"/proc/{now.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        pidfd_send_signal(first.pidfd, 0)  # it lives, so that was its own
+    except (FileNotFoundError, ProcessLookupError):
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise Conflict(attempt, "it has just ended") from None
+    finally:
+        first.close()
+    return descriptor

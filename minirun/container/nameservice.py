@@ -3,18 +3,28 @@
     hosts         localhost and its like, --add-host, and the addresses it has, under its host name
     resolv.conf   the host's, without name servers that only the host reaches; --dns, --dns-search, --dns-option instead
 
+They are written when it starts. While it runs they are its own to change, and follow its networks: of hosts the lines
+of one network come and go, whatever else is in it; resolv.conf is written anew unless somebody else has changed it.
+
 See hosts(5), resolv.conf(5).
 """
 
 from __future__ import annotations
 
+import os
+
 from minirun.container import endpoint, etc
+from minirun.container import record as records
 from minirun.container.networkflags import GATEWAY, JOINED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from minirun.container.record import Record
     from minirun.home import Home
+    from minirun.network.lease import Lease
+    from minirun.network.record import Network
 
 # where systemd-resolved writes which servers it asks itself
 _UPSTREAM = "/run/systemd/resolve/resolv.conf"
@@ -33,9 +43,45 @@ def write(home: Home, record: Record) -> None:
         {
             "hostname": options["hostname"] + "\n",
             "hosts": _hosts(home, record),
-            "resolv.conf": _resolver(record),
+            "resolv.conf": _resolver(home, record),
         },
     )
+
+
+def follow(home: Home, record: Record, network: Network, lease: Lease, *, present: bool) -> None:
+    """Have the files of a container that runs, and of those that share its network, follow what it is connected to.
+
+    Args:
+        home: the store.
+        record: the container, with the networks that it has from now on.
+        network: the one that came or goes.
+        lease: what it has, or had, there.
+        present: whether it came.
+
+    Raises:
+        OSError: one could not be written.
+    """
+    lines = "".join(_lines(record, network, lease))
+    for directory in _directories(home, record):
+        hosts = etc.Shared(f"{directory}/hosts")
+        hosts.edit(lambda text: _without(text, lines) + (lines if present else ""))
+        resolver = etc.Shared(f"{directory}/resolv.conf")
+        if resolver.is_ours():
+            resolver.edit(lambda _text: _resolver(home, record))
+
+
+def _without(text: str, lines: str) -> str:
+    """What is in a file but for some lines; it ends with the end of a line."""
+    gone = set(lines.split("\n"))
+    return "".join(f"{line}\n" for line in text.removesuffix("\n").split("\n") if not line or line not in gone)
+
+
+def _directories(home: Home, record: Record) -> Iterator[str]:
+    """Where the files are of a container, and of those that run in its network: each has a copy."""
+    yield home.container(record.id)
+    for other in records.list_all(home, warn=lambda _error: None):
+        if other.options["network"] == f"{JOINED}{record.id}" and os.path.exists(f"{home.container(other.id)}/hosts"):
+            yield from _directories(home, other)
 
 
 def _share(other: str, directory: str) -> None:
@@ -48,17 +94,20 @@ def _hosts(home: Home, record: Record) -> str:
     text = etc.host("hosts") if options["network"] == "host" else etc.HOSTS
     if text and not text.endswith("\n"):
         text += "\n"
-    own, gateways = [], []
-    for _, network, lease in endpoint.leases(home, record):
-        if network and lease:
-            own += [lease.address, lease.address6]
-            gateways += [network.gateway, network.gateway6]
-    for name, where in options.get("add_hosts", ()):
-        text += "".join(f"{one}\t{name}\n" for one in (gateways if where == GATEWAY else [where]) if one)
-    return text + "".join(f"{one}\t{options['hostname']}\n" for one in own if one)
+    text += "".join(f"{where}\t{name}\n" for name, where in options.get("add_hosts", ()) if where != GATEWAY)
+    return text + "".join(line for found in endpoint.connected(home, record) for line in _lines(record, *found))
 
 
-def _resolver(record: Record) -> str:
+def _lines(record: Record, network: Network, lease: Lease) -> Iterator[str]:
+    """What /etc/hosts has of one network: its gateway, under names that stand for the host, and the container's own."""
+    for name, where in record.options.get("add_hosts", ()):
+        if where == GATEWAY:
+            yield from (f"{one}\t{name}\n" for one in (network.gateway, network.gateway6) if one)
+    hostname = record.options["hostname"]
+    yield from (f"{one}\t{hostname}\n" for one in (lease.address, lease.address6) if one)
+
+
+def _resolver(home: Home, record: Record) -> str:
     options = record.options
     asked = options.get("dns") or {"servers": None, "search": None, "options": None}
     shared = options["network"] == "host"

@@ -1,8 +1,9 @@
 """What a container's network is to be, as the flags of `run` and `create` say it.
 
---network none|host|NAME|container:NAME    --ip, --mac-address, --network-alias ─▶ network, networks
---add-host NAME:IP|host-gateway            --dns, --dns-search, …         ─▶ add_hosts, dns
---sysctl net.ipv4.ip_forward=1                                            ─▶ sysctls
+--network none|host|container:NAME                                              ─▶ network
+--network NAME --network name=NAME,ip=…    --ip, --mac-address, --network-alias ─▶ network, networks
+--add-host NAME:IP|host-gateway            --dns, --dns-search, …               ─▶ add_hosts, dns
+--sysctl net.ipv4.ip_forward=1                                                  ─▶ sysctls
 
 Whether there are such networks and containers is asked in endpoint.py, when there is a store to ask.
 """
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 JOINED = "container:"
 GATEWAY = "host-gateway"
-_OF_ONE = ("ip", "ip6", "mac-address", "network-alias")
+# flags that are of one network, the first → what they are called in a record
+_OF_ONE = {"ip": "ip", "ip6": "ip6", "mac-address": "mac", "network-alias": "aliases"}
 # what the container that is joined has already
 _NOT_WITH_JOINED = (*_OF_ONE, "hostname", "add-host", "dns", "dns-search", "dns-option")
 # sysctls of the namespaces that every container has of its own, as Docker lets them through
@@ -38,36 +40,45 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the flags into options of the record.
 
     Returns:
-        network: none, host, the name of a network, or ``container:NAME``; and what is asked for of: networks, each with
-        name, ip, ip6 and mac, empty for any, and aliases; add_hosts, [name, address] each; dns, with servers, search
-        and options, None for the host's; sysctls, name to value.
+        network: none, host, the name of the first network, or ``container:NAME``; and what is asked for of: networks,
+        each with name, ip, ip6 and mac, empty for any, aliases, and perhaps interface; add_hosts, [name, address] each;
+        dns, with servers, search and options, None for the host's; sysctls, name to value.
 
     Raises:
         BadInput: a value has no meaning, or does not go with another.
         Unsupported: it is not built.
     """
-    mode = _mode(flags.get("network") or ["none"])
+    if links := flags.get("link"):
+        raise Unsupported(
+            f"use --link {links[0]}", "containers find each other by name on a network of yours, without it",
+            "`minirun network create NET`, and --network NET for both; --network-alias gives another name",
+        )  # fmt: skip
+    asked = [_asked(text) for text in flags.get("network") or ["none"]]
+    mode: str = asked[0]["name"]
     found: dict[str, Any] = {"network": mode}
+    if len(asked) > 1:
+        _check_together([one["name"] for one in asked])
     if mode.startswith(JOINED):
         for flag in _NOT_WITH_JOINED:
-            if flags.get(flag):
+            if flags.get(flag) or asked[0].get(_OF_ONE.get(flag, "")):
                 raise BadInput(
                     f"use --{flag} with --network {mode}", "the other container has its own, and both share that",
                     f"leave --{flag} out",
                 )  # fmt: skip
     elif mode in ("none", "host"):
-        for flag in _OF_ONE:
-            if flags.get(flag):
+        for flag, word in _OF_ONE.items():
+            if flags.get(flag) or asked[0][word]:
                 raise BadInput(
                     f"use --{flag} with --network {mode}", "it has no interface on a network",
                     f"`--network {DEFAULT}` gives it one",
                 )  # fmt: skip
     else:
-        asked = {
-            "name": mode, "ip": _address(flags, "ip", 32), "ip6": _address(flags, "ip6", 128), "mac": _mac(flags),
-            "aliases": _aliases(mode, flags.get("network-alias") or ()),
-        }  # fmt: skip
-        found["networks"] = [asked]
+        for flag, word in _OF_ONE.items():
+            if given := flags.get(flag):
+                if asked[0][word]:
+                    raise BadInput(f"use --{flag}", f"--network {mode} says the same of it", "leave one out")
+                asked[0][word] = given
+        found["networks"] = [check(one) for one in asked]
     if hosts := flags.get("add-host"):
         found["add_hosts"] = [_host(text, mode) for text in hosts]
     if any(flags.get(flag) for flag in ("dns", "dns-search", "dns-option")):
@@ -77,25 +88,51 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _mode(given: Sequence[str]) -> str:
-    if len(given) > 1:
-        raise Unsupported(
-            f"use --network {' --network '.join(given)}", "several networks are not built in this version",
-            "give one of them",
+def _asked(text: str) -> dict[str, Any]:
+    """One of --network: its name, and what is said with it."""
+    if "=" in text:
+        from minirun.container import networkfields
+
+        asked = networkfields.read(text)
+    else:
+        asked = {"name": text, "ip": "", "ip6": "", "mac": "", "aliases": []}
+    name: str = asked["name"]
+    if name == "default":
+        asked["name"] = DEFAULT
+    if name.startswith("ns:") or name == JOINED or not name or "/" in name or "," in name:
+        raise BadInput(
+            f"use --network {text!r}", "it is none, host, a network, or container:NAME",
+            "`minirun network ls` lists networks",
         )  # fmt: skip
-    mode = DEFAULT if given[0] == "default" else given[0]
-    attempt = f"use --network {mode!r}"
-    if "=" in mode or "," in mode:
-        raise Unsupported(
-            attempt, "the long form of it is not built in this version", "say --network NAME, and --ip, --mac-address …"
-        )
-    if mode.startswith("ns:") or mode == JOINED or not mode or "/" in mode:
-        raise BadInput(attempt, "it is none, host, a network, or container:NAME", "`minirun network ls` lists networks")
-    return mode
+    return asked
 
 
-def _address(flags: Mapping[str, Any], flag: str, bits: int) -> str:
-    text: str = flags.get(flag) or ""
+def _check_together(names: Sequence[str]) -> None:
+    for name in names:
+        attempt = f"use --network {name} with --network {names[names[0] == name]}"
+        if name in ("none", "host") or name.startswith(JOINED):
+            raise BadInput(attempt, "with that a container is on no network", "leave it out, or the others")
+        if names.count(name) > 1:
+            raise BadInput(attempt, "it is the same", "leave one out")
+
+
+def check(asked: dict[str, Any]) -> dict[str, Any]:
+    """What is asked for on one network, written as records have it.
+
+    Args:
+        asked: name, ip, ip6, mac, aliases, and perhaps interface, as somebody typed them.
+
+    Raises:
+        BadInput: one of them has no meaning.
+    """
+    named = {
+        "name": asked["name"], "ip": _address("--ip", asked["ip"], 32), "ip6": _address("--ip6", asked["ip6"], 128),
+        "mac": _mac(asked["mac"]), "aliases": _aliases(asked["name"], asked["aliases"]),
+    }  # fmt: skip
+    return named | ({"interface": asked["interface"]} if "interface" in asked else {})
+
+
+def _address(flag: str, text: str, bits: int) -> str:
     if not text:
         return ""
     try:
@@ -103,12 +140,11 @@ def _address(flags: Mapping[str, Any], flag: str, bits: int) -> str:
         if address.width(text) != bits:
             raise ValueError  # noqa: TRY301 - told below
     except ValueError:
-        raise BadInput(f"use --{flag} {text!r}", f"it is no IPv{'6' if bits > 32 else '4'} address") from None
+        raise BadInput(f"use {flag} {text!r}", f"it is no IPv{'6' if bits > 32 else '4'} address") from None
     return address.text(number, bits)
 
 
-def _mac(flags: Mapping[str, Any]) -> str:
-    text: str = flags.get("mac-address") or ""
+def _mac(text: str) -> str:
     if not text:
         return ""
     try:
@@ -118,17 +154,17 @@ def _mac(flags: Mapping[str, Any]) -> str:
         raise BadInput(f"use --mac-address {text!r}", reason) from None
 
 
-def _aliases(mode: str, given: Sequence[str]) -> list[str]:
+def _aliases(network: str, given: Sequence[str]) -> list[str]:
     """Names for a container on a network, in small letters, each once."""
     found = list(dict.fromkeys(text.lower() for text in given))
     for name in found:
-        attempt = f"use --network-alias {name!r}"
-        if mode == DEFAULT:
+        attempt = f"use the alias {name!r}"
+        if network == DEFAULT:
             raise BadInput(attempt, "on the default network nobody is found by name", "`minirun network create` one")
         if not 0 < len(name) <= _NAME_BYTES or not _HOST_CHARACTERS.issuperset(name) or not name[0].isalnum():
             raise BadInput(attempt, "it is no name of a host: letters, digits, - _ and dots, up to 253 of them")
     if sum(map(len, found)) > _ALIAS_BYTES:
-        raise BadInput("use --network-alias", f"all names together are longer than {_ALIAS_BYTES} bytes", "give fewer")
+        raise BadInput("use these aliases", f"all together are longer than {_ALIAS_BYTES} bytes", "give fewer")
     return found
 
 

@@ -11,18 +11,19 @@
 
 from __future__ import annotations
 
-from minirun.errors import BadInput
+from minirun.errors import BadInput, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
     from minirun.home import Home
     from minirun.journal import Step
     from minirun.network.hold import Held
+    from minirun.network.lease import Lease
     from minirun.network.record import Network
 
 FLAGS = frozenset(("expose", "publish", "publish-all"))
@@ -60,6 +61,32 @@ def complete(options: dict[str, Any], exposed: Collection[str]) -> None:
     names = {name for text in exposed for name in _expose(text)}
     names |= {f"{port}/{protocol}" for protocol, port, *_ in ports["published"]}
     ports["exposed"] = sorted(names | set(ports["exposed"]), key=_order)
+
+
+def check(options: Mapping[str, Any], networks: Sequence[Network]) -> None:
+    """Refuse ports of a container on networks of which none has a way in.
+
+    Raises:
+        Unsupported: so it is.
+    """
+    if not (options["ports"]["published"] or options["ports"]["all"]) or _into(networks):
+        return
+    first = networks[0]
+    is_what = "internal" if first.internal else f"of the driver {first.driver}"
+    raise Unsupported(
+        "publish ports", f"network {first.name} is {is_what}: no port of the host leads into it",
+        "leave -p out, or give a network that is a bridge and leads out before it",
+    )  # fmt: skip
+
+
+def _into(networks: Iterable[Network]) -> dict[int, Network]:
+    """By kind of addresses, 4 and 6, which of a container's networks its ports lead into: that of its default route.
+
+    None, where that is no bridge: what comes by the host would be answered by another way.
+    """
+    from minirun.network.namespace import leading
+
+    return {kind: network for kind, network in leading(networks).items() if network.driver == "bridge"}
 
 
 def bindings(options: Mapping[str, Any]) -> list[list[Any]]:
@@ -144,19 +171,21 @@ def _hold(home: Home, box: Record) -> list[Held]:
 
     Raises:
         Conflict: one is in use.
-        BadInput, Unsupported: the host has not got an address, or its network leads nowhere.
+        BadInput, Unsupported: the host has not got an address, or the container none of that kind.
     """
+    from minirun.container import endpoint
     from minirun.network import hold, published
 
-    network = _network(home, box)
+    ways = _into(endpoint.network_of(home, wanted) for wanted in box.options["networks"])
+    # of all addresses: those of the kinds that the container has; of every kind, if it is to get them later on
+    everywhere = [any_address for any_address, kind in zip(_ANY, (4, 6), strict=True) if kind in ways or not ways]
     taken: list[Held] = []
     sockets: list[socket] = []
     hold.keep(box.id, sockets)
     before = {(one.protocol, one.address, one.to_port): one.port for one in published.recall(home, box.id)}
     for protocol, port, address, first, last in bindings(box.options):
-        published.check(network, address, box.name)
-        # of all addresses: those of the kinds that the container has
-        addresses = [address] if address else list(_ANY if network.subnet6 else _ANY[:1])
+        published.check(ways, address, box.name)
+        addresses = [address] if address else everywhere
         preferred = before.get((protocol, addresses[0], port), 0)
         taken += hold.hold(
             protocol, port, addresses, (first, last), sockets,
@@ -195,30 +224,39 @@ def _text(wanted: Sequence[Sequence[Any]]) -> str:
 
 
 def _publish_held(home: Home, box: Record, held: Sequence[Held]) -> None:
-    from minirun.network import lease, published
+    from minirun.network import published
 
-    network = _network(home, box)
-    found = lease.find(home, network.id, box.id)
-    assert found, "it is on the network before its ports are published"
-    published.publish(home, held, network, found)
+    published.publish(home, box.id, held, _ways(home, box))
     if not box.remove and any(not first or first != last for *_, first, last in bindings(box.options)):
         published.remember(home, box.id)
 
 
-def reflect(container_id: str) -> None:
-    """Let a container, whose interface is there by now, reach itself by an address of the host.
+def follow(home: Home, box: Record) -> None:
+    """Have the ports of a container that runs lead to what it has now of its networks, or nowhere. Idempotent.
+
+    Raises:
+        MinirunError: the kernel refused.
+    """
+    from minirun.network import published
+
+    published.move(home, box.id, _ways(home, box))
+
+
+def _ways(home: Home, box: Record) -> dict[int, tuple[Network, Lease]]:
+    """The same as `_into` of what a container is on now, with what it has there."""
+    from minirun.container import endpoint
+
+    found = endpoint.ways(home, box)
+    return {kind: (network, own) for kind, (network, own) in found.items() if network.driver == "bridge"}
+
+
+def reflect(network: Network, lease: Lease) -> None:
+    """Let a container reach itself by an address of the host, on a network on which its interface is there by now.
 
     Raises:
         OSError: the kernel refused.
     """
     from minirun.network import cable, portrules
 
-    if portrules.bridges_are_filtered():
-        portrules.reflect(cable.host_end(container_id))
-
-
-def _network(home: Home, box: Record) -> Network:
-    """The network that its ports lead into: the first that it is on."""
-    from minirun.container import endpoint
-
-    return endpoint.network_of(home, box.options["networks"][0])
+    if network.driver == "bridge" and portrules.bridges_are_filtered():
+        portrules.reflect(cable.host_end(lease))

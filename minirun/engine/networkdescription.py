@@ -42,7 +42,7 @@ def settings(home: Home, box: Record) -> dict[str, Any]:
                 }  # fmt: skip
         found[wanted["name"]] = {
             **nothing,
-            "Aliases": wanted.get("aliases") or None,
+            "Aliases": wanted["aliases"] or None,
             "IPAMConfig": {key: text for key, text in asked.items() if text} or None,
             **has,
             "NetworkID": network.id if network else "",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from _socket import if_nametoindex
+from errno import ENODEV
 
 from minirun.errors import MinirunError
 from minirun.network import address, netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
+
     from minirun.network.lease import Lease
     from minirun.network.record import Network
 
@@ -17,18 +20,13 @@ _EXFULL = 54
 
 def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: int) -> None:
     """See drivers.plug; *index* is the bridge's."""
-    name = host_end(lease.container)
+    name = host_end(lease)
     pair = netlink.veth(
         name, index, network.mtu, lease.interface, address.pack_mac(lease.mac), namespace, up=network.icc
     )
     ours = netlink.speak()
     try:
-        try:
-            netlink.ask(ours, [pair])
-        except FileExistsError:
-            # of the time before, whose namespace the kernel is just taking apart
-            netlink.ask(ours, [netlink.remove_link(name)])
-            netlink.ask(ours, [pair])
+        netlink.ask(ours, [pair])
         if not network.icc:
             port = if_nametoindex(name)
             netlink.ask(ours, [netlink.isolate(port), netlink.up(port)])
@@ -39,6 +37,18 @@ def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: in
         ours.close()
 
 
-def host_end(container_id: str) -> str:
-    """The name of the interface on the host that leads to a container."""
-    return f"mr{container_id[:13]}"
+def unplug(attempt: str, _network: Network, lease: Lease, _speaker: socket) -> None:
+    """See drivers.unplug: it is the end here that goes, whatever the container calls its own by now."""
+    ours = netlink.speak()
+    try:
+        netlink.ask(ours, [netlink.remove_link(host_end(lease))])
+    except OSError as error:
+        if error.errno != ENODEV:
+            raise MinirunError(attempt, error) from None
+    finally:
+        ours.close()
+
+
+def host_end(lease: Lease) -> str:
+    """The name of the interface on the host that leads to a container: nobody ever has it again."""
+    return f"mr{lease.endpoint[:13]}"

@@ -1,6 +1,6 @@
 """What a network is made of: its driver. Each is two modules; but for bridges, they are imported when they are needed.
 
-driver             on the host: ensure, remove       into a container: plug
+driver             on the host: ensure, remove       into a container: plug, unplug
 bridge             bridge.py                         cable.py: a pair of interfaces
 macvlan, ipvlan    parent.py                         offshoot.py: an interface of another one's
 """
@@ -14,6 +14,7 @@ from minirun.network import bridge, cable, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from typing import Protocol
 
     from minirun.network.lease import Lease
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     class _Link(Protocol):
         def plug(self, attempt: str, network: Network, lease: Lease, index: int, namespace: int) -> None: ...
+
+        def unplug(self, attempt: str, network: Network, lease: Lease, speaker: socket) -> None: ...
 
 
 NAMES = ("bridge", "macvlan", "ipvlan")
@@ -58,6 +61,21 @@ def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: in
         MinirunError: the kernel refuses.
     """
     _link(network).plug(attempt, network, lease, index, namespace)
+
+
+def unplug(attempt: str, network: Network, lease: Lease, speaker: socket) -> None:
+    """Remove a container's interface, with its addresses and routes; that there is none is as it should be.
+
+    Args:
+        attempt: for the refusal.
+        network: which it is on.
+        lease: what `plug` was given.
+        speaker: a socket of rtnetlink in the container's network namespace.
+
+    Raises:
+        MinirunError: the kernel refuses.
+    """
+    _link(network).unplug(attempt, network, lease, speaker)
 
 
 def remove(home: Home, network: Network) -> None:

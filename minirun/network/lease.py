@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 _ID_DIGITS = 64
-_WORDS = 6  # of a link; four, where a container runs that was started by a version without aliases
 _MAC_PREFIX = "02:42"  # locally administered; Docker's
 
 
@@ -224,7 +223,7 @@ def find(home: Home, network_id: str, container_id: str) -> Lease | None:
         words = os.readlink(f"{folder(home, network_id)}/{container_id}").split()
     except OSError:
         return None
-    own, own6, mac, endpoint, interface, aliases = words if len(words) == _WORDS else [*words, "eth0", "-"]
+    own, own6, mac, endpoint, interface, aliases = words
     named = aliases.split(",") if aliases != "-" else ()
     return Lease(container_id, own, own6 if own6 != "-" else "", mac, endpoint, interface, named)
 

@@ -10,7 +10,9 @@ descriptors is gone, and with it the interfaces in it and what they are a pair w
 from __future__ import annotations
 
 import os
+from errno import EEXIST, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENODEV
 
+from minirun.errors import MinirunError
 from minirun.kernel.call import Call
 from minirun.kernel.names import CLONE_NEWNET
 from minirun.network import drivers, netlink
@@ -18,12 +20,14 @@ from minirun.network import drivers, netlink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from minirun.network.lease import Lease
     from minirun.network.record import Network
 
 _OWN = "/proc/thread-self/ns/net"
+# he has a default route of his own, or has renamed the interface, taken it down, or taken its addresses
+_HIS_OWN = (EEXIST, ENODEV, ENETDOWN, ENETUNREACH, EHOSTUNREACH)
 
 
 class Namespace:
@@ -42,7 +46,7 @@ class Namespace:
 
     @classmethod
     def make(cls, run: Callable[[Sequence[Call]], object]) -> Namespace:
-        """Make one.
+        """Make one, whose loopback interface is up.
 
         Args:
             run: does system calls in this process: launch/machine.py.
@@ -50,9 +54,24 @@ class Namespace:
         Raises:
             OSError: it could not be made; the caller is where he was.
         """
+        made = cls._there(run, Call("unshare", CLONE_NEWNET))
+        try:
+            netlink.ask(made.speaker, [netlink.up(netlink.LOOPBACK)])
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    @classmethod
+    def enter(cls, run: Callable[[Sequence[Call]], object], descriptor: int) -> Namespace:
+        """The one that *descriptor* is of, which stays the caller's; *run* and what is raised are those of `make`."""
+        return cls._there(run, Call("setns", descriptor, CLONE_NEWNET))
+
+    @classmethod
+    def _there(cls, run: Callable[[Sequence[Call]], object], go: Call) -> Namespace:
         here = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            run([Call("unshare", CLONE_NEWNET)])
+            run([go])
             try:
                 speaker = netlink.speak()
                 try:
@@ -65,33 +84,74 @@ class Namespace:
         finally:
             os.close(here)
 
-    def connect(self, network: Network, lease: Lease, index: int) -> None:
-        """Put it on a network; *index* is of what that has on the host: see drivers.ensure.
+    def connect(self, network: Network, lease: Lease, index: int, leads: Collection[int]) -> None:
+        """Put it on a network.
+
+        Args:
+            network: which.
+            lease: what it has there.
+            index: of what that network has on the host: see drivers.ensure.
+            leads: the kinds of addresses, 4 and 6, whose default route is to go by this network: see `gateways`.
 
         Raises:
             MinirunError: the kernel refuses.
         """
         attempt = f"connect a container to network {network.name}"
         drivers.plug(attempt, network, lease, index, self.descriptor)
-        self._configure(attempt, network, lease)
-
-    def _configure(self, attempt: str, network: Network, lease: Lease) -> None:
         link = netlink.index(self.speaker, lease.interface)
-        messages = [netlink.up(netlink.LOOPBACK)]
-        routes = []
-        for own, block, gateway in (
-            (lease.address, network.subnet, network.gateway),
-            (lease.address6, network.subnet6, network.gateway6),
-        ):
-            if own:
-                messages.append(netlink.add_address(link, own, int(block.rpartition("/")[2])))
-                routes.append(netlink.default_route(link, gateway))
-        if network.internal:
-            routes = []
+        blocks = ((lease.address, network.subnet), (lease.address6, network.subnet6))
+        own = [netlink.add_address(link, own, int(block.rpartition("/")[2])) for own, block in blocks if own]
+        routes = [netlink.default_route(link, gateway) for kind, gateway in gateways(network) if kind in leads]
         # a route through an interface needs it to be up
-        netlink.do(attempt, self.speaker, [*messages, netlink.up(link), *routes])
+        netlink.do(attempt, self.speaker, [*own, netlink.up(link), *routes])
+
+    def disconnect(self, network: Network, lease: Lease) -> None:
+        """Take it off a network: its interface goes, with what it had there. Idempotent.
+
+        Raises:
+            MinirunError: the kernel refuses.
+        """
+        drivers.unplug(f"disconnect a container from network {network.name}", network, lease, self.speaker)
+
+    def lead(self, network: Network, lease: Lease, kind: int) -> None:
+        """Have the default route of a kind of addresses go by a network, unless somebody in there wants it otherwise.
+
+        Raises:
+            MinirunError: the kernel refuses.
+        """
+        try:
+            link = netlink.index(self.speaker, lease.interface)
+            netlink.ask(self.speaker, [netlink.default_route(link, dict(gateways(network))[kind])])
+        except OSError as error:
+            if error.errno not in _HIS_OWN:
+                raise MinirunError(f"route by network {network.name}", error) from None
+
+    def free_interface(self) -> str:
+        """The first name that no interface has in there: eth0, eth1 and so on."""
+        number = 0
+        while True:
+            try:
+                netlink.index(self.speaker, f"eth{number}")
+            except OSError:
+                return f"eth{number}"
+            number += 1
 
     def close(self) -> None:
         """Let it go; it stays while there is a process in it."""
         self.speaker.close()
         os.close(self.descriptor)
+
+
+def gateways(network: Network) -> list[tuple[int, str]]:
+    """The ways out of a network: (kind of addresses: 4 or 6, gateway)."""
+    both = ((4, network.gateway), (6, network.gateway6))
+    return [] if network.internal else [(kind, gateway) for kind, gateway in both if gateway]
+
+
+def leading(networks: Iterable[Network]) -> dict[int, Network]:
+    """By kind of addresses, which of a container's networks its default route goes by: the first that has a way out."""
+    found: dict[int, Network] = {}
+    for network in networks:
+        for kind, _ in gateways(network):
+            found.setdefault(kind, network)
+    return found

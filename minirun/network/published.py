@@ -6,7 +6,8 @@
 
     hold (hold.py)  ─▶  the container gets its addresses  ─▶  publish: claim, rules, elements  ─▶  release at its end
 
-A claim tells what to take back, and who has a port; that nobody else has it is the held socket's doing.
+A claim tells what to take back, and who has a port; that nobody else has it is the held socket's doing. Without "to"
+its ports lead nowhere: the container has left the network that they led into.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from minirun.network.portelements import ANY, Element
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from minirun.network.lease import Lease
     from minirun.network.record import Network
+
+    Ways = Mapping[int, tuple[Network, Lease]]
 
 _ID_DIGITS = 64
 _LOOPBACK6 = "::1"
@@ -47,22 +50,21 @@ def loopback6() -> bool:
         return True  # br_netfilter is not loaded
 
 
-def check(network: Network, address: str, name: str) -> None:
-    """Refuse an address of the host on which nothing of *network* can be published.
+def check(ways: Mapping[int, Network], address: str, name: str) -> None:
+    """Refuse an address of the host on which nothing of a container can be published.
+
+    Args:
+        ways: by kind of addresses, the network that ports lead into: see namespace.leading.
+        address: of the host.
+        name: the container's.
 
     Raises:
-        Unsupported: it has no address of that kind, or no way in.
+        Unsupported: the container is on networks, and has no address of that kind.
     """
     attempt = f"publish a port of container {name} on {f'[{address}]' if ':' in address else address}"
-    if network.internal:
+    if ":" in address and ways and 6 not in ways:
         raise Unsupported(
-            attempt,
-            f"network {network.name} is internal: nothing leads into it",
-            "leave -p out, or use another",
-        )
-    if ":" in address and not network.subnet6:
-        raise Unsupported(
-            attempt, f"network {network.name} has no IPv6",
+            attempt, f"network {ways[4].name} has no IPv6",
             "publish on an IPv4 address, or `minirun network create --ipv6` a network that has",
         )  # fmt: skip
     if address == _LOOPBACK6 and not loopback6():
@@ -84,45 +86,80 @@ def _lock(home: Home) -> int:
         return files.lock(f"{_folder(home)}/lock", exclusive=True)
 
 
-def publish(home: Home, held: Sequence[Held], network: Network, lease: Lease) -> None:
+def publish(home: Home, container_id: str, held: Sequence[Held], ways: Ways) -> None:
     """Have ports lead to a container.
 
     Args:
         home: the store.
+        container_id: whose they are.
         held: the ports: see hold.py.
-        network: the one of its networks that they lead into.
-        lease: its addresses there, which it has.
+        ways: by kind of addresses, which of its networks they lead into, and what it has there; of none: nowhere.
 
     Raises:
         Unsupported: nft is not installed.
         MinirunError: the kernel refused.
     """
-    claim = {
-        "to": lease.address,
-        "to6": lease.address6,
-        "loopback6": bool(lease.address6) and loopback6(),
-        "ports": [[one.protocol, one.address, one.port, one.to_port] for one in held],
-    }
     lock = _lock(home)
     try:
-        files.replace(f"{_folder(home)}/{lease.container}", jsonfile.dumps(claim).encode(), durable=False)
-        _prepare(network)
-        elements = _elements(claim)
-        try:
-            portelements.add(elements, lease.container)
-        except FileNotFoundError:  # somebody has flushed the whole ruleset; this claim is on disk already
-            restore(home)
-    except OSError as error:
-        raise MinirunError(
-            "publish ports", error, "`nft list table inet minirun` shows what is there; the kernel needs nf_tables"
-        ) from None
+        _publish(home, container_id, [[one.protocol, one.address, one.port, one.to_port] for one in held], ways)
     finally:
         os.close(lock)
-    datagrams = {one.port for one in held if one.protocol == "udp"}
-    if datagrams:
-        from minirun.network import flows
 
-        flows.forget(datagrams)
+
+def move(home: Home, container_id: str, ways: Ways) -> None:
+    """Have the ports that lead to a container lead to another of its networks, or nowhere; they stay held. Idempotent.
+
+    The arguments, and what is raised, are those of `publish`.
+    """
+    lock = _lock(home)
+    try:
+        claim = _read(home, container_id)
+        if claim is None:
+            return
+        kept = {(element.map, element.key) for element in _elements(claim | _targets(ways))}
+        gone = [element for element in _elements(claim) if (element.map, element.key) not in kept]
+        try:
+            portelements.remove(gone, container_id)
+        except FileNotFoundError:
+            pass  # somebody has flushed the whole ruleset
+        _publish(home, container_id, claim["ports"], ways)
+    except OSError as error:
+        raise _refusal(error) from None
+    finally:
+        os.close(lock)
+
+
+def _publish(home: Home, container_id: str, ports: list[list[Any]], ways: Ways) -> None:
+    claim = {"ports": ports, **_targets(ways)}
+    try:
+        files.replace(f"{_folder(home)}/{container_id}", jsonfile.dumps(claim).encode(), durable=False)
+        for network in {network.id: network for network, _ in ways.values()}.values():
+            _prepare(network)
+        if elements := _elements(claim):
+            try:
+                portelements.add(elements, container_id)
+            except FileNotFoundError:  # somebody has flushed the whole ruleset; this claim is on disk already
+                restore(home)
+        # conntrack would go on sending them where they went before
+        if datagrams := {port for protocol, _, port, _ in ports if protocol == "udp"}:
+            from minirun.network import flows
+
+            flows.forget(datagrams)
+    except OSError as error:
+        raise _refusal(error) from None
+
+
+def _targets(ways: Ways) -> dict[str, Any]:
+    """What a claim says of where its ports lead to."""
+    own, own6 = (ways[kind][1] if kind in ways else None for kind in (4, 6))
+    return {
+        "to": own.address if own else "", "to6": own6.address6 if own6 else "", "loopback6": bool(own6) and loopback6(),
+    }  # fmt: skip
+
+
+def _refusal(error: OSError) -> MinirunError:
+    remedy = "`nft list table inet minirun` shows what is there; the kernel needs nf_tables"
+    return MinirunError("publish ports", error, remedy)
 
 
 def _prepare(network: Network) -> None:
@@ -163,6 +200,8 @@ def _elements(claim: dict[str, Any]) -> list[Element]:
     found = []
     for protocol, address, port, to_port in claim["ports"]:
         to = claim["to6"] if ":" in address else claim["to"]
+        if not to:
+            continue  # held, and for now it leads nowhere
         found.append(Element(protocol, address, port, to, to_port))
         if address == ANY[1] and claim["loopback6"]:
             found.append(Element(protocol, _LOOPBACK6, port, to, to_port))
@@ -195,13 +234,18 @@ def _read(home: Home, container_id: str) -> dict[str, Any] | None:
 
 def now(home: Home, container_id: str) -> list[Held]:
     """The ports that lead to a container, as they were asked for."""
-    claim = _read(home, container_id) or {"ports": ()}
-    return [Held(protocol, address, port, to_port) for protocol, address, port, to_port in claim["ports"]]
+    claim = _read(home, container_id) or {}
+    return [one for one in _held(claim) if claim["to6" if ":" in one.address else "to"]]
+
+
+def _held(claim: dict[str, Any]) -> list[Held]:
+    """The ports of a claim, whether they lead to its container now or nowhere."""
+    return [Held(protocol, address, port, to_port) for protocol, address, port, to_port in claim.get("ports", ())]
 
 
 def remember(home: Home, container_id: str) -> None:
     """Have a container get the same ports at its next start that were chosen for it now, if they are free then."""
-    ports = [[one.protocol, one.address, one.port, one.to_port] for one in now(home, container_id)]
+    ports = (_read(home, container_id) or {"ports": []})["ports"]
     files.replace(f"{home.container(container_id)}/ports.json", jsonfile.dumps(ports).encode(), durable=False)
 
 
@@ -234,7 +278,7 @@ def release(root: str, runtime: str, container_id: str) -> None:
 def owner(home: Home, protocol: str, port: int) -> str:
     """Who has a port of the host, ``container web`` or ``nginx (pid 812)``; empty if that cannot be seen."""
     for container_id in claimants(home):
-        if any(one.protocol == protocol and one.port == port for one in now(home, container_id)):
+        if any(one.protocol == protocol and one.port == port for one in _held(_read(home, container_id) or {})):
             try:
                 name = jsonfile.read(f"{home.container(container_id)}/container.json")["name"]
             except (OSError, ValueError, KeyError):

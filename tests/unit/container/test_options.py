@@ -91,6 +91,21 @@ def test_a_network_is_none_the_hosts_one_of_ours_or_a_containers() -> None:
     assert read(network=["net"], **flags)["networks"] == [asked]
 
 
+def test_several_networks_can_be_asked_for_and_what_is_wanted_of_each() -> None:
+    found = read(network=["a", "name=b,alias=DB,alias=x,ip=10.1.0.5,mac-address=02:00:00:00:00:01", "c:ip6=fd00::5"])
+    assert found["network"] == "a"
+    assert found["networks"] == [
+        {"name": "a", "ip": "", "ip6": "", "mac": "", "aliases": []},
+        {"name": "b", "ip": "10.1.0.5", "ip6": "", "mac": "02:00:00:00:00:01", "aliases": ["db", "x"]},
+        {"name": "c", "ip": "", "ip6": "fd00::5", "mac": "", "aliases": []},
+    ]
+    # flags without a network's name are of the first
+    (first, second) = read(network=["name=default", "d:interface_name=net7"], ip="10.1.0.6")["networks"]
+    assert (first["name"], first["ip"], second["ip"], second["interface"]) == ("bridge", "10.1.0.6", "", "net7")
+    named = read(network=["name=d,driver-opt=com.docker.network.endpoint.ifname=net7"])["networks"]
+    assert named == [second]
+
+
 def test_what_a_container_knows_of_names_can_be_said() -> None:
     found = read(add_host=["db:10.0.0.5", "six:fd00::5", "seven=[fd00::7]"], dns=["10.0.0.53"], dns_search=["."])
     assert found["add_hosts"] == [["db", "10.0.0.5"], ["six", "fd00::5"], ["seven", "fd00::7"]]
@@ -104,8 +119,27 @@ def test_what_a_container_knows_of_names_can_be_said() -> None:
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ({"network": ["a", "b"]}, "several networks"),
-        ({"network": ["name=a,ip=10.1.0.5"]}, "long form"),
+        ({"network": ["a", "none"]}, "is on no network"),
+        ({"network": ["host", "a"]}, "is on no network"),
+        ({"network": ["a", "container:x"]}, "is on no network"),
+        ({"network": ["a", "name=a,ip=10.1.0.5"]}, "it is the same"),
+        ({"network": ["name=a,ip=10.1.0.5"], "ip": "10.1.0.6"}, "says the same"),
+        ({"network": ["name=host,ip=10.1.0.5"]}, "has no interface"),
+        ({"network": ["name=container:x,alias=y"]}, "the other container has its own"),
+        ({"network": ["ip=10.1.0.5"]}, "names no network"),
+        ({"network": ["name=a,ip"]}, "not of the form KEY=VALUE"),
+        ({"network": ["name=a,ip="]}, "not of the form KEY=VALUE"),
+        ({"network": ["name=a,nosuch=1"]}, "no key 'nosuch'"),
+        ({"network": ["name=a,ip=10.1.0.5,ip=10.1.0.6"]}, "given twice"),
+        ({"network": ["name=a,ip=ten"]}, "no IPv4 address"),
+        ({"network": ["a:ip6=ten"]}, "no IPv6 address"),
+        ({"network": ["name=bridge,alias=x"]}, "nobody is found by name"),
+        ({"network": ["name=a,driver-opt=com.docker.network.endpoint.sysctls=x"]}, "driver-opt is not built"),
+        ({"network": ["name=a,gw-priority=1"]}, "gw-priority is not built"),
+        ({"network": ["a:interface_name=much-too-long-a-name"]}, "no name for an interface"),
+        ({"network": ["a:interface_name=lo"]}, "no name for an interface"),
+        ({"network": ["a,b"]}, "it is none, host, a network"),
+        ({"network": ["none"], "link": ["db:database"]}, "containers find each other"),
         ({"network": [""]}, "it is none, host, a network"),
         ({"network": ["container:"]}, "it is none, host, a network"),
         ({"network": ["../x"]}, "it is none, host, a network"),

@@ -72,14 +72,6 @@ def test_what_was_given_is_found_and_nothing_of_it_is_left_when_it_comes_back(ho
     assert left(home) == []
 
 
-def test_a_lease_of_a_version_without_aliases_is_read(home: Home) -> None:
-    (Path(lease.folder(home, network().id))).mkdir(parents=True)
-    (Path(lease.folder(home, network().id)) / box(1)).symlink_to("10.1.0.2 - 02:42:0a:01:00:02 ab")
-    found = lease.find(home, network().id, box(1))
-    assert found
-    assert (found.endpoint, found.interface, found.aliases) == ("ab", "eth0", ())
-
-
 def test_an_address_can_be_chosen_and_only_one_has_it(home: Home) -> None:
     both = network(subnet6="fd00:1::/64", gateway6="fd00:1::1")
     taken = lease.take(home, both, box(1), own="10.1.0.5", own6="fd00:1:0::77", mac="02:00:00:00:00:01")
