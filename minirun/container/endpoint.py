@@ -155,8 +155,9 @@ def take(home: Home, record: Record, wanted: Mapping[str, Any], interface: str =
     except Conflict:
         if not forget_gone(home):
             raise
-        lease.take(home, network, record.id, **asked)
+        taken = lease.take(home, network, record.id, **asked)
     events.emit(home, "network", "connect", network.id, network.told(container=record.id))
+    return taken
     return taken
 
 
