@@ -158,7 +158,6 @@ def take(home: Home, record: Record, wanted: Mapping[str, Any], interface: str =
         taken = lease.take(home, network, record.id, **asked)
     events.emit(home, "network", "connect", network.id, network.told(container=record.id))
     return taken
-    return taken
 
 
 def release(home: Home, network: Network, container_id: str) -> None:
