@@ -19,7 +19,7 @@ import os
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket
 from struct import pack
 
-from minirun.kernel import files
+from minirun.kernel import files, process
 from minirun.network import lease, nameserver, store
 from minirun.network.record import DEFAULT
 
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from minirun.container.supervisor import Supervisor
     from minirun.home import Home
     from minirun.network.record import Network
 
 _BACKLOG = 128
+_AGAIN_S = 0.2  # until one that was started has said who it is
 _SOCKET = "attendant.socket"
 
 
@@ -113,15 +115,12 @@ def _start(home: Home) -> None:
         os.close(lock)
 
 
-def revive(root: str, runtime: str) -> None:
+def revive(home: Home) -> None:
     """Start an attendant again if there was one that was killed, and it is needed still. Idempotent.
 
     Raises:
         MinirunError: the record of a network cannot be read.
     """
-    from minirun.home import Home
-
-    home = Home(root, runtime)
     gate = files.lock(home.attendant_gate, exclusive=True)
     try:
         found = files.take_over(home.attendant)
@@ -134,6 +133,59 @@ def revive(root: str, runtime: str) -> None:
             close(home)
     finally:
         os.close(gate)
+
+
+class Guard:
+    """What starts the next attendant when one was killed, as long as there are containers in the background.
+
+    Args:
+        home: the store.
+        supervisor: its loop tells of the end.
+    """
+
+    __slots__ = ("_home", "_pidfd", "_supervisor")
+
+    def __init__(self, home: Home, supervisor: Supervisor) -> None:
+        self._home = home
+        self._supervisor = supervisor
+        self._pidfd = -1
+
+    def look(self) -> None:
+        """Watch the attendant, if there is one and it is not watched yet."""
+        if self._pidfd >= 0 or not os.path.exists(self._home.attendant):
+            return
+        pid, start = _who(self._home)
+        self._pidfd = process.open_pidfd(pid, start)
+        if self._pidfd >= 0:
+            self._supervisor.watch(self._pidfd, self._ended)
+        elif pid:
+            self._start_next()
+        else:
+            self._look_again()  # it is just beginning
+
+    def _ended(self) -> None:
+        self._supervisor.unwatch(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._start_next()
+
+    def _start_next(self) -> None:
+        self._supervisor.children.begin("attendant", lambda: revive(self._home))
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._supervisor.wards:
+            self._supervisor.later("attendant", _AGAIN_S, self.look)
+
+
+def _who(home: Home) -> tuple[int, int]:
+    """The pid of the attendant, and when it started: see process.start_ticks; zeros: it has not said that yet."""
+    try:
+        with open(home.attendant, "rb", 0) as file:
+            pid, start = file.read(64).split()
+    except (OSError, ValueError):
+        return 0, 0
+    return int(pid), int(start)
 
 
 def close(home: Home) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from minirun.container.attendance import Guard
     from minirun.container.kept import Kept
     from minirun.container.record import Record
     from minirun.container.state import State
@@ -105,6 +106,7 @@ class Supervisor:
         self.pauses: dict[str, float] = {}  # how long we waited the last time for whoever makes a container
         self.children = Children(self, self.child_ended)
         self.schedule = Schedule(self, verbs)
+        self.guard: Guard | None = None
         self.program = os.stat(__file__)
 
     def run(self) -> None:
@@ -151,6 +153,7 @@ class Supervisor:
         except BlockingIOError:
             pass
         self._renew()
+        self._guard_attendant()
         try:
             found = os.listdir(f"{self.home.runtime}/containers")
         except OSError as error:
@@ -160,6 +163,14 @@ class Supervisor:
         for container_id in found:
             if not self.knows(container_id):
                 self.attempt_for(container_id, self.take_on)
+
+    def _guard_attendant(self) -> None:
+        if self.guard is None and os.path.exists(self.home.attendant):
+            from minirun.container import attendance
+
+            self.guard = attendance.Guard(self.home, self)
+        if self.guard:
+            self.guard.look()
 
     def knows(self, container_id: str) -> bool:
         """Whether there is nothing to look at: a container is looked after, or is to be started again later."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from errno import ENXIO
 
@@ -35,6 +36,10 @@ def open_home() -> Home:
 
         if reviving.is_needed(home):
             reviving.revive(home)
+    if _has_lost_attendant(home):
+        from minirun.container import attendance
+
+        attendance.revive(home)
     return home
 
 
@@ -49,3 +54,18 @@ def _is_unattended(home: Home) -> bool:
     except OSError as error:
         return error.errno == ENXIO
     return False
+
+
+def _has_lost_attendant(home: Home) -> bool:
+    """Whether there was an attendant, and it has not ended by itself."""
+    try:
+        descriptor = os.open(home.attendant, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
