@@ -156,6 +156,10 @@ def take(home: Home, record: Record, wanted: Mapping[str, Any], interface: str =
         if not forget_gone(home):
             raise
         taken = lease.take(home, network, record.id, **asked)
+    if network.name != DEFAULT or "egress" in record.options:
+        from minirun.container import attendance
+
+        attendance.ensure(home, network, index)
     events.emit(home, "network", "connect", network.id, network.told(container=record.id))
     return taken
 
