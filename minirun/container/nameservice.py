@@ -1,7 +1,8 @@
 """/etc/hosts and /etc/resolv.conf of a container with a network of its own.
 
     hosts         localhost and its like, --add-host, and the addresses it has, under its host name
-    resolv.conf   the host's, without name servers that only the host reaches; --dns, --dns-search, --dns-option instead
+    resolv.conf   the host's, without name servers that only the host reaches; --dns, --dns-search, --dns-option instead.
+                  Where the attendant answers, it is the server, and asks those itself
 
 They are written when it starts. While it runs they are its own to change, and follow its networks: of hosts the lines
 of one network come and go, whatever else is in it; resolv.conf is written anew unless somebody else has changed it.
@@ -16,6 +17,7 @@ import os
 from minirun.container import endpoint, etc
 from minirun.container import record as records
 from minirun.container.networkflags import GATEWAY, JOINED
+from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,10 +123,25 @@ def _resolver(home: Home, record: Record) -> str:
     servers = asked["servers"] or [server for server in servers if shared or _is_reachable(server)]
     search = _values(text, "search")[-1:] if asked["search"] is None else asked["search"]
     given = _values(text, "options") if asked["options"] is None else asked["options"]
+    if own := _attendant(home, record):
+        # it asks those itself; and a name without a dot is a container's before it is anything else
+        servers = [own]
+        given = given if "ndots:" in " ".join(given) else [*given, "ndots:0"]
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(search)}"] if search else []
     lines += [f"options {' '.join(given)}"] if given else []
     return "".join(f"{line}\n" for line in lines)
+
+
+def _attendant(home: Home, record: Record) -> str:
+    """Where the attendant answers a container: the gateway of the first network that it serves; empty: nowhere."""
+    options = record.options
+    if "egress" not in options and all(wanted["name"] == DEFAULT for wanted in options.get("networks", ())):
+        return ""
+    from minirun.container import attendance
+
+    served = (one for one, _ in endpoint.connected(home, record) if attendance.is_needed(one, options))
+    return next((network.gateway for network in served), "")
 
 
 def _values(text: str, word: str) -> list[str]:
