@@ -72,7 +72,9 @@ GROUPED = {
     "image-tree": ("imagetree", "Draw layers as they lie on each other"),
     "image-unmount": ("imagemount", "Unmount images that were mounted"),
     "system-boot": ("unit", "Start the containers that start with the host"),
+    "network-connect": ("networkconnect", "Connect a container to a network"),
     "network-create": ("network", "Make a network"),
+    "network-disconnect": ("networkconnect", "Take a container off a network"),
     "network-inspect": ("network", "Show everything about networks as JSON"),
     "network-ls": ("network", "List networks"),
     "network-prune": ("prune", "Remove networks that no container names"),
@@ -108,8 +110,9 @@ GROUPS = {
         "tag": "tag", "tree": "image-tree", "umount": "image-unmount", "unmount": "image-unmount",
     },
     "network": {
-        "create": "network-create", "inspect": "network-inspect", "list": "network-ls", "ls": "network-ls",
-        "prune": "network-prune", "remove": "network-rm", "rm": "network-rm",
+        "connect": "network-connect", "create": "network-create", "disconnect": "network-disconnect",
+        "inspect": "network-inspect", "list": "network-ls", "ls": "network-ls", "prune": "network-prune",
+        "remove": "network-rm", "rm": "network-rm",
     },
     "system": {
         "boot": "system-boot", "check": "system-check", "df": "system-df", "events": "events", "info": "info",

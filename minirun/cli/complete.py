@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
+    from minirun.container.record import Record
+
 
 def containers(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
     """Names of containers that begin so, and their ids, where somebody has begun one."""
@@ -78,6 +80,25 @@ def networks(_context: click.Context, _parameter: click.Parameter, beginning: st
     return _beginning(beginning, [name.removesuffix(".json") for name in _names("networks")])
 
 
+def on_network(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """Names of containers that are on the network that is typed already."""
+    names = containers(context, parameter, beginning)
+    return _filtered(names, lambda _home, box: context.params["network"] in _networks_of(box))
+
+
+def off_network(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
+    """The same of those that are not, and can be."""
+    names = containers(context, parameter, beginning)
+    return _filtered(
+        names,
+        lambda _home, box: "networks" in box.options and context.params["network"] not in _networks_of(box),
+    )
+
+
+def _networks_of(box: Record) -> list[str]:
+    return [wanted["name"] for wanted in box.options.get("networks", ())]
+
+
 def modes(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
     """What --network can be: none, host, the networks, and containers to join."""
     names = {"none", "host", DEFAULT, *networks(context, parameter, beginning)}
@@ -124,14 +145,20 @@ def _ids(text: str, folder: str) -> list[str]:
 
 def _in(statuses: tuple[str, ...], names: list[str]) -> list[str]:
     """Those of *names* whose containers have one of the statuses now."""
-    from minirun.container import record as records
     from minirun.container import state
+
+    return _filtered(names, lambda home, box: state.read(home, box).status in statuses)
+
+
+def _filtered(names: list[str], test: Callable[[Home, Record], bool]) -> list[str]:
+    """Those of *names* whose containers pass a test."""
+    from minirun.container import record as records
 
     home = Home.of_environment()
     found = []
     for name in names:
         try:
-            if state.read(home, records.find(home, name)).status in statuses:
+            if test(home, records.find(home, name)):
                 found.append(name)
         except (MinirunError, OSError):
             continue  # it went, or cannot be read

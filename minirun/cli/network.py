@@ -1,4 +1,4 @@
-"""`network create`, `ls`, `inspect`, `rm`; `network prune` is with its like in prune.py."""
+"""`network create`, `ls`, `inspect`, `rm`; `connect` is in networkconnect.py, `prune` with its like in prune.py."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TITLES = {
 _NAMES = click.argument("names", metavar="NETWORK...", nargs=-1, required=True, shell_complete=complete.networks)
 
 
-def _not_built(name: str, remedy: str, *, switch: bool = False) -> Callable[[Verb], Verb]:
+def not_built(name: str, remedy: str, *, switch: bool = False) -> Callable[[Verb], Verb]:
     """A flag of Docker's that is refused, with a sentence."""
 
     def refuse(_context: click.Context, _parameter: click.Parameter, value: object) -> None:
@@ -68,13 +68,13 @@ minirun network create -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --aux-add
               "ipvlan_mode=MODE, ipvlan_flag=FLAG.")  # fmt: skip
 @click.option("--subnet", "subnets", metavar="SUBNET", multiple=True,
               help="Its addresses, of IPv4 and of IPv6 (some that the host has no way to).")  # fmt: skip
-@_not_built("attachable", "every network of one host can be attached to: leave it out", switch=True)
-@_not_built("config-from", "say what it is to be like")
-@_not_built("config-only", "say what it is to be like", switch=True)
-@_not_built("ingress", "it is of swarms", switch=True)
-@_not_built("ipam-driver", "addresses are leased by minirun itself")
-@_not_built("ipam-opt", "addresses are leased by minirun itself")
-@_not_built("scope", "networks are local")
+@not_built("attachable", "every network of one host can be attached to: leave it out", switch=True)
+@not_built("config-from", "say what it is to be like")
+@not_built("config-only", "say what it is to be like", switch=True)
+@not_built("ingress", "it is of swarms", switch=True)
+@not_built("ipam-driver", "addresses are leased by minirun itself")
+@not_built("ipam-opt", "addresses are leased by minirun itself")
+@not_built("scope", "networks are local")
 def network_create(
     *,
     name: str,

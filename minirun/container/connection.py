@@ -49,6 +49,10 @@ def connect(home: Home, box: Record, wanted: dict[str, Any], operation: Operatio
     _check(box, attempt)
     if wanted["name"] in _names(box):
         raise Conflict(attempt, "it is on it", f"`minirun inspect {box.name}` shows what it has there")
+    if "egress" in box.options:
+        from minirun.container import egress
+
+        egress.check([endpoint.network_of(home, wanted)])
     operation.will("settle_connections", home.root, home.runtime, box.id)
     _settle(home, box)
     now = state.read(home, box)
@@ -73,8 +77,8 @@ def disconnect(home: Home, box: Record, name: str, operation: Operation) -> None
     _check(box, attempt)
     names = _names(box)
     if name not in names:
-        on = f"it is on {', '.join(names)}" if names else "it is on no network"
-        raise Conflict(attempt, f"it is not on it: {on}", f"`minirun inspect {box.name}` shows its networks")
+        reason = f"it is not on that one, but on {', '.join(names)}" if names else "it is on no network"
+        raise Conflict(attempt, reason, f"`minirun inspect {box.name}` shows its networks")
     operation.will("settle_connections", home.root, home.runtime, box.id)
     del box.options["networks"][names.index(name)]
     try:
@@ -102,7 +106,8 @@ def _join(home: Home, box: Record, now: State, wanted: dict[str, Any], attempt: 
     try:
         own = endpoint.take(home, box, wanted, wanted.get("interface") or namespace.free_interface())
         network = endpoint.network_of(home, wanted)
-        namespace.connect(network, own, drivers.ensure(home, network), ())
+        guard = endpoint.guard(home, box, network, own)
+        namespace.connect(network, own, drivers.ensure(home, network), (), guard)
         _lead(home, box, namespace)
     finally:
         namespace.close()
