@@ -49,10 +49,6 @@ def connect(home: Home, box: Record, wanted: dict[str, Any], operation: Operatio
     _check(box, attempt)
     if wanted["name"] in _names(box):
         raise Conflict(attempt, "it is on it", f"`minirun inspect {box.name}` shows what it has there")
-    if "egress" in box.options:
-        from minirun.container import egress
-
-        egress.check([endpoint.network_of(home, wanted)])
     operation.will("settle_connections", home.root, home.runtime, box.id)
     _settle(home, box)
     now = state.read(home, box)
@@ -106,8 +102,7 @@ def _join(home: Home, box: Record, now: State, wanted: dict[str, Any], attempt: 
     try:
         own = endpoint.take(home, box, wanted, wanted.get("interface") or namespace.free_interface())
         network = endpoint.network_of(home, wanted)
-        guard = endpoint.guard(home, box, network, own)
-        namespace.connect(network, own, drivers.ensure(home, network), (), guard)
+        namespace.connect(network, own, drivers.ensure(home, network), ())
         _lead(home, box, namespace)
     finally:
         namespace.close()
