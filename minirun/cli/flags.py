@@ -98,6 +98,10 @@ CREATE = (
     Flag("name", "", "NAME", "The container's name (a random one)"),
     Flag("network", "", "NETWORK", "none (loopback only), host, a network, or container:NAME's (bridge)", many=True),
     Flag("network-alias", "", "NAME", "Another name by which others on its network find it", many=True),
+    Flag(
+        "network-egress", "", "allow=HOST|CIDR[:PORT],…", "Let it reach these hosts and addresses alone (everything)",
+        many=True,
+    ),
     Flag("no-healthcheck", "", "", "Do not check its health, whatever the image says"),
     Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),

@@ -49,6 +49,10 @@ def connect(home: Home, box: Record, wanted: dict[str, Any], operation: Operatio
     _check(box, attempt)
     if wanted["name"] in _names(box):
         raise Conflict(attempt, "it is on it", f"`minirun inspect {box.name}` shows what it has there")
+    if "egress" in box.options:
+        from minirun.container import egress
+
+        egress.check([endpoint.network_of(home, wanted)])
     operation.will("settle_connections", home.root, home.runtime, box.id)
     _settle(home, box)
     now = state.read(home, box)
@@ -102,7 +106,8 @@ def _join(home: Home, box: Record, now: State, wanted: dict[str, Any], attempt: 
     try:
         own = endpoint.take(home, box, wanted, wanted.get("interface") or namespace.free_interface())
         network = endpoint.network_of(home, wanted)
-        namespace.connect(network, own, drivers.ensure(home, network), ())
+        guard = endpoint.guard(home, box, network, own)
+        namespace.connect(network, own, drivers.ensure(home, network), (), guard)
         _lead(home, box, namespace)
     finally:
         namespace.close()

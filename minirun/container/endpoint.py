@@ -28,7 +28,7 @@ from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
@@ -63,6 +63,10 @@ def check(home: Home, options: dict[str, Any]) -> None:
         found.append(network)
     options["network"] = options["networks"][0]["name"]
     interfaces(options["networks"])
+    if "egress" in options:
+        from minirun.container import egress
+
+        egress.check(found)
     if "ports" in options and len(found) == len(options["networks"]):
         from minirun.container import ports
 
@@ -100,6 +104,10 @@ def network_of(home: Home, wanted: Mapping[str, Any]) -> Network:
 def steps(home: Home, record: Record) -> list[Step]:
     """List what gets a container its addresses, each with the undo."""
     leasing = [_lease_step(home, record, wanted) for wanted in record.options["networks"]]
+    if "egress" in record.options:
+        from minirun.container import egress
+
+        leasing = [*egress.steps(home, record, lambda: network_of(home, record.options["networks"][0])), *leasing]
     if "ports" not in record.options:
         return leasing
     from minirun.container import ports
@@ -122,6 +130,10 @@ def _undo(home: Home, record: Record) -> list[str]:
 def undos(home: Home, record: Record) -> list[list[str]]:
     """What gives back what a container has of networks, also of those that it is connected to later on."""
     found = [_undo(home, record)]
+    if "egress" in record.options:
+        from minirun.container import egress
+
+        found += egress.undos(home, record)
     if "ports" in record.options:
         from minirun.container import ports
 
@@ -183,6 +195,10 @@ def release_all(home: Home, record: Record) -> None:
         from minirun.network import published
 
         published.release(home.root, home.runtime, record.id)
+    if "egress" in record.options:
+        from minirun.network import egress
+
+        egress.release(home.root, home.runtime, record.id)
     for network in store.list_all(home, warn=lambda _error: None):
         if lease.find(home, network.id, record.id):
             release(home, network, record.id)
@@ -195,6 +211,15 @@ def forget_gone(home: Home) -> int:
         for container_id in lease.holders(home, network.id):
             count += is_gone(home, container_id) and lease.release(home, network.id, container_id)
     return count
+
+
+def guard(home: Home, record: Record, network: Network, own: Lease) -> Callable[[str], None] | None:
+    """What has to be done before anything gets through an interface: see drivers.plug."""
+    if "egress" not in record.options:
+        return None
+    from minirun.container import egress
+
+    return egress.guard(home, network, own)
 
 
 def is_gone(home: Home, container_id: str) -> bool:
@@ -310,7 +335,7 @@ class Entrance:
             index = drivers.ensure(self._home, network)  # just taken away: it is made again
         leads = self._leaderless.intersection(kind for kind, _ in gateways(network))
         self._leaderless -= leads
-        self._made.connect(network, own, index, leads)
+        self._made.connect(network, own, index, leads, guard(self._home, self._record, network, own))
         if "ports" in self._record.options:
             from minirun.container import ports
 
@@ -326,6 +351,10 @@ class Entrance:
         now = state.read(self._home, other)
         if not now.alive:
             raise Conflict(attempt, f"it is {now.status}", f"start it first: `minirun start {other.name}`")
+        if "egress" in other.options:
+            from minirun.network import egressclaim
+
+            egressclaim.share(self._home, other.id)
         self.descriptor = open_namespace(other, now, attempt)
 
 

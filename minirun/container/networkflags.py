@@ -42,7 +42,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         network: none, host, the name of the first network, or ``container:NAME``; and what is asked for of: networks,
         each with name, ip, ip6 and mac, empty for any, aliases, and perhaps interface; add_hosts, [name, address] each;
-        dns, with servers, search and options, None for the host's; sysctls, name to value.
+        dns, with servers, search and options, None for the host's; sysctls, name to value; egress, what it
+        may reach.
 
     Raises:
         BadInput: a value has no meaning, or does not go with another.
@@ -79,6 +80,10 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
                     raise BadInput(f"use --{flag}", f"--network {mode} says the same of it", "leave one out")
                 asked[0][word] = given
         found["networks"] = [check(one) for one in asked]
+    if given := flags.get("network-egress"):
+        from minirun.container import egress
+
+        found["egress"] = egress.read(given, found)
     if hosts := flags.get("add-host"):
         found["add_hosts"] = [_host(text, mode) for text in hosts]
     if any(flags.get(flag) for flag in ("dns", "dns-search", "dns-option")):

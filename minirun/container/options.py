@@ -32,8 +32,9 @@ HEALTH = frozenset(
 PORTS = frozenset(("expose", "publish", "publish-all"))  # the same of ports.py
 # and of networkflags.py, which --network with anything but none and host needs as well
 NETWORK = frozenset(
-    ("add-host", "dns", "dns-option", "dns-search", "ip", "ip6", "link", "mac-address", "network-alias", "sysctl")
-)
+    ("add-host", "dns", "dns-option", "dns-search", "ip", "ip6", "link", "mac-address", "network-alias",
+     "network-egress", "sysctl")
+)  # fmt: skip
 # and of privileges.py
 PRIVILEGES = frozenset(("cap-add", "cap-drop", "device", "device-cgroup-rule", "group-add"))
 SHM_BYTES = 64 << 20  # Docker's

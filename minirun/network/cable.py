@@ -11,6 +11,7 @@ from minirun.network import address, netlink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable
 
     from minirun.network.lease import Lease
     from minirun.network.record import Network
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
 _EXFULL = 54
 
 
-def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: int) -> None:
+def plug(
+    attempt: str, network: Network, lease: Lease, index: int, namespace: int,
+    guard: Callable[[str], None] | None = None,
+) -> None:  # fmt: skip
     """See drivers.plug; *index* is the bridge's."""
     name = host_end(lease)
-    pair = netlink.veth(
-        name, index, network.mtu, lease.interface, address.pack_mac(lease.mac), namespace, up=network.icc
-    )
+    at_once = network.icc and guard is None
+    pair = netlink.veth(name, index, network.mtu, lease.interface, address.pack_mac(lease.mac), namespace, up=at_once)
     ours = netlink.speak()
     try:
         netlink.ask(ours, [pair])
-        if not network.icc:
+        if guard:
+            guard(name)
+        if not at_once:
             port = if_nametoindex(name)
-            netlink.ask(ours, [netlink.isolate(port), netlink.up(port)])
+            netlink.ask(ours, [*([] if network.icc else [netlink.isolate(port)]), netlink.up(port)])
     except OSError as error:
         full = error.errno == _EXFULL
         raise MinirunError(attempt, error, "a bridge has 1023 ports: make another network" if full else "") from None

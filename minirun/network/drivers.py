@@ -15,6 +15,7 @@ from minirun.network import bridge, cable, store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable
     from typing import Protocol
 
     from minirun.network.lease import Lease
@@ -47,7 +48,9 @@ def ensure(home: Home, network: Network) -> int:
     return _host(network).ensure(home, network)
 
 
-def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: int) -> None:
+def plug(
+    attempt: str, network: Network, lease: Lease, index: int, namespace: int, guard: Callable[[str], None] | None
+) -> None:
     """Make a container's interface, in its namespace, without addresses, and down.
 
     Args:
@@ -56,11 +59,15 @@ def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: in
         lease: its hardware address, and the interface's name.
         index: what `ensure` returned.
         namespace: descriptor of the container's network namespace.
+        guard: called with the name of the end on the host before anything gets through it; for bridges alone.
 
     Raises:
         MinirunError: the kernel refuses.
     """
-    _link(network).plug(attempt, network, lease, index, namespace)
+    if guard:
+        cable.plug(attempt, network, lease, index, namespace, guard)
+    else:
+        _link(network).plug(attempt, network, lease, index, namespace)
 
 
 def unplug(attempt: str, network: Network, lease: Lease, speaker: socket) -> None:

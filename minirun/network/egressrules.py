@@ -137,7 +137,13 @@ def _endings(name: str, log_group: int) -> dict[str, list[str]]:
             "update @link { ether type } return",
             "counter name more",
         ],
-        "deny": ["jump record", f"{refused} reject with icmpx admin-prohibited", "drop"],
+        # a program that connects is told by a reset at once; of ICMP it hears when it tries again, a second later
+        "deny": [
+            "jump record",
+            f"meta l4proto tcp {refused} reject with tcp reset",
+            f"meta l4proto != tcp {refused} reject with icmpx admin-prohibited",
+            "drop",
+        ],
         # whoever seems to have sent it is told nothing
         "spoofed": ["jump record", "drop"],
     }
@@ -184,15 +190,20 @@ def _shared(bits: int) -> dict[str, list[str]]:
         ],
         # their ports are in the first piece, without which nobody makes anything of them
         f"pieces{n}": [f"{ip} daddr @peers{n} accept", f"goto hosts{n}"],
-        # our own refusals among them say that they are from those who must not be reached: ICMP errors open nothing
+        # our own refusals seem to come from those who must not be reached: ICMP errors and resets open nothing
         f"to{n}": [
             f"{icmp} type != echo-request accept",
+            f"tcp flags & rst == rst goto reset{n}",
             f"add @peers{n} {{ {ip} saddr }}",
             f"{_BEGINS} delete @closing{n} {{ {back} }}",
             f"{_ENDS} delete @flows{n} {{ {back} }}",
             f"{_ENDS} update @closing{n} {{ {back} timeout {_CLOSING} }} accept",
             f"meta l4proto tcp {back} @closing{n} accept",
             f"{_PORTS} add @flows{n} {{ {back} timeout {_NEW} }} accept",
+        ],
+        f"reset{n}": [
+            f"{back} @flows{n} delete @flows{n} {{ {back} }} update @closing{n} {{ {back} timeout {_CLOSING} }}",
+            "accept",
         ],
         f"record{n}": [
             f"{_PORTS} update @denied{n} {{ {ip} daddr . meta l4proto . th dport }} return",

@@ -84,7 +84,10 @@ class Namespace:
         finally:
             os.close(here)
 
-    def connect(self, network: Network, lease: Lease, index: int, leads: Collection[int]) -> None:
+    def connect(
+        self, network: Network, lease: Lease, index: int, leads: Collection[int],
+        guard: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         """Put it on a network.
 
         Args:
@@ -92,12 +95,13 @@ class Namespace:
             lease: what it has there.
             index: of what that network has on the host: see drivers.ensure.
             leads: the kinds of addresses, 4 and 6, whose default route is to go by this network: see `gateways`.
+            guard: see drivers.plug.
 
         Raises:
             MinirunError: the kernel refuses.
         """
         attempt = f"connect a container to network {network.name}"
-        drivers.plug(attempt, network, lease, index, self.descriptor)
+        drivers.plug(attempt, network, lease, index, self.descriptor, guard)
         link = netlink.index(self.speaker, lease.interface)
         blocks = ((lease.address, network.subnet), (lease.address6, network.subnet6))
         own = [netlink.add_address(link, own, int(block.rpartition("/")[2])) for own, block in blocks if own]
