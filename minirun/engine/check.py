@@ -3,7 +3,7 @@
     examine   ── lock held exclusively: nobody adds, makes or removes images, layers and containers
       │          what goes on all the same (a start, an `rm`) has a mark, and what its mark names is passed over
       ▼
-    folders · operations · load ─▶ links: layers, images, containers, names; blobs ─▶ remains
+    folders · operations · load ─▶ links: layers, images, containers, names; blobs ─▶ remains; networks
       │                                                                    └ only if all records were read
       ▼  lock given back: what blobs have in them, unless --quick
       ▼  --repair
@@ -24,8 +24,9 @@ from dataclasses import dataclass, replace
 
 from minirun.cgroup import group
 from minirun.container import record as records
-from minirun.engine import blobcheck, damage, links, remains, system
+from minirun.engine import blobcheck, damage, links, networkcheck, remains, system
 from minirun.engine.damage import Damage
+from minirun.engine.fault import OfNetworks
 from minirun.engine.mountplace import MountPlace
 from minirun.errors import Attempt, Conflict, MinirunError, Unsupported
 from minirun.home import Home
@@ -126,6 +127,7 @@ def _look(home: Home) -> Examined:
         if not unread:
             found += remains.find(stored)
             found += blobcheck.remains(stored)
+        found += networkcheck.found(home)
         busy |= operations(home)[0]  # also what began meanwhile
         found = [one for one in found if one.where not in busy]
         return Examined(found, len(stored.images), len(stored.layers), len(stored.boxes))
@@ -206,6 +208,8 @@ def _mend(home: Home, wrong: list[Damage]) -> MinirunError | None:
                     records.reserve_name(home, box.name, box.id)
                 except Conflict:
                     continue  # another container has it
+        if any(isinstance(one, OfNetworks) for one in wrong):
+            networkcheck.repair(home)
     except FileNotFoundError:
         pass  # removed meanwhile
     finally:
@@ -225,6 +229,7 @@ def _mend(home: Home, wrong: list[Damage]) -> MinirunError | None:
 def _may_have_needed(home: Home, one: Damage) -> bool:
     """Whether something leads nowhere because of what is damaged; a blob leads to nothing."""
     mended = one.remedy in (damage.GC, damage.REPAIR) or os.path.dirname(one.where) == home.folder("blobs")
+    mended = mended or isinstance(one, OfNetworks)
     return one.state == damage.DAMAGED and not mended
 
 

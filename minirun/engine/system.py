@@ -7,9 +7,9 @@ import platform
 
 from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
-from minirun.container import endpoint, state, volumes
 from minirun.container import record as records
-from minirun.engine import imagemounts, open_home
+from minirun.container import state, volumes
+from minirun.engine import imagemounts, networkcheck, open_home
 from minirun.errors import Unsupported
 from minirun.image import removal
 from minirun.image.store import Images
@@ -133,7 +133,7 @@ def gc() -> dict[str, int]:
         freed += sum(tree.usage(home.diff(name))[0] for name in doomed)
         removal.remove_layers(home, unneeded, doomed)
         stale += len(set(doomed) - {layer.diff for layer in every})
-        stale += _sweep(home) + imagemounts.settle_all(home) + endpoint.forget_gone(home)
+        stale += _sweep(home) + imagemounts.settle_all(home) + networkcheck.sweep(home)
         retired = _retire(home)
         return {
             "OperationsUndone": undone,

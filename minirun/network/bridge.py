@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from minirun.network.record import Network
 
-_CONF6 = "/proc/sys/net/ipv6/conf"
+_CONF4, _CONF6 = "/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"
+_ALIAS_BYTES = 255  # IFALIASZ, without the NUL
 
 
 def ensure(home: Home, network: Network) -> int:
@@ -51,13 +52,9 @@ def ensure(home: Home, network: Network) -> int:
             raise NotFound(f"use network {network.name}", "it was removed meanwhile", "`minirun network ls` lists them")
         index = made(home, network)
         if index and not firewall.is_there():
-            _restore(home)
+            restore(home)
         if not index:
-            index = _make(home, network)
-            directory = lease.folder(home, network.id)
-            os.makedirs(directory, 0o700, exist_ok=True)
-            data = f"{_namespace()} {index}".encode()
-            files.replace(f"{directory}/bridge", data, durable=False)
+            index = make(home, network)
     except OSError as error:
         raise MinirunError(
             f"make the bridge of network {network.name}", error, "look whether this kernel has bridges and nftables"
@@ -67,8 +64,8 @@ def ensure(home: Home, network: Network) -> int:
     return index
 
 
-def _restore(home: Home) -> None:
-    """Put the rules of all networks in force again: whoever flushed them flushed everybody's."""
+def restore(home: Home) -> None:
+    """Put the rules of all networks in force again: whoever flushed them flushed everybody's. Bridges are held."""
     for network in sorted(store.list_all(home, warn=lambda _error: None), key=lambda network: network.created):
         if made(home, network):
             firewall.admit(network)
@@ -98,7 +95,16 @@ def hardware_address(network: Network) -> str:
     return ":".join(["02", *(network.id[place : place + 2] for place in range(0, 10, 2))])
 
 
-def _make(home: Home, network: Network) -> int:
+def make(home: Home, network: Network) -> int:
+    """Make the bridge of a network, or what it lacks. Bridges are held.
+
+    Returns:
+        Its index.
+
+    Raises:
+        Conflict: the host has an interface of its name, or routes to its addresses.
+        OSError, MinirunError: the kernel refuses.
+    """
     from pyroute2 import IPRoute
 
     from minirun.network import creation
@@ -120,12 +126,15 @@ def _make(home: Home, network: Network) -> int:
             if not found:
                 speaker.link("del", index=index)
             raise
+    directory = lease.folder(home, network.id)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    files.replace(f"{directory}/bridge", f"{_namespace()} {index}".encode(), durable=False)
     return index
 
 
 def _configure(home: Home, speaker: IPRoute, network: Network, index: int) -> None:
     """Give a bridge its addresses and rules, and put it into use."""
-    speaker.link("set", index=index, ifalias=f"minirun network {network.name} {network.id[:12]}")
+    speaker.link("set", index=index, ifalias=alias(home, network))
     for text, own in ((network.subnet, network.gateway), (network.subnet6, network.gateway6)):
         if text:
             flags = {"flags": 2} if ":" in own else {}  # IFA_F_NODAD: nobody else can have it
@@ -142,6 +151,12 @@ def _configure(home: Home, speaker: IPRoute, network: Network, index: int) -> No
 
         forwarding.switch_on(home, ipv6=bool(network.subnet6))
     speaker.link("set", index=index, state="up")
+
+
+def alias(home: Home, network: Network) -> str:
+    """What `ip link` tells of a bridge: whose it is, and of which store."""
+    told = f"minirun network {network.name} {network.id[:12]} of {home.root}"
+    return told.encode()[:_ALIAS_BYTES].decode(errors="ignore")
 
 
 def _check_ours(link: object, network: Network) -> None:
@@ -185,10 +200,13 @@ def take_down(home: Home, network: Network) -> None:
     """
     from pyroute2 import IPRoute
 
-    from minirun.network import portrules, retiring
+    from minirun.network import portrules, retiring, ruleset
 
-    # while the bridge is there, it tells whether there is something of it in the rules
-    portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
+    if os.path.isdir(f"{_CONF4}/{network.interface}"):
+        # while the bridge is there, it tells whether there is something of it in the rules
+        portrules.forget(network.interface, [subnet for subnet in (network.subnet, network.subnet6) if subnet])
+    elif rules := ruleset.read():
+        ruleset.forget(rules, network.interface)
     files.remove(f"{lease.folder(home, network.id)}/bridge")
     with IPRoute() as speaker:
         for index in speaker.link_lookup(ifname=network.interface):

@@ -268,10 +268,37 @@ def _release(directory: str, container_id: str) -> bool:
 
 
 def _release_cut_short(directory: str, container_id: str) -> bool:
-    names = [name for name in os.listdir(directory) if ":" in name or "." in name]
-    found = [name for name in names if os.readlink(f"{directory}/{name}") == container_id]
+    found = _addresses(directory, container_id)
     _unlink(directory, container_id, found)
     return bool(found)
+
+
+def _addresses(directory: str, container_id: str) -> list[str]:
+    found = []
+    for name in os.listdir(directory):
+        try:
+            if (":" in name or "." in name) and os.readlink(f"{directory}/{name}") == container_id:
+                found.append(name)
+        except FileNotFoundError:
+            continue  # just given back
+    return found
+
+
+def addresses(home: Home, network_id: str, container_id: str) -> list[str]:
+    """Every address that leads to a container: those of its lease, and what may be left of another."""
+    return _addresses(folder(home, network_id), container_id)
+
+
+def strike(home: Home, network_id: str, container_id: str, address: str) -> None:
+    """Give back one address of a container that is none of its lease's. Idempotent."""
+    directory = folder(home, network_id)
+    lock = _hold(directory)
+    try:
+        own = find(home, network_id, container_id)
+        if own and address not in (own.address, own.address6):
+            _unlink(directory, container_id, [address])
+    finally:
+        os.close(lock)
 
 
 def _unlink(directory: str, container_id: str, names: tuple[str, ...] | list[str]) -> None:

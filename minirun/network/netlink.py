@@ -130,6 +130,11 @@ def isolate(port: int) -> bytes:
     return _message(_SETLINK, 0, _link(port, family=_BRIDGE) + told)
 
 
+def join(port: int, master: int) -> bytes:
+    """Make an interface a port of the bridge with the index *master*."""
+    return _message(_NEWLINK, 0, _link(port) + _number(_IFLA_MASTER, master))
+
+
 def remove_link(name: str) -> bytes:
     """Remove an interface, and with it what it is a pair with."""
     return _message(_DELLINK, 0, _link() + _text(_IFLA_IFNAME, name))

@@ -185,15 +185,28 @@ def restore(home: Home) -> None:
     """
     from minirun.network import portrules, store
 
+    claims = {container_id: claim for container_id in claimants(home) if (claim := _read(home, container_id))}
     for network in store.list_all(home, warn=lambda _error: None):
         if portrules.lets_loopback_through(network.interface):
             portrules.make(network.interface, _subnets(network))
-    for container_id in claimants(home):  # where two claim a port, the one before was killed
-        if claim := _read(home, container_id):
+        elif any(_leads_into(claim, network) for claim in claims.values()):
             try:
-                portelements.add(_elements(claim), container_id)
+                _prepare(network)  # its bridge was made again
             except FileNotFoundError:
-                continue  # its bridge has gone, and it, too
+                continue  # or it has gone
+    for container_id, claim in claims.items():  # where two claim a port, the one before was killed
+        try:
+            portelements.add(_elements(claim), container_id)
+        except FileNotFoundError:
+            continue  # its bridge has gone, and it, too
+
+
+def _leads_into(claim: dict[str, Any], network: Network) -> bool:
+    from minirun.network.address import Subnet, parse, width
+
+    blocks = [Subnet.parse(text) for text in _subnets(network)]
+    targets = [to for to in (claim["to"], claim["to6"]) if to]
+    return any(block.holds(parse(to), width(to)) for to in targets for block in blocks)
 
 
 def _elements(claim: dict[str, Any]) -> list[Element]:
@@ -206,6 +219,12 @@ def _elements(claim: dict[str, Any]) -> list[Element]:
         if address == ANY[1] and claim["loopback6"]:
             found.append(Element(protocol, _LOOPBACK6, port, to, to_port))
     return found
+
+
+def elements(home: Home, container_id: str) -> int:
+    """How many elements of the maps lead to a container, if they are all there."""
+    claim = _read(home, container_id)
+    return len(_elements(claim)) if claim else 0
 
 
 def claimants(home: Home) -> list[str]:

@@ -30,11 +30,19 @@ def tidy(home: Home, but: str = "") -> None:
         ruleset.leave()
 
 
+def is_needless(home: Home) -> bool:
+    """Whether forwarding was switched on, and no network is there any more that needs it."""
+    return forwarding.noted(home) is not None and not _up(home)
+
+
 def is_up(home: Home) -> bool:
-    """Whether something of the default network is on the host, or of others after the last of them is gone."""
+    """Whether something of the default network is on the host."""
+    return DEFAULT in _up(home)
+
+
+def _up(home: Home) -> list[str]:
     known = store.list_all(home, warn=lambda _error: None)
-    there = [network.name for network in known if os.path.exists(f"{lease.folder(home, network.id)}/bridge")]
-    return DEFAULT in there or (not there and forwarding.noted(home) is not None)
+    return [network.name for network in known if os.path.exists(f"{lease.folder(home, network.id)}/bridge")]
 
 
 def retire(root: str, runtime: str) -> bool:

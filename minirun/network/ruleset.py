@@ -1,9 +1,10 @@
-"""What is in minirun's own table of nftables now, as nft(8) tells it; and the table's end.
+"""What is in minirun's own table of nftables now, as nft(8) tells it; what nobody needs of it goes, and at last all.
 
 nft -j list table inet minirun    libnftables-json(5)
   {"set": {"name": "bridges", "elem": ["minirun0", …]}}                     a bridge
-  {"set": {"name": "same", "elem": [{"concat": ["minirun0", "minirun0"]}]}}
-  {"map": {"name": "published4", "elem": [[{"elem": {"val": …, "comment": "4f…"}}, …]]}}     its container
+  {"set": {"name": "hairpin4", "elem": [{"concat": ["minirun0", {"prefix": {"addr": "10.90.0.0", "len": 16}}]}]}}
+  {"map": {"name": "published4", "elem": [[{"elem": {"val": {"concat": ["tcp", "127.0.0.1", 81]}, "comment": "4f…"}},
+                                           {"concat": ["10.90.0.2", 80]}], …]}}
   {"chain": {"name": "masquerade-minirun0", …}}, {"rule": {"chain": "user", …}}         somebody's own
 """
 
@@ -11,18 +12,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from errno import ENOENT, ERESTART
 from struct import pack, unpack_from
+from typing import Any, NamedTuple
 
 from minirun.errors import MinirunError, Unsupported
-from minirun.network.firewall import TABLE
-from minirun.network.portelements import answers, attribute, message, speak
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from minirun.network.firewall import TABLE, change
+from minirun.network.portelements import ANY, Element, answers, attribute, message, speak
 
 MASQUERADE = "masquerade-"
 # chains whose rules are the same whatever networks there are
@@ -37,31 +34,47 @@ _TABLE_NAME, _GENERATION, _BATCH_GENERATION = 1, 1, 1
 _HEADER = 20  # nlmsghdr and nfgenmsg
 
 
+class Published(NamedTuple):
+    """An element of a map of published ports.
+
+    Attributes:
+        element: what leads where.
+        owner: the beginning of its container's id.
+    """
+
+    element: Element
+    owner: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ruleset:
     """What is in the table.
 
     Attributes:
-        bridges: set → the interfaces that its elements name.
-        published: comment → how many elements of the maps of published ports have it.
+        elements: (set, the interface that it is of, the element as nft takes it) of OF_BRIDGES.
+        published: ports.
         masqueraded: interfaces that have a chain for what leaves them.
         others: chains and sets with something in them that none of the above is, the user's own among them.
     """
 
-    bridges: dict[str, set[str]] = field(default_factory=dict)
-    published: dict[str, int] = field(default_factory=dict)
+    elements: list[tuple[str, str, str]] = field(default_factory=list)
+    published: list[Published] = field(default_factory=list)
     masqueraded: set[str] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
 
     @property
     def interfaces(self) -> set[str]:
         """Every interface that something in the table is of."""
-        return self.masqueraded.union(*self.bridges.values())
+        return self.masqueraded | {interface for _, interface, _ in self.elements}
+
+    def of(self, name: str) -> set[str]:
+        """The interfaces in one of the sets OF_BRIDGES."""
+        return {interface for where, interface, _ in self.elements if where == name}
 
     @property
     def passing_on(self) -> set[str]:
         """The bridges that need the host to pass packets on."""
-        return self.bridges.get("bridges", set()) - self.bridges.get("internal", set())
+        return self.of("bridges") - self.of("internal")
 
 
 def read() -> Ruleset | None:
@@ -98,24 +111,49 @@ def read() -> Ruleset | None:
 
 def _note_elements(found: Ruleset, name: str, elements: list[Any]) -> None:
     if name in OF_BRIDGES:
-        found.bridges[name] = {_first(element) for element in elements}
+        for element in elements:
+            parts = _parts(element)
+            rest = [f'"{part}"' if isinstance(part, str) else _block(part) for part in parts]
+            found.elements.append((name, parts[0], " . ".join(rest)))
     elif name.startswith("published"):
-        for comment in _comments(elements):
-            found.published[comment] = found.published.get(comment, 0) + 1
+        found.published.extend(_published(name, *element) for element in elements)
     elif elements:
         found.others.add(name)
 
 
-def _first(element: Any) -> str:
-    """The interface that an element begins with."""
+def _parts(element: Any) -> list[Any]:
     value = element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
-    return str(value["concat"][0] if isinstance(value, dict) else value)
+    return list(value["concat"]) if isinstance(value, dict) and "concat" in value else [value]
 
 
-def _comments(elements: list[Any]) -> Iterator[str]:
-    for key, _data in elements:
-        if isinstance(key, dict) and "elem" in key:
-            yield key["elem"].get("comment", "")
+def _block(part: Any) -> str:
+    return f"{part['prefix']['addr']}/{part['prefix']['len']}"
+
+
+def _published(name: str, key: Any, data: Any) -> Published:
+    protocol, *address, port = _parts(key)
+    to, to_port = _parts(data)
+    element = Element(protocol, address[0] if address else ANY["6" in name], port, to, to_port)
+    return Published(element, key["elem"].get("comment", "") if "elem" in key else "")
+
+
+def forget(now: Ruleset, interface: str) -> None:
+    """Remove all that is of a bridge that is not there any more. Idempotent.
+
+    Args:
+        now: what is in the table.
+        interface: the bridge.
+
+    Raises:
+        MinirunError: the kernel refused.
+    """
+    lines = [
+        f"delete element inet {TABLE} {name} {{ {text} }}" for name, whose, text in now.elements if whose == interface
+    ]
+    if interface in now.masqueraded:
+        lines.append(f"delete chain inet {TABLE} {MASQUERADE}{interface}")
+    if lines:
+        change("\n".join(lines) + "\n", f"take the rules of {interface} away")
 
 
 def leave() -> bool:

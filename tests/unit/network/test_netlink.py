@@ -68,6 +68,10 @@ def test_a_port_that_is_isolated() -> None:
     assert netlink.isolate(12) == bytes(theirs)
 
 
+def test_a_link_that_becomes_a_port() -> None:
+    assert netlink.join(12, 7) == encoded(ifinfmsg(), 16, 0, [("IFLA_MASTER", 7)], index=12)
+
+
 def test_a_link_that_goes() -> None:
     assert netlink.remove_link("mr0123") == encoded(ifinfmsg(), 17, 0, [("IFLA_IFNAME", "mr0123")])
 
