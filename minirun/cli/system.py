@@ -23,6 +23,13 @@ _INFO = {
     "Driver": "Storage Driver",
     "MinirunRootDir": "Minirun Root Dir",
     "MinirunRuntimeDir": "Minirun Runtime Dir",
+    "Networks": "Networks",
+    "Plugins": "Plugins",
+    "FirewallBackend": "Firewall Backend",
+    "IPv4Forwarding": "IPv4 Forwarding",
+    "IPv6Forwarding": "IPv6 Forwarding",
+    "BridgeNfIptables": "Bridge Nf Iptables",
+    "BridgeNfIp6tables": "Bridge Nf Ip6tables",
     "CgroupVersion": "Cgroup Version",
     "CgroupMount": "Cgroup Mount",
     "CgroupControllers": "Cgroup Controllers",
@@ -71,6 +78,12 @@ def info(*, form: str) -> None:
 def _words(key: str, value: Any) -> str:
     if key == "CgroupControllersElsewhere":
         return "".join(f"\n {one['Name']}: {one['Where']}; {one['Remedy']}" for one in value) or "none"
+    if key == "Plugins":
+        return "".join(f"\n {kind}: {' '.join(names)}" for kind, names in value.items())
+    if key == "FirewallBackend":
+        return str(value["Driver"])
+    if isinstance(value, bool):
+        return str(value).lower()
     if key == "MemTotal":
         return f"{value / 2**30:.4g}GiB"
     return (" ".join(value) if isinstance(value, list) else str(value)) or "none"

@@ -81,6 +81,7 @@ def info(warn: Callable[[MinirunError], object] | None = None) -> dict[str, Any]
         "Driver": "overlay",
         "MinirunRootDir": home.root,
         "MinirunRuntimeDir": home.runtime,
+        **_networks(home),
         "CgroupVersion": "2",
         "CgroupMount": mount,
         "CgroupControllers": there,
@@ -94,6 +95,30 @@ def info(warn: Callable[[MinirunError], object] | None = None) -> dict[str, Any]
         "ServerVersion": __version__,
         "Launch": version()["Launch"],
         "CapabilitiesMissing": privileges.missing(NEEDED),
+    }
+
+
+def _networks(home: Home) -> dict[str, Any]:
+    """What there is of networks: see `doctor`, which tries it."""
+    from minirun.log import options
+    from minirun.network import drivers, predefined, store
+
+    def is_on(path: str) -> bool:
+        try:
+            with open(f"/proc/sys/net/{path}") as file:
+                return file.read().strip() == "1"
+        except OSError:
+            return False
+
+    kinds = sorted({*drivers.NAMES, *predefined.DRIVERS.values()})
+    return {
+        "Networks": len(store.list_all(home, warn=lambda _error: None)) + len(predefined.unwritten(home)),
+        "Plugins": {"Volume": ["local"], "Network": kinds, "Log": sorted(options.DRIVERS)},
+        "FirewallBackend": {"Driver": "nftables"},
+        "IPv4Forwarding": is_on("ipv4/ip_forward"),
+        "IPv6Forwarding": is_on("ipv6/conf/all/forwarding"),
+        "BridgeNfIptables": is_on("bridge/bridge-nf-call-iptables"),
+        "BridgeNfIp6tables": is_on("bridge/bridge-nf-call-ip6tables"),
     }
 
 
