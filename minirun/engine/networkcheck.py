@@ -6,6 +6,7 @@ record          ◀─ container: names it                       lost network: i
 bridge          ◀─ minirun's rules: each of a bridge that is there       linkcheck.py
   └─ port       ◀─ lease                                                 linkcheck.py
 runtime/ports/<container> ─▶ container, which runs; its elements in the maps of published ports
+runtime/egress/<container> ─▶ container, which runs, or whose network another one shares
 
 Every fault has what mends it: `gc` frees what nothing needs, `system check --repair` mends the rest, too. Where it is
 looked for and mended at once, networks are held, so that none is just being made or removed. After a reboot nothing of
@@ -21,6 +22,7 @@ from functools import partial
 
 from minirun.container import endpoint, state
 from minirun.container import record as records
+from minirun.container.networkflags import JOINED
 from minirun.engine import linkcheck
 from minirun.engine.damage import DAMAGED, REMAINS, REPAIR, Damage, stray
 from minirun.engine.fault import Fault, Known, OfNetworks, free
@@ -28,7 +30,18 @@ from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.image.reference import is_id
 from minirun.kernel import tree
-from minirun.network import bridge, forwarding, lease, portelements, published, retiring, ruleset, store
+from minirun.network import (
+    bridge,
+    egress,
+    egressclaim,
+    forwarding,
+    lease,
+    portelements,
+    published,
+    retiring,
+    ruleset,
+    store,
+)
 from minirun.network.address import Subnet, parse, width
 from minirun.network.firewall import TABLE
 from minirun.network.record import DEFAULT, Network
@@ -56,6 +69,7 @@ def faults(home: Home) -> Iterator[Fault]:
     yield from _containers(known)
     yield from _leases(known)
     yield from _ports(known, rules)
+    yield from _lists(known)
     yield from linkcheck.faults(known, rules, links)
     if retiring.is_needless(home):
         what = "forwarding that no network needs"
@@ -190,6 +204,18 @@ def _ports(known: Known, rules: Ruleset) -> Iterator[Fault]:
         elif there < published.elements(home, container_id) and _is_alive(known, container_id):
             damage = OfNetworks("published ports without their rules", path, "who connects there is refused", REPAIR)
             yield Fault(damage, partial(bridge.restore, home))
+
+
+def _lists(known: Known) -> Iterator[Fault]:
+    """What containers are held to. Who shares the network of one that has ended is held to its list still."""
+    home, top = known.home, os.path.dirname(egressclaim.folder(known.home, ""))
+    joined = {box.options["network"].removeprefix(JOINED) for box in known.boxes if state.read(home, box).alive}
+    for entry in sorted(os.listdir(top) if os.path.isdir(top) else ()):
+        container_id = entry.removesuffix(egressclaim.ENDING)
+        if is_id(container_id) and container_id not in joined and endpoint.is_gone(home, container_id):
+            what = "allow-list of a container that is gone"
+            give_back = partial(egress.release, home.root, home.runtime, container_id)
+            yield free(what, f"{top}/{entry}", "nobody is held to it", give_back)
 
 
 def _is_alive(known: Known, container_id: str) -> bool:
