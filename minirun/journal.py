@@ -9,7 +9,8 @@ A mark whose lock is free belongs to a process that died in the middle: `recover
 undoes its lines from the last to the first. Every undo is idempotent and needs only what is on disk, so being killed
 while undoing is no different. The kernel drops the lock however the holder ends, also at a reboot.
 
-An undo that somebody is in the way of raises BlockingIOError; its mark stays, and the next command tries again.
+An undo that somebody is in the way of raises BlockingIOError; its mark stays, and the next command tries again. Whoever
+is to do something with what another may just be undoing waits for that: `settle`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 from errno import EDQUOT, ENOSPC
 
 from minirun import jsonrecord
-from minirun.errors import MinirunError
+from minirun.errors import Conflict, MinirunError
 from minirun.kernel import files, jsonfile
 
 TYPE_CHECKING = False
@@ -62,6 +63,7 @@ UNDO = {
     "discard_blob": "minirun.image.lifecycle:discard_blob",
 }
 KEEP_WHILE_ALIVE = "keep_while_alive"
+_PATIENCE_S, _LOOK_S = 15.0, 0.005  # for somebody else to have undone something
 
 
 class Step:
@@ -240,6 +242,60 @@ def recover(home: Home, *, insist: bool = False) -> int:
             os.close(descriptor)
     jsonrecord.sweep(home)
     return undone
+
+
+def settle(home: Home, container_id: str) -> None:
+    """`recover`, and wait for others who are just undoing what was begun with a container.
+
+    Whoever does something with a container holds it, and lets go before he undoes that, as the kernel does for one who
+    was killed. So nobody else's mark names it for long, but for that of a `run` whose container is alive.
+
+    Args:
+        home: whose marks.
+        container_id: of a container that the caller holds, and of which he has no mark yet.
+
+    Raises:
+        Conflict: somebody does not come to an end with it.
+    """
+    recover(home)
+    if not _is_being_undone(home, container_id):
+        return
+    from time import monotonic, sleep
+
+    end = monotonic() + _PATIENCE_S
+    while _is_being_undone(home, container_id):
+        if monotonic() > end:
+            raise Conflict(
+                f"use container {container_id[:12]}", "another command is undoing what it had begun with it",
+                "try again when that has ended",
+            )  # fmt: skip
+        sleep(_LOOK_S)
+        recover(home)
+
+
+def _is_being_undone(home: Home, container_id: str) -> bool:
+    for name in os.listdir(home.folder("marks")):
+        try:
+            with open(home.mark(name), "rb", 0) as file:
+                text = file.readall()
+        except FileNotFoundError:
+            continue
+        if container_id.encode() not in text or _keeps(text):
+            continue
+        descriptor = files.take_over(home.mark(name))
+        if descriptor < 0:
+            return True
+        os.close(descriptor)  # nobody can, for now
+    return False
+
+
+def _keeps(text: bytes) -> bool:
+    """Whether a mark is of a container that is alive."""
+    try:
+        name, *args = jsonfile.loads(text.partition(b"\n")[0].decode())
+    except ValueError:
+        return False  # just being written, or damaged
+    return name == KEEP_WHILE_ALIVE and bool(_function("minirun.cgroup.group:alive")(*args))
 
 
 def _recover_mark(path: str, descriptor: int) -> bool:

@@ -84,8 +84,8 @@ def start_again(home: Home, container_id: str) -> None:
         lock = records.hold(home, box)
     except NotFound:
         return  # removed meanwhile
-    journal.recover(home)  # whoever tried before us may have been killed
     try:
+        journal.settle(home, container_id)  # whoever tried before us may have been killed
         box = records.read(home, container_id)
         before = state.written(home, box)
         if before.status != "restarting":
@@ -100,6 +100,8 @@ def start_again(home: Home, container_id: str) -> None:
             now = state.written(home, box)
             state.failed(home, box, now, error.exit_code, str(error))
             kept.forget(home.root, home.runtime, box.id)
+    except NotFound:
+        return  # whoever was removing it was killed, and somebody else has gone on with that
     finally:
         os.close(lock)
     kept.wake(home)
@@ -118,14 +120,15 @@ def settled(home: Home, box: Record, lock: int) -> state.State:
     """
     from minirun.container import ending
 
-    journal.recover(home)  # whoever held it before us may have been killed
-    now = state.read(home, box)
-    if not now.alive and state.written(home, box).status == "running":
+    while True:
+        journal.settle(home, box.id)  # whoever held it before us may have been killed, or is undoing what he began
+        records.read(home, box.id)
+        now = state.read(home, box)
+        if now.alive or state.written(home, box).status != "running":
+            break
         fcntl.flock(lock, fcntl.LOCK_UN)
         ending.wait_settled(home, box.id)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        records.read(home, box.id)
-        now = state.read(home, box)
     return ending.give_up(home, box) if now.status == "restarting" else now
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from minirun.container.record import release_name
+from minirun.kernel import files, tree
 from tests import kept
-from tests.command import Minirun
+from tests.command import PATIENCE, Minirun
 from tests.kept import await_log, await_status, logged, state, until
 from tests.screen import COLUMNS, PATIENCE_S, ROWS, Screen
 
@@ -171,6 +173,23 @@ def test_starting_one_that_runs_changes_nothing(store: Minirun) -> None:
     refused = store("start", "-a", "back")
     assert refused.returncode == 125
     assert refused.stderr.startswith("minirun: cannot start container back: it is running")
+
+
+def test_start_waits_for_who_goes_on_with_its_removal(store: Minirun) -> None:
+    box = store("create", "--name", "box", "busybox", "true", check=True).stdout.strip()
+    home = kept.home(store)
+    held = files.hold(mark := home.mark("another"))  # of a command that found what a killed `rm` had begun
+    files.write_all(held, f'["remove_tree", "{home.container(box)}"]\n'.encode())
+    with store.start("start", "box") as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3 * PATIENCE)
+        tree.remove(home.container(box))
+        release_name(home.name("box"), box)
+        files.remove(mark)
+        os.close(held)
+        assert b"no such container" in process.communicate()[1]
+    left = [path for folder in ("containers", "names", "marks") for path in (store.root / folder).iterdir()]
+    assert (process.returncode, left) == (125, [])
 
 
 def test_restart_starts_it_anew_whether_it_ran_or_not(store: Minirun) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minirun import journal, jsonrecord
-from minirun.errors import MinirunError
+from minirun.errors import Conflict, MinirunError
 from minirun.home import Home
 from minirun.journal import Operation, Step
 from minirun.kernel import files
@@ -237,6 +237,38 @@ def test_a_mark_that_is_finished_while_somebody_looks_at_it_is_left_alone(how: s
         other.stdin.flush()
         assert other.stdout.readline() == "0\n"
     assert made.exists()
+
+
+def test_what_somebody_else_is_undoing_with_a_container_is_waited_for(home: Home) -> None:
+    path = home.mark("1")
+    held = files.hold(path)
+    files.write_all(held, b'["remove_tree", "/nowhere/c0ffee"]\n')
+    journal.settle(home, "decaf")
+    waiting = threading.Thread(target=journal.settle, args=(home, "c0ffee"))
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    files.remove(path)
+    os.close(held)
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_what_nobody_can_undo_now_is_not_waited_for(home: Home) -> None:
+    folder = Path(home.root, "c0ffee")
+    (folder / "not empty").mkdir(parents=True)
+    Path(home.mark("1")).write_text(f'["remove_file", "{folder}"]\n')
+    journal.settle(home, "c0ffee")
+    assert marks(home) == ["1"]
+
+
+def test_who_does_not_come_to_an_end_with_undoing_is_told_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_PATIENCE_S", 0.05)
+    held = files.hold(home.mark("1"))
+    files.write_all(held, b'["remove_tree", "/nowhere/c0ffee"]\n')
+    with pytest.raises(Conflict, match="another command is undoing"):
+        journal.settle(home, "c0ffee")
+    os.close(held)
 
 
 def test_a_record_is_the_old_one_or_the_new_one(home: Home) -> None:
