@@ -56,14 +56,14 @@ def finish(home: Home, box: Record) -> State:
     by_hand = kept.marked_by_hand(home, box.id)
     policy: list[str | int] = box.options.get("restart") or restart.NO
     delay = restart.delay(policy, before, code, finished, by_hand=by_hand)
-    if delay is not None and halting.under_way(home):
+    if halted := policy[0] != "no" and halting.under_way(home):
         delay = None
     if "ports" in box.options:
         _give_ports_back(home, box)
     if "networks" in box.options:
         _give_addresses_back(home, box)
     if delay is None:
-        now = state.exited(home, box, before, code, finished=finished, by_hand=by_hand)
+        now = state.exited(home, box, before, code, finished=finished, by_hand=by_hand, halted=halted)
     else:
         now = state.restarting(home, box, before, code, finished=finished, delay=delay)
     if now.oom_killed:

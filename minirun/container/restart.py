@@ -1,7 +1,7 @@
 """What --restart means: whether a container is started again when its command has ended, and after how long.
 
     no               never
-    on-failure[:N]   if the exit code is not 0, or a reboot ended it; N times at most
+    on-failure[:N]   if the exit code is not 0, or it ended with the host; N times at most
     always           whatever the code; not if a person ended it, until the host or a person starts it again
     unless-stopped   the same, and not at boot if a person had ended it
 
@@ -70,5 +70,5 @@ def at_boot(policy: list[str | int], last: State) -> bool:
         return name == "always"
     if name == "unless-stopped":
         return True
-    failed = last.status != "exited" or last.exit_code != 0
+    failed = last.status != "exited" or last.exit_code != 0 or last.halted
     return failed and (not most or last.restarts < int(most))

@@ -54,6 +54,7 @@ class State:
         oom_killed: whether the kernel killed a process of it for want of memory.
         restarts: how often its restart policy started it again, since a person did.
         by_hand: whether a person ended it, or it would have been started again.
+        halted: whether it ended while the host went down; known where there is a restart policy.
         next_start: when its restart policy starts it again, while it is ``restarting``.
         delay: how long that policy waited the last time, in seconds: see restart.py.
         pid_start: when its first process started, in clock ticks since boot: see process.start_ticks; 0: not known.
@@ -61,8 +62,8 @@ class State:
     """
 
     __slots__ = (
-        "boot", "by_hand", "cgroup", "delay", "error", "exit_code", "finished", "next_start", "oom_killed", "pid",
-        "pid_start", "restarts", "started", "status",
+        "boot", "by_hand", "cgroup", "delay", "error", "exit_code", "finished", "halted", "next_start", "oom_killed",
+        "pid", "pid_start", "restarts", "started", "status",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,7 @@ class State:
         delay: float = 0,
         pid_start: int = 0,
         boot: str = "",
+        halted: bool = False,
     ) -> None:
         self.status = status
         self.pid = pid
@@ -96,6 +98,7 @@ class State:
         self.delay = delay
         self.pid_start = pid_start
         self.boot = boot
+        self.halted = halted
 
     @property
     def alive(self) -> bool:
@@ -165,12 +168,13 @@ def running(home: Home, record: Record, before: State, pid: int, cgroup: str, pi
 
 
 def exited(
-    home: Home, record: Record, before: State, code: int, *, finished: float = 0, by_hand: bool = False
+    home: Home, record: Record, before: State, code: int, *, finished: float = 0, by_hand: bool = False,
+    halted: bool = False,
 ) -> State:  # fmt: skip
     """Write that a container's command ended; its group is still there, and says whether the OOM killer was."""
     now = State(
         "exited", 0, before.started, finished or time.time(), code, restarts=before.restarts, by_hand=by_hand,
-        cgroup=before.cgroup, oom_killed=_oom_killed(before),
+        cgroup=before.cgroup, oom_killed=_oom_killed(before), halted=halted,
     )  # fmt: skip
     return _move(home, record, before, now)
 

@@ -169,6 +169,7 @@ def test_states_of_before_and_of_later_versions_are_read(store: Minirun) -> None
 def test_at_shutdown_all_are_stopped_and_start_again_at_the_next_boot(store: Minirun) -> None:
     run(store, "always", "--restart", "always")
     run(store, "unless", "--restart", "unless-stopped")
+    run(store, "job", "--restart", "on-failure")
     run(store, "never")
     store("run", "-d", "--name", "deaf", "--stop-timeout", "1", "busybox", "sleep", "100000", check=True)
     store("run", "-d", "--name", "waits", "--restart", "always", "busybox", "false", check=True)
@@ -176,15 +177,15 @@ def test_at_shutdown_all_are_stopped_and_start_again_at_the_next_boot(store: Min
     began = time.monotonic()
     stopped = store("system", "shutdown", check=True).stdout.split()
     assert time.monotonic() - began < 1 + kept.PATIENCE_S / 2
-    assert sorted(stopped) == ["always", "deaf", "never", "unless", "waits"]
+    assert sorted(stopped) == ["always", "deaf", "job", "never", "unless", "waits"]
     found = {name: state(store, name) for name in stopped}
     assert {now["Status"] for now in found.values()} == {"exited"}
     assert {name: now["ExitCode"] for name, now in found.items()} == {
-        "always": 0, "unless": 0, "never": 0, "deaf": 137, "waits": 1,
+        "always": 0, "unless": 0, "job": 0, "never": 0, "deaf": 137, "waits": 1,
     }  # fmt: skip
     kept.unsupervised(store)
     reboot(store)
-    assert store("system", "boot", check=True).stdout.split() == ["always", "unless", "waits"]
+    assert store("system", "boot", check=True).stdout.split() == ["always", "unless", "job", "waits"]
 
 
 def test_after_a_shutdown_that_was_cut_short_policies_hold_again(store: Minirun) -> None:

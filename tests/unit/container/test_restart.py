@@ -88,10 +88,12 @@ def test_after_ten_seconds_it_begins_anew() -> None:
         ("unless-stopped", State("created"), False),
         ("on-failure", State("running"), True),
         ("on-failure", State("exited", exit_code=0), False),
+        ("on-failure", State("exited", exit_code=0, halted=True), True),
         ("on-failure", State("exited", exit_code=255), True),
         ("on-failure", State("exited", exit_code=137, by_hand=True), False),
         ("on-failure:3", State("running", restarts=2), True),
         ("on-failure:3", State("running", restarts=3), False),
+        ("on-failure:3", State("exited", restarts=3, halted=True), False),
     ],
 )
 def test_what_starts_with_the_host(text: str, last: State, starts: bool) -> None:
