@@ -27,6 +27,7 @@ _PATIENCE_S = 20.0  # for an answer
 _LINGER_S = 5.0  # for systemd to have done with a scope of the same name
 _STEP_S = 0.02
 _STOP_US = 10_000_000  # Docker's: what ends with the host has so long between SIGTERM and SIGKILL
+SERVICE = "minirun.service"  # stops containers when the host goes down, each as it wants to be: engine/unit.py
 DELEGATES = ("cpu", "cpuset", "io", "memory", "pids")  # the controllers that it knows
 ELSEWHERE = "`--cgroup-parent` names a group that has the controllers, or run without the limit"
 
@@ -42,6 +43,7 @@ def start_scope(name: str, slice_: str, description: str, pid: int) -> None:
     attempt = f"have systemd make {name}"
     properties = [
         ("Description", ("s", description)),
+        ("Before", ("as", [SERVICE])),  # who is started before is stopped after
         ("Slice", ("s", slice_)),
         ("Delegate", ("b", True)),  # every controller: `update` may need more than the start does
         ("PIDs", ("au", [pid])),

@@ -2,6 +2,9 @@
 
 multi-user.target ─wants─▶ minirun.service ─┬─ start ─▶ minirun system boot
                                             └─ stop ──▶ minirun system shutdown
+
+It begins after what containers need, and so ends before that: file systems, networks, and D-Bus, by which scopes are
+had. Scopes of containers are ordered before it (cgroup/systemd.py), or systemd would end them by itself meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import subprocess
 import sys
 
 from minirun.cgroup.delegation import BOOTED
+from minirun.cgroup.systemd import SERVICE as NAME
 from minirun.engine import boot, open_home
 from minirun.errors import MinirunError
 from minirun.kernel import files
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
 
     from minirun.home import Home
 
-NAME = "minirun.service"
 PATH = f"/etc/systemd/system/{NAME}"
 _NOT_RUNNING = f"systemd does not run here: where it does, `systemctl enable {NAME}` has it start with the host"
 
@@ -37,7 +40,7 @@ def text(home: Home, command: Sequence[str]) -> str:
     return f"""\
 [Unit]
 Description=Containers of minirun that start with the host, and end with it
-After=local-fs.target network.target
+After=local-fs.target remote-fs.target network.target dbus.service
 RequiresMountsFor={_quoted(home.root)}
 
 [Service]

@@ -295,6 +295,8 @@ def test_a_container_with_a_limit_runs_in_a_scope(store: Minirun, box: subproces
     made = store("inspect", "-f", "{{.Id}}", "box", check=True).stdout.strip()
     assert scopes() == [f"minirun-{made[:12]}.scope"]
     assert Path(scope.path(made), made, "memory.max").read_text() == f"{64 << 20}\n"
+    before = ["systemctl", "show", "--property=Before", "--value", *scopes()]
+    assert "minirun.service" in subprocess.run(before, check=True, capture_output=True, text=True).stdout.split()
     # a limit of a controller that was not needed until now
     store("update", "--cpus", "0.5", "box", check=True)
     assert Path(scope.path(made), made, "cpu.max").read_text() == "50000 100000\n"
