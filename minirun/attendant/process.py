@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 # module:function of whatever else is done; called with the Attendant before it serves anybody
-DUTIES: tuple[str, ...] = ()
+DUTIES = ("minirun.attendant.egress:attend",)
 _IDLE_S = 0.3  # a network without containers is served so long: the next one may be just coming
 _BUSY_S = 0.02  # until a look whether somebody has let go of what we need
 _AGAIN_S = 2.0  # until what failed is tried again

@@ -95,7 +95,7 @@ def put(
         container_id: whose.
         where: the sets, for addresses of one kind.
         keys: the addresses, as they go over the wire.
-        seconds: how long.
+        seconds: how long; 0: until they are taken out.
         comment: the name that they are of.
         again: whether they may be there already, with another end.
 
@@ -104,7 +104,8 @@ def put(
         OSError: the kernel refused: ENFILE: a set is full.
     """
     text = comment.encode()[: _COMMENT_BYTES - 1] + b"\0"
-    told = attribute(_TIMEOUT, pack(">Q", seconds * 1000)) + attribute(_USERDATA, pack("BB", 0, len(text)) + text)
+    told = attribute(_TIMEOUT, pack(">Q", seconds * 1000)) if seconds else b""
+    told += attribute(_USERDATA, pack("BB", 0, len(text)) + text)
     messages = []
     for name in where:
         new = _listed(_NEW_ELEMENT, _CREATE, container_id, name, [_element(key, told) for key in keys])
@@ -114,6 +115,14 @@ def put(
             messages += [new, _listed(_DELETE_ELEMENT, 0, container_id, name, bare)]
         messages.append(new)
     batch(speaker, messages)
+
+
+def take(speaker: socket, container_id: str, where: str, key: bytes) -> None:
+    """Take an address out of a set. Idempotent; the arguments are those of `put`."""
+    try:
+        batch(speaker, [_listed(_DELETE_ELEMENT, 0, container_id, where, [_element(key)])])
+    except FileNotFoundError:
+        pass
 
 
 def read(container_id: str, names: Sequence[str]) -> dict[str, list[Found]]:
