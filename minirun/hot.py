@@ -29,6 +29,7 @@ COMMANDS = {
         "minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources",
     ),
     "network": ("minirun.container.networkflags", "minirun.container.endpoint", "minirun.container.nameservice"),
+    "names": ("minirun.container.attendance",),
     "exec": ("minirun.__main__", "minirun.cli.fast", "minirun.engine.execution"),
     "stop": ("minirun.__main__", "minirun.cli.named", "minirun.engine.lifecycle"),
     "rm": ("minirun.__main__", "minirun.cli.named", "minirun.engine.containers", "minirun.container.remove"),

@@ -88,7 +88,7 @@ class Question:
             raise Malformed(_bare(data, FORMERR))
         try:
             parser = dns.wire.Parser(data, _HEADER_BYTES)
-            self.name: dns.name.Name = parser.get_name()
+            self.name: dns.name.Name = dns.name.from_wire_parser(parser)
             self.kind, kind_of_network = parser.get_struct("!HH")
             self._end = parser.current
             self.limit, version = _LEAST_BYTES, -1
@@ -192,17 +192,17 @@ def _records(data: bytes) -> list[tuple[dns.name.Name, int, int, Any]]:
     parser = dns.wire.Parser(data, _HEADER_BYTES)
     _, _, questions, answers, _, _ = unpack_from("!6H", data)
     for _ in range(questions):
-        parser.get_name()
+        dns.name.from_wire_parser(parser)
         parser.get_struct("!HH")
     found: list[tuple[dns.name.Name, int, int, Any]] = []
     for _ in range(answers):
-        name = parser.get_name()
+        name = dns.name.from_wire_parser(parser)
         kind, kind_of_network, seconds, length = parser.get_struct("!HHIH")
         with parser.restrict_to(length):
             if kind_of_network != _IN or kind not in (A, AAAA, _CNAME):
                 parser.get_remaining()
             elif kind == _CNAME:
-                found.append((name, kind, seconds, parser.get_name()))
+                found.append((name, kind, seconds, dns.name.from_wire_parser(parser)))
             else:
                 value = parser.get_bytes(4 if kind == A else 16)
                 found.append((name, kind, seconds, inet_ntop(AF_INET if kind == A else AF_INET6, value)))
@@ -247,7 +247,7 @@ def is_name(text: str) -> bool:
 
 def _read_options(parser: dns.wire.Parser) -> tuple[int, int]:
     """How long an answer may be, and the version of EDNS; -1 where the record is something else."""
-    owner = parser.get_name()
+    owner = dns.name.from_wire_parser(parser)
     kind, size, flags = parser.get_struct("!HHI")
     parser.get_counted_bytes(2)
     if kind != _OPT or owner != dns.name.root:
