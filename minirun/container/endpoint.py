@@ -17,7 +17,7 @@ from _socket import if_nametoindex
 from minirun import events
 from minirun.container import record as records
 from minirun.container import state
-from minirun.container.networkflags import JOINED
+from minirun.container.networkflags import GATEWAY, JOINED
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
 from minirun.home import Home
 from minirun.journal import Step
@@ -56,7 +56,7 @@ def check(home: Home, options: dict[str, Any]) -> None:
         network = store.find(home, DEFAULT) if wanted["name"] == DEFAULT else store.get(home, wanted["name"])
         if network is None:
             continue  # made when it is needed
-        lease.check(network, wanted["ip"], wanted["ip6"])
+        lease.check(network, wanted["ip"], wanted["ip6"], wanted["mac"])
         if network.name in (other.name for other in found):
             raise BadInput(f"use --network {wanted['name']}", f"it is network {network.name}, given twice")
         wanted["name"] = network.name
@@ -67,10 +67,22 @@ def check(home: Home, options: dict[str, Any]) -> None:
         from minirun.container import egress
 
         egress.check(found)
+    if len(found) == len(options["networks"]):
+        _check_gateway(options, found)
     if "ports" in options and len(found) == len(options["networks"]):
         from minirun.container import ports
 
         ports.check(options, found)
+
+
+def _check_gateway(options: dict[str, Any], networks: Sequence[Network]) -> None:
+    """Refuse names for the host, where no network has an address of it."""
+    names = [name for name, where in options.get("add_hosts", ()) if where == GATEWAY]
+    if names and not any(network.driver == "bridge" for network in networks):
+        raise BadInput(
+            f"use --add-host {names[0]}:{GATEWAY}", f"the host is not on network {networks[0].name}",
+            "say an address of it that is reached from there, or connect it to a bridge as well",
+        )  # fmt: skip
 
 
 def interfaces(networks: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -318,8 +330,8 @@ class Entrance:
     def _connection(self, wanted: dict[str, Any]) -> Step:
         networks = self._record.options["networks"]
         there = f"{interfaces(networks)[networks.index(wanted)]} in netns"
-        text = f"RTM_NEWLINK mr… veth, on the bridge of {wanted['name']}; {there}"
-        why = "a cable from the bridge into it; then RTM_NEWADDR, RTM_NEWROUTE"
+        text = f"RTM_NEWLINK, on network {wanted['name']}: {there}"
+        why = "its interface there; then RTM_NEWADDR, RTM_NEWROUTE"
         return Step(text, lambda: self._connect(wanted), (), why)
 
     def _connect(self, wanted: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ def _hosts(home: Home, record: Record) -> str:
 def _lines(record: Record, network: Network, lease: Lease) -> Iterator[str]:
     """What /etc/hosts has of one network: its gateway, under names that stand for the host, and the container's own."""
     for name, where in record.options.get("add_hosts", ()):
-        if where == GATEWAY:
+        if where == GATEWAY and network.driver == "bridge":
             yield from (f"{one}\t{name}\n" for one in (network.gateway, network.gateway6) if one)
     hostname = record.options["hostname"]
     yield from (f"{one}\t{hostname}\n" for one in (lease.address, lease.address6) if one)

@@ -41,7 +41,7 @@ def connect(
     name = _name(home, network, attempt)
     wanted = networkflags.check({"name": name, "ip": ip, "ip6": ip6, "mac": mac, "aliases": list(aliases)})
     if known := store.find(home, name):
-        lease.check(known, wanted["ip"], wanted["ip6"])
+        lease.check(known, wanted["ip"], wanted["ip6"], wanted["mac"])
     with Attempt(attempt), Operation(home) as operation:
         box, lock = records.find_and_hold(home, container)
         try:

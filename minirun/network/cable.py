@@ -42,6 +42,11 @@ def plug(
         ours.close()
 
 
+def settings(_network: Network, _lease: Lease) -> list[tuple[str, str]]:
+    """See drivers.settings."""
+    return []
+
+
 def unplug(attempt: str, _network: Network, lease: Lease, _speaker: socket) -> None:
     """See drivers.unplug: it is the end here that goes, whatever the container calls its own by now."""
     ours = netlink.speak()

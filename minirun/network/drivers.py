@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         def remove(self, home: Home, network: Network) -> None: ...
 
     class _Link(Protocol):
+        def settings(self, network: Network, lease: Lease) -> list[tuple[str, str]]: ...
+
         def plug(self, attempt: str, network: Network, lease: Lease, index: int, namespace: int) -> None: ...
 
         def unplug(self, attempt: str, network: Network, lease: Lease, speaker: socket) -> None: ...
@@ -68,6 +70,11 @@ def plug(
         cable.plug(attempt, network, lease, index, namespace, guard)
     else:
         _link(network).plug(attempt, network, lease, index, namespace)
+
+
+def settings(network: Network, lease: Lease) -> list[tuple[str, str]]:
+    """What is to be said of a container's interface below /proc/sys/net of its namespace, while it is down."""
+    return _link(network).settings(network, lease)
 
 
 def unplug(attempt: str, network: Network, lease: Lease, speaker: socket) -> None:

@@ -42,7 +42,7 @@ class Lease:
         container: its id.
         address: of IPv4.
         address6: of IPv6; empty without.
-        mac: of its interface.
+        mac: of its interface; empty where that is its parent's.
         endpoint: 64 hex digits: the id of its being on the network.
         interface: what the container calls its interface there: ``eth0``.
         aliases: names by which others on the network find it, beside its own.
@@ -64,7 +64,8 @@ class Lease:
     def text(self) -> str:
         """What its last link says."""
         aliases = ",".join(self.aliases)
-        return f"{self.address} {self.address6 or '-'} {self.mac} {self.endpoint} {self.interface} {aliases or '-'}"
+        own = f"{self.address} {self.address6 or '-'} {self.mac or '-'}"
+        return f"{own} {self.endpoint} {self.interface} {aliases or '-'}"
 
 
 def folder(home: Home, network_id: str) -> str:
@@ -106,7 +107,7 @@ def take(
         Conflict: somebody has it, or all are given.
         NotFound: the network was removed meanwhile.
     """
-    check(network, own, own6)
+    check(network, own, own6, mac)
     directory = folder(home, network.id)
     lock = _hold(directory)
     try:
@@ -115,7 +116,8 @@ def take(
         if os.path.lexists(f"{directory}/{container_id}"):
             _release(directory, container_id)  # of the time before: its journal is gone, and the store's is not
         own, own6 = _reserve(directory, network, container_id, own, own6, lock)
-        mac = mac or f"{_MAC_PREFIX}:{address.pack(own).hex(':')}"
+        if not mac and not network.shares_mac:
+            mac = f"{_MAC_PREFIX}:{address.pack(own).hex(':')}"
         lease = Lease(container_id, own, own6, mac, os.urandom(32).hex(), interface, aliases)
         os.symlink(lease.text(), f"{directory}/{container_id}")
     finally:
@@ -123,8 +125,13 @@ def take(
     return lease
 
 
-def check(network: Network, own: str, own6: str) -> None:
+def check(network: Network, own: str, own6: str, mac: str) -> None:
     """Raise BadInput unless addresses that are wanted are ones that *network* has to give."""
+    if mac and network.shares_mac:
+        raise BadInput(
+            f"use --mac-address {mac}", f"on network {network.name} every interface has that of {network.interface}",
+            "leave it out, or make a macvlan",
+        )  # fmt: skip
     for flag, wanted, block in (("--ip", own, network.subnet), ("--ip6", own6, network.subnet6)):
         if not wanted:
             continue
@@ -225,7 +232,7 @@ def find(home: Home, network_id: str, container_id: str) -> Lease | None:
         return None
     own, own6, mac, endpoint, interface, aliases = words
     named = aliases.split(",") if aliases != "-" else ()
-    return Lease(container_id, own, own6 if own6 != "-" else "", mac, endpoint, interface, named)
+    return Lease(container_id, own, own6 if own6 != "-" else "", mac if mac != "-" else "", endpoint, interface, named)
 
 
 def holders(home: Home, network_id: str) -> list[str]:

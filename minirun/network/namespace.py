@@ -38,9 +38,10 @@ class Namespace:
         speaker: a socket of rtnetlink in it.
     """
 
-    __slots__ = ("descriptor", "speaker")
+    __slots__ = ("_run", "descriptor", "speaker")
 
-    def __init__(self, descriptor: int, speaker: socket) -> None:
+    def __init__(self, run: Callable[[Sequence[Call]], object], descriptor: int, speaker: socket) -> None:
+        self._run = run
         self.descriptor = descriptor
         self.speaker = speaker
 
@@ -75,7 +76,7 @@ class Namespace:
             try:
                 speaker = netlink.speak()
                 try:
-                    return cls(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC), speaker)
+                    return cls(run, os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC), speaker)
                 except OSError:
                     speaker.close()
                     raise
@@ -102,12 +103,32 @@ class Namespace:
         """
         attempt = f"connect a container to network {network.name}"
         drivers.plug(attempt, network, lease, index, self.descriptor, guard)
+        if settings := drivers.settings(network, lease):
+            self._set(attempt, settings)
         link = netlink.index(self.speaker, lease.interface)
         blocks = ((lease.address, network.subnet), (lease.address6, network.subnet6))
         own = [netlink.add_address(link, own, int(block.rpartition("/")[2])) for own, block in blocks if own]
-        routes = [netlink.default_route(link, gateway) for kind, gateway in gateways(network) if kind in leads]
+        routes = [_default_route(link, kind, gateway) for kind, gateway in gateways(network) if kind in leads]
         # a route through an interface needs it to be up
         netlink.do(attempt, self.speaker, [*own, netlink.up(link), *routes])
+
+    def _set(self, attempt: str, settings: Sequence[tuple[str, str]]) -> None:
+        """Write files of /proc/sys/net, which are those of the namespace that the writer is in: see sysfs(5)."""
+        here = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._run([Call("setns", self.descriptor, CLONE_NEWNET)])
+            try:
+                for name, value in settings:
+                    with open(f"/proc/sys/net/{name}", "wb", 0) as file:
+                        file.write(value.encode())
+            except FileNotFoundError:
+                pass  # a kernel without IPv6
+            finally:
+                self._run([Call("setns", here, CLONE_NEWNET)])
+        except OSError as error:
+            raise MinirunError(attempt, error) from None
+        finally:
+            os.close(here)
 
     def disconnect(self, network: Network, lease: Lease) -> None:
         """Take it off a network: its interface goes, with what it had there. Idempotent.
@@ -125,7 +146,7 @@ class Namespace:
         """
         try:
             link = netlink.index(self.speaker, lease.interface)
-            netlink.ask(self.speaker, [netlink.default_route(link, dict(gateways(network))[kind])])
+            netlink.ask(self.speaker, [_default_route(link, kind, dict(gateways(network))[kind])])
         except OSError as error:
             if error.errno not in _HIS_OWN:
                 raise MinirunError(f"route by network {network.name}", error) from None
@@ -147,9 +168,13 @@ class Namespace:
 
 
 def gateways(network: Network) -> list[tuple[int, str]]:
-    """The ways out of a network: (kind of addresses: 4 or 6, gateway)."""
-    both = ((4, network.gateway), (6, network.gateway6))
-    return [] if network.internal else [(kind, gateway) for kind, gateway in both if gateway]
+    """The ways out of a network: (kind of addresses: 4 or 6, gateway); without one where nobody is asked."""
+    both = ((4, network.subnet, network.gateway), (6, network.subnet6, network.gateway6))
+    return [] if network.internal else [(kind, gateway) for kind, block, gateway in both if block]
+
+
+def _default_route(link: int, kind: int, gateway: str) -> bytes:
+    return netlink.default_route(link, gateway) if gateway else netlink.route_by_link(link, kind)
 
 
 def leading(networks: Iterable[Network]) -> dict[int, Network]:

@@ -10,7 +10,7 @@ from errno import EBUSY, EINVAL, ENODEV, EOPNOTSUPP
 
 from minirun.errors import MinirunError
 from minirun.network import address, netlink
-from minirun.network.parentoptions import CHOICES, choice, has_the_parents_mac
+from minirun.network.parentoptions import CHOICES, choice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def plug(attempt: str, network: Network, lease: Lease, index: int, namespace: in
     """See drivers.plug; *index* is the parent's."""
     numbers = [CHOICES[network.driver][option][choice(network, option)] for option in CHOICES[network.driver]]
     if network.driver == "macvlan":
-        mac = b"" if has_the_parents_mac(network) else address.pack_mac(lease.mac)
+        mac = address.pack_mac(lease.mac) if lease.mac else b""
         message = netlink.macvlan(index, numbers[0], network.mtu, lease.interface, mac, namespace)
     else:
         message = netlink.ipvlan(index, numbers[0], numbers[1], network.mtu, lease.interface, namespace)
@@ -48,6 +48,12 @@ def _remedy(network: Network, code: int) -> str:
     if code == EINVAL and network.mtu:
         return f"{parent} may have got a smaller mtu than {network.mtu}: `ip link show {parent}`"
     return f"look at its parent: `ip -d link show {parent}`"
+
+
+def settings(network: Network, lease: Lease) -> list[tuple[str, str]]:
+    """See drivers.settings: it has what its lease says, whatever a router outside promises. See ip-sysctl.rst."""
+    name = "accept_ra" if network.subnet6 else "disable_ipv6"
+    return [(f"ipv6/conf/{lease.interface}/{name}", "0" if network.subnet6 else "1")]
 
 
 def unplug(attempt: str, _network: Network, lease: Lease, speaker: socket) -> None:

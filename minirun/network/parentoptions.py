@@ -42,11 +42,6 @@ def knows_no_gateway(driver: str, options: Mapping[str, str]) -> bool:
     return driver == "ipvlan" and options.get("ipvlan_mode") in ("l3", "l3s")
 
 
-def has_the_parents_mac(network: Network) -> bool:
-    """Whether its containers' interfaces have the hardware address of the parent."""
-    return network.driver == "ipvlan" or (network.driver == "macvlan" and choice(network, "macvlan_mode") == "passthru")
-
-
 def read(
     attempt: str, driver: str, options: Mapping[str, str], network_id: str, known: Sequence[Network], *, ipv6: bool,
     internal: bool,

@@ -77,6 +77,11 @@ class Network:
         found = {own: f"that of {name}, by --aux-address," for name, own in self.auxiliary.items()}
         return found | {own: "the gateway" for own in (self.gateway, self.gateway6) if own}
 
+    @property
+    def shares_mac(self) -> bool:
+        """Whether its containers have the hardware address of their parent."""
+        return self.driver == "ipvlan" or self.options.get("macvlan_mode") == "passthru"
+
     def told(self, **more: str) -> dict[str, str]:
         """What events tell of it (see events.py), and *more*."""
         return {"name": self.name, "type": self.driver, **more}

@@ -392,12 +392,12 @@ def test_a_container_is_described_as_docker_describes_it(place: Site, store: Min
 
 def test_a_start_is_shown_and_not_done(place: Site, store: Minirun) -> None:
     shown = store("run", "--dry-run", "--network", "web", "busybox", "true", check=True).stdout
-    for text in ("lease an address of network web", "RTM_NEWLINK mr", "setns(netns, CLONE_NEWNET)"):
+    for text in ("lease an address of network web", "RTM_NEWLINK, on network web: eth0", "setns(netns, CLONE_NEWNET)"):
         assert text in shown
     assert "NEWNET|" not in shown.partition("# clone3(")[2].partition("\n")[0]
     assert leases(store) == []
     traced = store("run", "--rm", "--trace", "--network", "web", "busybox", "true", check=True).stderr
-    assert " µs  RTM_NEWLINK mr" in traced
+    assert " µs  RTM_NEWLINK, on network web" in traced
     assert " µs  lease an address of network web" in traced
 
 
