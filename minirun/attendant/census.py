@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 _COMES_AND_GOES = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR
-_ID_DIGITS, _SHORT_ID = 64, 12
+_ID_DIGITS = 64
 
 
 class Member:
@@ -53,8 +53,7 @@ class Member:
         self.box = box
         self.id = box.id
         self.lease = found
-        wanted = (box.name, *found.aliases, box.id[:_SHORT_ID], box.options.get("hostname") or "")
-        self.names = tuple(dict.fromkeys(name.lower() for name in wanted if name))
+        self.names = found.names(box.name, box.options["hostname"])
 
 
 class Register:

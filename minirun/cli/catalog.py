@@ -77,7 +77,7 @@ GROUPED = {
     "network-disconnect": ("networkconnect", "Take a container off a network"),
     "network-inspect": ("network", "Show everything about networks as JSON"),
     "network-ls": ("network", "List networks"),
-    "network-prune": ("prune", "Remove networks that no container names"),
+    "network-prune": ("prune", "Remove networks that no running container is on"),
     "network-rm": ("network", "Remove networks"),
     "system-check": ("check", "Look for damage and remains in the store"),
     "system-df": ("systemdf", "Show how much room images, containers and layers take"),

@@ -102,6 +102,7 @@ def _cells(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any
 def _row(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any]:
     """All that a format can show; in the order in which Docker's JSON has it."""
     from minirun.container.mounts import of as attached
+    from minirun.engine.containerfilters import networks_of
 
     labels = box.options["labels"]
     mounts = attached(box.options)
@@ -111,7 +112,7 @@ def _row(box: Record, now: State, image: str, *, whole: bool) -> dict[str, Any]:
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         "LocalVolumes": str(sum(mount.type == "volume" for mount in mounts)),
         "Mounts": ",".join(mount.name or mount.source for mount in mounts),
-        "Networks": box.options["network"],
+        "Networks": ",".join(networks_of(box)),
         "Size": "",  # measured where it is asked for
         "State": now.status,
     }

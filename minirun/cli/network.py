@@ -113,7 +113,7 @@ def _pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
     cls=Command,
     examples="""
 minirun network ls
-minirun network ls -q --filter dangling=true      those that no container names
+minirun network ls -q --filter dangling=true      those that no running container is on
 minirun network ls --format '{{.Name}}: {{.Driver}}'
 """,
 )

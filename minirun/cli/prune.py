@@ -25,7 +25,7 @@ _FILTER = click.option(
 _STOPPED = "all containers that do not run"
 _DANGLING = "all images without a name, of which there is no container"
 _ANONYMOUS = "all anonymous volumes that no container has"
-_LONELY = "all networks that no container names"
+_LONELY = "all networks that no running container is on"
 _IDLE = "all volumes that no container has"
 _UNUSED = "all images of which there is no container"
 # gc's word → what a person reads
@@ -130,7 +130,7 @@ def volume_prune(*, everything: bool, force: bool, filters: Sequence[str]) -> in
 @_FORCE
 @_FILTER
 def network_prune(*, force: bool, filters: Sequence[str]) -> int:
-    """Remove networks that no container names; the default one stays."""
+    """Remove networks that no running container is on; the default one stays."""
     from minirun.engine import prune
 
     chosen = prune.choose(filters)

@@ -105,12 +105,18 @@ def network_of(home: Home, wanted: Mapping[str, Any]) -> Network:
     Raises:
         NotFound: it is not there any more.
     """
-    network = store.find(home, wanted["name"])
-    if network is None and wanted["name"] == DEFAULT:
+    name = wanted["name"]
+    network = store.find(home, name)
+    if network is None and name == DEFAULT:
         from minirun.network import creation
 
         return creation.default(home)
-    return network or store.get(home, wanted["name"])
+    if network is None:
+        raise NotFound(
+            f"use network {name}", "it was removed",
+            f"`minirun network create {name}`, or leave it: `minirun network disconnect -f {name} CONTAINER`",
+        )  # fmt: skip
+    return network
 
 
 def steps(home: Home, record: Record) -> list[Step]:

@@ -15,11 +15,13 @@ from minirun.engine import ports
 from minirun.engine.filters import has_label
 from minirun.errors import BadInput, MinirunError, NotFound
 from minirun.image.store import Images
+from minirun.network import store as network_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from minirun.container.record import Record
     from minirun.engine.filters import Container, Test
     from minirun.home import Home
 
@@ -71,6 +73,22 @@ def _by_volume(_home: Home, value: str) -> Test:
     return lambda item: any(
         value in (mount.name or mount.source, mount.target) for mount in attached(item[0].options)
     )  # fmt: skip
+
+
+def _by_network(home: Home, value: str) -> Test:
+    """By the name of any of its networks, or the beginning of that one's id; a mode counts as a name."""
+    try:
+        name = network_store.get(home, value).name
+    except MinirunError:
+        name = value  # none, host; or one that was removed, and that containers name still
+    return lambda item: name in networks_of(item[0])
+
+
+def networks_of(box: Record) -> list[str]:
+    """The names of the networks of a container; of one that has none of its own, whose it has."""
+    if "networks" not in box.options:
+        return [box.options["network"]]
+    return [wanted["name"] for wanted in box.options["networks"]]
 
 
 def _by_health(home: Home, value: str) -> Test:
@@ -141,7 +159,7 @@ TESTS: dict[str, Callable[[Home, str], Test]] = {
     "before": _containers_before,
     "since": _containers_since,
     "volume": _by_volume,
-    "network": lambda _home, value: lambda item: item[0].options["network"] == value,
+    "network": _by_network,
     "health": _by_health,
     "publish": _by_published,
     "expose": _by_exposed,

@@ -1,7 +1,8 @@
 """The networks of a container as Docker's JSON describes them: NetworkSettings.Networks, and of HostConfig its part.
 
-{"bridge": {"IPAddress": "10.90.0.7", "IPPrefixLen": 16, "Gateway": "10.90.0.1", "MacAddress": …, "IPAMConfig": what was
-asked for, "NetworkID": …, "EndpointID": …}}; while it does not run, all but what was asked for is empty
+{"bridge": {"IPAddress": "10.90.0.7", "IPPrefixLen": 16, "Gateway": "10.90.0.1", "MacAddress": …, "IPAMConfig" and
+"Aliases": what was asked for, "DNSNames": those by which others there find it, "NetworkID": …, "EndpointID": …}}; while
+it does not run, all but what was asked for is empty
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ NO_ADDRESS: dict[str, Any] = {
 def settings(home: Home, box: Record) -> dict[str, Any]:
     """What it has of networks: the addresses on the default one, and Networks with those on each."""
     mode = box.options["network"]
-    nothing = {"IPAMConfig": None, "Links": None, "Aliases": None, "DriverOpts": None, **NO_ADDRESS}
+    nothing = {
+        "IPAMConfig": None, "Links": None, "Aliases": None, "DriverOpts": None, **NO_ADDRESS, "DNSNames": None,
+    }  # fmt: skip
     found: dict[str, Any] = {}
     for wanted, network, lease in endpoint.leases(home, box):
         asked = {"IPv4Address": wanted["ip"], "IPv6Address": wanted["ip6"]}
@@ -35,6 +38,8 @@ def settings(home: Home, box: Record) -> dict[str, Any]:
                 "Gateway": network.gateway, "IPAddress": lease.address, "MacAddress": lease.mac,
                 "IPPrefixLen": int(network.subnet.partition("/")[2]),
             }  # fmt: skip
+            if network.name != DEFAULT:
+                has["DNSNames"] = list(lease.names(box.name, box.options["hostname"]))
             if lease.address6:
                 has |= {
                     "IPv6Gateway": network.gateway6, "GlobalIPv6Address": lease.address6,
@@ -48,7 +53,7 @@ def settings(home: Home, box: Record) -> dict[str, Any]:
             "NetworkID": network.id if network else "",
             "EndpointID": lease.endpoint if lease else "",
         }
-    if not found and not mode.startswith("container:"):
+    if "networks" not in box.options and not mode.startswith("container:"):
         found[mode] = nothing
     own = found.get(DEFAULT, NO_ADDRESS)
     return {**{key: own[key] for key in NO_ADDRESS}, "Networks": found}

@@ -128,8 +128,7 @@ def _test(home: Home, word: str, value: str) -> Callable[[Network], bool]:
         if value.lower() not in ("true", "1", "false", "0"):
             raise BadInput(f"filter by dangling={value}", "it is true or false")
         wanted = value.lower() in ("true", "1")
-        used = named_by(home)
-        return lambda network: (network.name not in used and network.name not in predefined.DRIVERS) is wanted
+        return lambda network: (network.name not in predefined.DRIVERS and not is_used(home, network)) is wanted
     if word == "type":
         if value not in ("builtin", "custom"):
             raise BadInput(f"filter by type={value}", "it is builtin or custom")
@@ -150,13 +149,9 @@ def _test(home: Home, word: str, value: str) -> Callable[[Network], bool]:
     return lambda network: bool(pattern.search(network.name))
 
 
-def named_by(home: Home, warn: Callable[[MinirunError], object] | None = None) -> dict[str, list[str]]:
-    """The networks that containers name, whether these run or not: name → names of containers."""
-    found: dict[str, list[str]] = {}
-    for box in records.list_all(home, warn):
-        for wanted in box.options.get("networks", ()):
-            found.setdefault(wanted["name"], []).append(box.name)
-    return found
+def is_used(home: Home, network: Network) -> bool:
+    """Whether a container that runs is on a network; as with Docker, one that does not run only names it."""
+    return bool(lease.holders(home, network.id))
 
 
 def inspect(name: str) -> dict[str, Any]:

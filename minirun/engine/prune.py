@@ -180,13 +180,10 @@ def volumes(chosen: Chosen, *, named: bool) -> Pruned:
 
 
 def networks(chosen: Chosen) -> Pruned:
-    """Remove networks that no container names, but for the default one."""
+    """Remove networks that no container is on, but for the default one."""
     home, pruned = open_home(), Pruned()
-    used = network_verbs.named_by(home, pruned.unread.append)
-    if pruned.unread:
-        return pruned  # any network may be the one that such a container has
     for network in network_store.list_all(home, pruned.unread.append):
-        if network.name in used or network.name == DEFAULT:
+        if network.name == DEFAULT or network_verbs.is_used(home, network):
             continue
         if not _lets_through(chosen, network.created, network.labels):
             continue

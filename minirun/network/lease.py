@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 _ID_DIGITS = 64
+_SHORT_ID = 12
 _MAC_PREFIX = "02:42"  # locally administered; Docker's
 
 
@@ -66,6 +67,11 @@ class Lease:
         aliases = ",".join(self.aliases)
         own = f"{self.address} {self.address6 or '-'} {self.mac or '-'}"
         return f"{own} {self.endpoint} {self.interface} {aliases or '-'}"
+
+    def names(self, name: str, hostname: str) -> tuple[str, ...]:
+        """What others on the network find the container by, whose *name* and *hostname* these are; in small letters."""
+        every = (name, *self.aliases, self.container[:_SHORT_ID], hostname)
+        return tuple(dict.fromkeys(one.lower() for one in every if one))
 
 
 def folder(home: Home, network_id: str) -> str:

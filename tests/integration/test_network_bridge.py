@@ -318,16 +318,26 @@ def test_a_network_in_use_is_not_removed(place: Site, store: Minirun) -> None:
     assert interface not in rules()
 
 
-def test_networks_that_no_container_names_are_pruned(place: Site, store: Minirun) -> None:
-    store("network", "create", "--label", "brief", "unused", check=True)
-    store("network", "create", "--label", "brief", "named", check=True)
+def test_networks_that_no_running_container_is_on_are_pruned(place: Site, store: Minirun) -> None:
+    for name in ("unused", "named", "used"):
+        store("network", "create", "--label", "brief", name, check=True)
     store("create", "--name", "one", "--network", "named", "busybox", "true", check=True)
     try:
-        pruned = store("network", "prune", "-f", "--filter", "label=brief", check=True).stdout
-        assert pruned == "Deleted Networks:\nunused\n\nTotal reclaimed space: 0B\n"
+        with container(store, "two", "used"):
+            shown = store("network", "ls", "--filter", "dangling=true", "--format", "{{.Name}}", check=True).stdout
+            assert {"unused", "named"} <= set(shown.split())
+            assert not {"used", "bridge"} & set(shown.split())
+            pruned = store("network", "prune", "-f", "--filter", "label=brief", check=True).stdout
+            assert pruned == "Deleted Networks:\nnamed\nunused\n\nTotal reclaimed space: 0B\n"
+        refused = store("start", "-a", "one")
+        assert refused.returncode == 125
+        assert "cannot use network named: it was removed" in refused.stderr
+        # what the refusal says helps
+        store("network", "disconnect", "-f", "named", "one", check=True)
+        assert store("start", "-a", "one").returncode == 0
     finally:
         store("rm", "one", check=True)
-        store("network", "rm", "named", check=True)
+        store("network", "rm", "used", check=True)
 
 
 def test_a_container_can_share_anothers_network(place: Site, store: Minirun) -> None:
@@ -381,7 +391,7 @@ def test_a_container_is_described_as_docker_describes_it(place: Site, store: Min
         on = settings["Networks"]["bridge"]
         assert set(on) == {
             "IPAMConfig", "Links", "Aliases", "DriverOpts", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen",
-            "IPAddress", "IPPrefixLen", "IPv6Gateway", "MacAddress", "NetworkID", "EndpointID",
+            "IPAddress", "IPPrefixLen", "IPv6Gateway", "MacAddress", "NetworkID", "EndpointID", "DNSNames",
         }  # fmt: skip
         assert (settings["IPAddress"], settings["IPPrefixLen"], settings["Gateway"]) == (one.own, 16, one.gateway)
         network = json.loads(store("network", "inspect", "bridge", check=True).stdout)[0]
