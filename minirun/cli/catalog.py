@@ -137,10 +137,8 @@ NOT_BUILT = {
 # flags of Docker's `run` and `create` that this version has not
 _FLAGS = """
     -a --annotation --attach
-    --domainname --gpus
-    --ipc --label-file
-    --pid
+    --domainname --gpus --label-file
     --privileged --quiet --runtime --security-opt
-    --storage-opt --userns --uts --volume-driver
+    --storage-opt --userns --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

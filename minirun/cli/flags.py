@@ -88,6 +88,7 @@ CREATE = (
     Flag("interactive", "i", "", "Let the command read standard input"),
     Flag("ip", "", "IP", "Its IPv4 address on its network (the next that is free)"),
     Flag("ip6", "", "IP", "Its IPv6 address on its network"),
+    Flag("ipc", "", "MODE", "Its IPC and /dev/shm: private, shareable, none, host, or container:NAME's (private)"),
     Flag("label", "l", "KEY[=VALUE]", "Put a label on the container", many=True),
     Flag("link", "", "CONTAINER", "Refused: on a network of yours containers find each other by name", many=True),
     Flag("log-driver", "", "json-file|journald|none", "Where what it prints is kept (json-file)"),
@@ -105,6 +106,7 @@ CREATE = (
     Flag("no-healthcheck", "", "", "Do not check its health, whatever the image says"),
     Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
+    Flag("pid", "", "MODE", "The processes that it sees: private, host, or container:NAME's (private)"),
     Flag(
         "publish", "p", "[IP:][HOST:]PORT[/PROTOCOL]", "Lead a port of the host to one of its own: 8080:80", many=True
     ),
@@ -122,6 +124,7 @@ CREATE = (
     Flag("tty", "t", "", "Give it a terminal"),
     Flag("ulimit", "", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2): nofile=1024:2048; -1 is no limit", many=True),
     Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
+    Flag("uts", "", "private|host", "Whose host name it has (private)"),
     Flag(
         "volume", "v", "[SOURCE:]TARGET[:OPTIONS]", "Attach a path of the host, or a volume: ro, O, nocopy …", many=True
     ),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 
+from minirun.cgroup import group
 from minirun.container import ending, keeping, kept, state, wait
 from minirun.container import record as records
 from minirun.container.relay import Relay
@@ -51,6 +52,7 @@ class Attached:
     ) -> None:  # fmt: skip
         self.home = home
         self.box = box
+        self._group = path
         self.stdin = stdin
         self._relay = None if box.options["tty"] else Relay.open(stdin=stdin)
         owner, self._present = os.pipe2(os.O_CLOEXEC)
@@ -90,6 +92,8 @@ class Attached:
                 return None
         elif self.process.pidfd >= 0:
             process.wait([self.process.pidfd])
+        if "pid" in self.box.options:
+            group.kill(self._group)  # no pid namespace ends with it, and what it leaves may hold its output open
         if self._relay:
             self._relay.finish()
         return self._finish()

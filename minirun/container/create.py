@@ -74,7 +74,7 @@ def describe(
         ports.complete(options, config.exposed_ports)
     container_id = records.new_id()
     options["hostname"] = options["hostname"] or (
-        os.uname().nodename if options["network"] == "host" else container_id[:12]
+        os.uname().nodename if "host" in (options["network"], options.get("uts")) else container_id[:12]
     )
     return Record(
         id=container_id,

@@ -37,6 +37,7 @@ NETWORK = frozenset(
 )  # fmt: skip
 # and of privileges.py
 PRIVILEGES = frozenset(("cap-add", "cap-drop", "device", "device-cgroup-rule", "group-add"))
+SHARED = frozenset(("ipc", "pid", "uts"))  # and of sharing.py
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64
 SIGNALS = {
@@ -93,6 +94,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         **_health(flags),
         **_ports(flags, network["network"]),
         **_privileges(flags),
+        **_shared(flags),
     }
 
 
@@ -134,6 +136,14 @@ def _privileges(flags: Mapping[str, Any]) -> dict[str, Any]:
     from minirun.container import privileges
 
     return privileges.read(flags)
+
+
+def _shared(flags: Mapping[str, Any]) -> dict[str, str]:
+    if SHARED.isdisjoint(flags):
+        return {}
+    from minirun.container import sharing
+
+    return sharing.read(flags)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:

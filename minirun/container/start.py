@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.container.record import Record
+    from minirun.container.sharing import Shared
     from minirun.container.terminal import Terminal
     from minirun.home import Home
     from minirun.rootfs.devices import Device
@@ -161,6 +162,7 @@ def specify(
     terminal: Terminal | None,
     who: User | None = None,
     namespace: int | None = None,
+    shared: Mapping[str, int | None] | None = None,
 ) -> Spec:
     """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
 
@@ -188,6 +190,7 @@ def specify(
         hostname=options["hostname"],
         network=options["network"],
         network_namespace=namespace,
+        shared=shared or {},
         sysctls=[*options.get("sysctls", {}).items()],
         files=etc.volumes(directory, read_only=options["read_only"]),
         volumes=_attached(home, record),
@@ -329,12 +332,14 @@ def begin(
         CommandNotFound, CommandNotExecutable: the command could not begin.
         MinirunError: a call of the plan failed.
     """
+    shared = _shared(home, record.options)
     report, status = os.pipe2(os.O_CLOEXEC)
     wait.hold()
     try:
         directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            spec = specify(home, record, stdin=stdin, status=status, terminal=terminal)
+            places = shared.places if shared else {}
+            spec = specify(home, record, stdin=stdin, status=status, terminal=terminal, shared=places)
             spec.redirects = redirects
             process = _spawn_connected(home, record, spec, directory, trace)
         finally:
@@ -344,12 +349,22 @@ def begin(
         error = int.from_bytes(os.read(report, 4), "little")
     finally:
         os.close(report)
+        if shared:
+            shared.close()
     if error:
         os.waitpid(process.pid, 0)
         from minirun.launch.refusal import not_executed
 
         raise not_executed(spec.argv[0], error)
     return process
+
+
+def _shared(home: Home, options: Mapping[str, Any]) -> Shared | None:
+    if options.keys().isdisjoint(("ipc", "pid", "uts")):
+        return None
+    from minirun.container import sharing
+
+    return sharing.Shared(home, options)
 
 
 def _spawn_connected(
@@ -383,18 +398,30 @@ def _spawn(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> ma
 
 
 def _spawn_once(spec: Spec, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:
-    flags = plans.namespaces(spec)
     try:
         try:
-            return _timed(plans.plan(spec), flags, cgroup, trace)
+            return _spawn_among(spec, plans.plan(spec), cgroup, trace)
         except machine.CallFailed as failure:
             if not failure.may_lack_lowerdir_plus:
                 raise
-            return _timed(plans.plan(spec, by_options=True), flags, cgroup, trace)
+            return _spawn_among(spec, plans.plan(spec, by_options=True), cgroup, trace)
     except machine.CallFailed:
         raise
     except OSError as error:
         raise MinirunError("make a process in new namespaces", error, "run as root; see `minirun info`") from None
+
+
+def _spawn_among(
+    spec: Spec, plan: Sequence[Call], cgroup: int, trace: list[tuple[str, float]] | None
+) -> machine.Process:
+    """Make the process, among those of another container if it is to share them."""
+    flags = plans.namespaces(spec)
+    other = spec.shared.get("pid")
+    if other is None:
+        return _timed(plan, flags, cgroup, trace)
+    from minirun.launch import enter
+
+    return enter.among(other, lambda: _timed(plan, flags, cgroup, trace))
 
 
 def _timed(plan: Sequence[Call], flags: int, cgroup: int, trace: list[tuple[str, float]] | None) -> machine.Process:

@@ -175,6 +175,14 @@ def read(home: Home, flags: Mapping[str, Any]) -> dict[str, Any]:
         from minirun.container import endpoint
 
         endpoint.check(home, wanted)
+    if "security" in wanted:
+        from minirun.container import securityflags
+
+        securityflags.check(home, wanted)
+    if not options.SHARED.isdisjoint(wanted):
+        from minirun.container import sharing
+
+        sharing.check(home, wanted)
     return wanted
 
 

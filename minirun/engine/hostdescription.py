@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
 
 _NOT_BUILT: dict[str, Any] = {
-    "Cgroup": "", "DeviceRequests": None, "IpcMode": "private", "Isolation": "", "Links": None, "PidMode": "",
-    "Privileged": False, "Runtime": "minirun", "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "VolumeDriver": "",
+    "Cgroup": "", "DeviceRequests": None, "Isolation": "", "Links": None, "Privileged": False, "Runtime": "minirun",
+    "SecurityOpt": None, "UsernsMode": "", "VolumeDriver": "",
 }  # fmt: skip
 
 
@@ -37,6 +37,9 @@ def host_config(box: Record) -> dict[str, Any]:
         "ReadonlyRootfs": options["read_only"],
         **_NOT_BUILT,
         **_privileges(options),
+        "IpcMode": options.get("ipc", "private"),
+        "PidMode": options.get("pid", ""),
+        "UTSMode": options.get("uts", ""),
         **networkdescription.asked_for(box),
         "Init": options["init"],
         "ShmSize": options["shm_bytes"],
@@ -66,7 +69,7 @@ def _privileges(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _capabilities(names: Sequence[str] | None) -> list[str] | None:
-    return names and [name if name == "ALL" else f"CAP_{name}" for name in names]
+    return None if names is None else [name if name == "ALL" else f"CAP_{name}" for name in names]
 
 
 def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,8 +95,9 @@ def _run(
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> int:
-    if not box.remove or box.options["tty"] or "health" in box.options:
-        # what is to be known of it afterwards, or looked after meanwhile, or can be left and come back to, has a keeper
+    if not box.remove or box.options["tty"] or "health" in box.options or "pid" in box.options:
+        # What is to be known of it afterwards, looked after meanwhile, or can be left and come back to, has a keeper.
+        # So has what the kernel does not end with its first process.
         from minirun.engine import background
 
         return background.stay(home, box, operation, lock, flags, stdin=stdin, before=before, trace=trace, warn=warn)

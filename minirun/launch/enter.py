@@ -35,7 +35,7 @@ from minirun.rootfs.attach import STUB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from minirun.launch.machine import Process
     from minirun.security.user import User
@@ -130,16 +130,25 @@ def spawn(entry: Entry, cgroup: int) -> Process:
         CallFailed: a call of the plan failed, or the container has ended (ESRCH).
         OSError: clone3(2) failed. EAGAIN: its limit of processes. EBUSY, EOPNOTSUPP: the group may have no processes.
     """
+    return among(entry.pidfd, lambda: machine.spawn(plan(entry), 0, cgroup))
+
+
+def among(pidfd: int, spawn: Callable[[], Process]) -> Process:
+    """Have the process that *spawn* makes be born in the pid namespace of another.
+
+    Raises:
+        CallFailed: that has ended (ESRCH); and what *spawn* raises.
+    """
     ourselves = os.pidfd_open(os.getpid())
     try:
         machine.run(
             [
                 Call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, why="nobody in there looks into our memory"),
-                Call("setns", entry.pidfd, CLONE_NEWPID, why="children are born in there; we stay"),
+                Call("setns", pidfd, CLONE_NEWPID, why="children are born in there; we stay"),
             ]
         )
         try:
-            return machine.spawn(plan(entry), 0, cgroup)
+            return spawn()
         finally:
             # who makes children elsewhere makes no threads: see clone(2), CLONE_THREAD
             machine.run([Call("setns", ourselves, CLONE_NEWPID)])

@@ -28,13 +28,14 @@ from minirun.kernel.names import (
     MS_REC,
     O_CLOEXEC,
     O_RDWR,
+    PR_SET_CHILD_SUBREAPER,
     TIOCSCTTY,
 )
 from minirun.launch import ending
 from minirun.launch.spec import NULL_DEVICE
 from minirun.network import loopback
 from minirun.rootfs import attach, overlay, special, volumes
-from minirun.rootfs.attach import DEV, ROOT, SCRATCH, STUB
+from minirun.rootfs.attach import DEV, ROOT, SCRATCH, SHM, STUB
 from minirun.security import masks
 
 TYPE_CHECKING = False
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
 
 def namespaces(spec: Spec) -> int:
     """The CLONE_NEW* flags of a container; its cgroup namespace is unshared later, see `plan`."""
-    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+    flags = CLONE_NEWNS
+    for kind, flag in (("pid", CLONE_NEWPID), ("ipc", CLONE_NEWIPC), ("uts", CLONE_NEWUTS)):
+        if kind not in spec.shared:
+            flags = flags | flag
     return flags if spec.network == "host" or spec.network_namespace is not None else flags | CLONE_NEWNET
 
 
@@ -70,6 +74,10 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     if spec.network_namespace is not None:
         # before /sys is mounted, which shows the interfaces of where it was
         yield Call("setns", spec.network_namespace, CLONE_NEWNET, why="its network, which is there already")
+    if "ipc" in spec.shared:
+        from minirun.launch import joined
+
+        yield from joined.ipc(spec.shared["ipc"])
     if spec.sysctls:
         from minirun.launch import sysctls
 
@@ -106,7 +114,8 @@ def _attached(spec: Spec) -> list[Volume | Tmpfs]:
 
 
 def _inside(spec: Spec) -> Iterator[Call]:
-    yield from special.dev(spec.terminal, spec.shm_bytes, spec.devices, opens=spec.makes_devices)
+    shm = SHM if "ipc" in spec.shared else None if "shm" in spec.shared else spec.shm_bytes
+    yield from special.dev(spec.terminal, shm, spec.devices, opens=spec.makes_devices)
     yield from special.sys()
     yield from volumes.give(_attached(spec))
     # before /proc is there: a path through it could lead to a descriptor of ours
@@ -116,7 +125,8 @@ def _inside(spec: Spec) -> Iterator[Call]:
     yield from masks.masks()
     if spec.network != "host" and spec.network_namespace is None:
         yield from loopback.up()
-    yield Call("sethostname", spec.hostname, len(spec.hostname.encode()), why="the name it has for itself")
+    if "uts" not in spec.shared:
+        yield Call("sethostname", spec.hostname, len(spec.hostname.encode()), why="the name it has for itself")
     if spec.read_only:
         yield attach.allow(ROOT, MOUNT_ATTR_RDONLY, why="--read-only, now that every mount point is there")
 
@@ -124,6 +134,8 @@ def _inside(spec: Spec) -> Iterator[Call]:
 def _process(spec: Spec) -> Iterator[Call]:
     yield from _streams(spec)
     yield from attach.working_directory(spec.cwd)
+    if spec.init and "pid" in spec.shared:
+        yield Call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, why="orphans come to the reaper, which is no PID 1")
     yield from ending.confine(spec)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from minirun.rootfs.devices import Device
     from minirun.rootfs.overlay import Overlay
@@ -25,6 +25,8 @@ class Spec:
         hostname: for its uts namespace.
         network: ``none`` (a namespace with loopback), ``host``, or the name of what *network_namespace* is on.
         network_namespace: descriptor of one that is there already, to be entered; None: as *network* says.
+        shared: kinds of namespaces that it has not for itself, ``ipc``, ``pid``, ``uts``: None for the host's, or a
+            pidfd, whose they are; ``shm``: None, for no /dev/shm.
         sysctls: (name, value): what is set in its namespaces.
         files: hostname, hosts and resolv.conf, left out where the image has no place for them.
         volumes: what the user attaches, memory among it, in the order to attach it.
@@ -49,9 +51,9 @@ class Spec:
     """
 
     __slots__ = (
-        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname", "init",
-        "makes_devices", "network", "network_namespace", "oom_score_adj", "overlay", "read_only", "redirects", "rlimits",
-        "shm_bytes", "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
+        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname",
+        "init", "makes_devices", "network", "network_namespace", "oom_score_adj", "overlay", "read_only", "redirects",
+        "rlimits", "shared", "shm_bytes", "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -60,6 +62,7 @@ class Spec:
     hostname: str
     network: str
     network_namespace: int | None
+    shared: Mapping[str, int | None]
     sysctls: Sequence[tuple[str, str]]
     files: Sequence[Volume]
     volumes: Sequence[Volume | Tmpfs]

@@ -49,7 +49,8 @@ DEV = Slot(4, "dev")  # its /dev
 NULL = Slot(5, "null")  # its null device, which we made: never what an image calls /dev/null
 STUB = Slot(6, "stub")
 SCRATCH = Slot(7, "scratch")
-FIRST_SOURCE = 8  # slots from here on hold the sources of volumes
+SHM = Slot(8, "shm")  # memory that is shared with others
+FIRST_SOURCE = 9  # slots from here on hold the sources of volumes
 
 BARRED = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 GONE = (ENOENT, ENOTDIR)

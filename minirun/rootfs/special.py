@@ -15,7 +15,7 @@ but those six. That holds without a device filter in the cgroup.
 
 from __future__ import annotations
 
-from minirun.kernel.call import Call
+from minirun.kernel.call import Call, Slot
 from minirun.kernel.names import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -61,14 +61,14 @@ DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
 
 
 def dev(
-    terminal: tuple[int, int] | None, shm_bytes: int, devices: Sequence[Device] = (), *, opens: bool = False
+    terminal: tuple[int, int] | None, shm: int | Slot | None, devices: Sequence[Device] = (), *, opens: bool = False
 ) -> Iterator[Call]:
     """Build /dev.
 
     Args:
         terminal: descriptors of a detached devpts and of a slave in it that becomes /dev/console; None makes a new
             devpts that nobody of ours holds.
-        shm_bytes: size of /dev/shm.
+        shm: size of /dev/shm, or a detached mount that becomes it; None for none.
         devices: more of the host's.
         opens: whether nodes that the container makes in it open.
     """
@@ -85,7 +85,7 @@ def dev(
     for name, target in LINKS:
         yield Call("symlinkat", target, DEV, name)
     yield from _terminals(terminal)
-    yield from _memory(shm_bytes)
+    yield from _memory(shm)
     if devices:
         from minirun.rootfs.devices import nodes
 
@@ -110,10 +110,14 @@ def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
     yield from attach("console", at=DEV, why="/dev/console")
 
 
-def _memory(shm_bytes: int) -> Iterator[Call]:
-    yield Call("mkdirat", DEV, "shm", mode(0o1777))
-    yield from filesystem("tmpfs", (("mode", "1777"), ("size", str(shm_bytes))), BARRED, why="POSIX shared memory")
-    yield from attach("shm", at=DEV)
+def _memory(shm: int | Slot | None) -> Iterator[Call]:
+    if shm is not None:
+        yield Call("mkdirat", DEV, "shm", mode(0o1777))
+    if isinstance(shm, Slot):
+        yield from attach("shm", mount=shm, at=DEV, why="POSIX shared memory, of others as well")
+    elif shm is not None:
+        yield from filesystem("tmpfs", (("mode", "1777"), ("size", str(shm))), BARRED, why="POSIX shared memory")
+        yield from attach("shm", at=DEV)
     yield Call("mkdirat", DEV, "mqueue", mode(0o755))
     yield from filesystem("mqueue", (), BARRED, why="POSIX message queues of its ipc namespace")
     yield from attach("mqueue", at=DEV)

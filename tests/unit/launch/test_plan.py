@@ -28,6 +28,7 @@ def spec(**changes: object) -> Spec:
         "hostname": "box",
         "network": "none",
         "network_namespace": None,
+        "shared": {},
         "sysctls": [("net.ipv4.ip_forward", "1")],
         "files": [Volume("/store/hosts", "/etc/hosts", read_only=False, directory=False, own=True)],
         "volumes": [Tmpfs("/run", [("mode", "1777")], 0), Volume("/srv", "/data", read_only=True, directory=True)],
