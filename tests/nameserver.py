@@ -96,7 +96,7 @@ def serve(own: str, log: Path) -> None:
                     query = dns.message.from_wire(data)
                     note(log, "tcp", query)
                     if found := answer(query, own, stream=True):
-                        wire = found.to_wire()
+                        wire = found.to_wire(max_size=65535)
                         connection.sendall(len(wire).to_bytes(2, "big") + wire)
                 continue
             data, peer = datagrams.recvfrom(4096)

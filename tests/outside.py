@@ -65,6 +65,22 @@ def run_in(pid: int, *command: str) -> str:
 
 
 @contextmanager
+def inside(pid: int) -> Iterator[None]:
+    """Be in the network namespace of a process."""
+    before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(there, _CLONE_NEWNET), "setns")
+        try:
+            yield
+        finally:
+            _check(_libc.setns(before, _CLONE_NEWNET), "setns")
+    finally:
+        os.close(before)
+        os.close(there)
+
+
+@contextmanager
 def serving(*places: str, pid: int = 0) -> Iterator[int]:
     """Serve (see echo.py) in the network namespace of a process, or here; yields the server's pid."""
     words = ["nsenter", f"--net=/proc/{pid}/ns/net"] if pid else []

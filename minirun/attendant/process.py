@@ -12,7 +12,6 @@ serves what has leases. See container/attendance.py for how it comes to be.
 from __future__ import annotations
 
 import _signal
-import fcntl
 import os
 import socket
 from importlib import import_module
@@ -28,7 +27,7 @@ from minirun.container import attendance, supervision
 from minirun.container.children import say
 from minirun.errors import MinirunError
 from minirun.home import Home
-from minirun.kernel import descriptors, process
+from minirun.kernel import descriptors, files, process
 from minirun.network import lease, nameserver, store
 
 TYPE_CHECKING = False
@@ -209,20 +208,19 @@ class Attendant:
         """End, if there is nothing to serve and nobody is just giving us something."""
         if self._places or self._ending:
             return
-        # held until we are gone
-        gate = os.open(self.home.attendant_gate, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            gate = files.lock(self.home.attendant_gate, exclusive=True, wait=False)  # it is held until we are gone
         except BlockingIOError:
-            os.close(gate)
             self._ending = self.loop.later(_BUSY_S, self._try_again)
+            return
+        except FileNotFoundError:
+            self.loop.stop()  # somebody has removed the runtime directory, and all with it
             return
         self._take_all()
         if self._places:
             os.close(gate)
             return
         attendance.close(self.home)
-        supervision.leave(self.home.runtime, supervision.ATTENDANT)
         self.loop.stop()
 
     def _try_again(self) -> None:
@@ -238,6 +236,13 @@ def main(lock: int, listener: int) -> None:
         listener: of the socket at which sockets are given to us.
     """
     home = Home.of_environment()
+    try:
+        _begin(home, lock, listener).run()
+    finally:
+        supervision.leave(home.runtime, supervision.ATTENDANT)
+
+
+def _begin(home: Home, lock: int, listener: int) -> Attendant:
     for descriptor in (lock, listener):
         os.set_inheritable(descriptor, False)
     log = os.open(f"{home.runtime}/attendant.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -248,4 +253,4 @@ def main(lock: int, listener: int) -> None:
     _signal.signal(_SIGHUP, _signal.SIG_IGN)
     descriptors.allow_many()
     os.pwrite(lock, f"{os.getpid()} {process.start_ticks(os.getpid())}\n".encode(), 0)
-    Attendant(home, listener).run()
+    return Attendant(home, listener)

@@ -19,6 +19,7 @@ import os
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket
 from struct import pack
 
+from minirun.container import supervision
 from minirun.kernel import files, process
 from minirun.network import lease, nameserver, store
 from minirun.network.record import DEFAULT
@@ -101,8 +102,6 @@ def _at_its_socket(home: Home, do: Any) -> None:
 
 def _start(home: Home) -> None:
     """Start an attendant, who listens when we return; the gate is held."""
-    from minirun.container import supervision
-
     lock = files.lock(home.attendant, exclusive=True)  # of one that was killed, it is free at once
     listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     try:
@@ -131,6 +130,7 @@ def revive(home: Home) -> None:
             _start(home)
         else:
             close(home)
+            supervision.tidy(home.runtime, supervision.ATTENDANT)
     finally:
         os.close(gate)
 
