@@ -1,6 +1,6 @@
 # `make` prints the targets. Each one does its own set-up, and does it once.
 
-SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev make nftables
+SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev libseccomp2 make nftables
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := apache2-utils attr bind9-dnsutils bubblewrap docker-registry e2fsprogs fish golang-github-opencontainers-image-spec-dev \
                  iproute2 libcap2-bin openssl podman runc strace zsh

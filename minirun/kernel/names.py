@@ -86,12 +86,15 @@ S_IFREG = Named("S_IFREG", 0o100000)
 S_IFCHR = Named("S_IFCHR", 0o020000)
 S_IFBLK = Named("S_IFBLK", 0o060000)
 
-# sys/prctl.h, linux/keyctl.h, linux/close_range.h
+# sys/prctl.h, linux/seccomp.h, linux/keyctl.h, linux/close_range.h
 PR_SET_DUMPABLE = Named("PR_SET_DUMPABLE", 4)
 PR_SET_CHILD_SUBREAPER = Named("PR_SET_CHILD_SUBREAPER", 36)
+PR_SET_KEEPCAPS = Named("PR_SET_KEEPCAPS", 8)
 PR_CAPBSET_DROP = Named("PR_CAPBSET_DROP", 24)
+PR_SET_NO_NEW_PRIVS = Named("PR_SET_NO_NEW_PRIVS", 38)
 PR_CAP_AMBIENT = Named("PR_CAP_AMBIENT", 47)
 PR_CAP_AMBIENT_CLEAR_ALL = Named("PR_CAP_AMBIENT_CLEAR_ALL", 4)
+SECCOMP_SET_MODE_FILTER = Named("SECCOMP_SET_MODE_FILTER", 1)
 KEYCTL_JOIN_SESSION_KEYRING = Named("KEYCTL_JOIN_SESSION_KEYRING", 1)
 CLOSE_RANGE_CLOEXEC = Named("CLOSE_RANGE_CLOEXEC", 4)
 SIG_SETMASK = Named("SIG_SETMASK", 2)
@@ -137,6 +140,7 @@ SYSCALLS = {
     "dup3": 292,
     "prlimit64": 302,
     "setns": 308,
+    "seccomp": 317,
     "execveat": 322,
     "open_tree": 428,
     "move_mount": 429,

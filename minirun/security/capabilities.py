@@ -23,6 +23,7 @@ NAMES = (
     "CHECKPOINT_RESTORE",
 )  # fmt: skip
 DEFAULT = 0x00000000A80425FB  # what Docker leaves: the bits of fourteen names
+SYS_ADMIN = 1 << NAMES.index("SYS_ADMIN")
 # PR_CAPBSET_DROP says EINVAL for what a kernel does not know, so later kernels' capabilities are dropped as well
 LAST = 63
 
@@ -72,10 +73,10 @@ def bound(keep: int) -> Iterator[Call]:
             yield Call("prctl", PR_CAPBSET_DROP, number, 0, 0, 0, tolerate=(EINVAL,), why=f"never {name(number)}")
 
 
-def limit(keep: int) -> Iterator[Call]:
+def limit(keep: int, why: str = "only these, and none inheritable") -> Iterator[Call]:
     """Leave exactly *keep*, and nothing inheritable or ambient (CVE-2022-24769)."""
     header = Struct("version=3, pid=0", pack("<Ii", _VERSION_3, 0))
     low, high = keep & 0xFFFFFFFF, keep >> 32
     sets = Struct(f"effective=permitted={keep:#x}, inheritable=0", pack("<6I", low, low, 0, high, high, 0))
     yield Call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, why="nothing survives an exec by itself")
-    yield Call("capset", header, sets, why="only these, and none inheritable")
+    yield Call("capset", header, sets, why=why)

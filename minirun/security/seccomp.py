@@ -1,0 +1,160 @@
+"""What system calls a container may make: a program that the kernel runs at each of them.
+
+    --security-opt seccomp=FILE ─▶ profile ─▶ seccompcompile.py ─▶ <runtime>/seccomp/<key> ─▶ seccomp(2)
+    (nothing)     seccomp.json ──────┘                                 the next start begins here
+
+    <key>: digest of the profile, capabilities of the container, kernel, version of ours
+
+    offset
+       0   crc32 of all that follows
+       4   flags of seccomp(2); _NO_FILTER: the profile asks for none
+       8   1: execveat is not allowed; 0: it is
+      12   key, NUL, filled up to a multiple of 8
+           struct sock_filter, as many as there are
+
+A file that is not exactly that is made anew. It is root's, in a directory of root's: the sum tells of what disks do,
+not of what root does. See seccomp(2).
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import crc32
+from struct import Struct as Form
+from struct import pack
+
+from minirun import __version__
+from minirun.kernel.call import Call, Struct
+from minirun.kernel.names import PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, Named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from minirun.home import Home
+
+BUILTIN = f"{os.path.dirname(__file__)}/seccomp.json"
+_HEADER = Form("<III")
+_NO_FILTER = 0xFFFFFFFF
+_MOST_BYTES = 40 << 10  # 4096 instructions of 8 bytes, and the rest
+_FLAGS = (
+    Named("SECCOMP_FILTER_FLAG_TSYNC", 1), Named("SECCOMP_FILTER_FLAG_LOG", 2),
+    Named("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
+)  # fmt: skip
+
+
+class Filter:
+    """A compiled profile.
+
+    Attributes:
+        flags: of seccomp(2).
+        program: an array of struct sock_filter.
+        by_path: whether execveat is not allowed, so that the stub must be executed by a path.
+    """
+
+    __slots__ = ("by_path", "flags", "program")
+
+    def __init__(self, flags: int, program: bytes, *, by_path: bool) -> None:
+        self.flags = flags
+        self.program = program
+        self.by_path = by_path
+
+
+def folder(home: Home) -> str:
+    """Where compiled profiles are; gone at boot."""
+    return f"{home.runtime}/seccomp"
+
+
+def find(home: Home, options: Mapping[str, Any], keep: int) -> Filter | None:
+    """The filter of a container, compiled now if nothing like it was since boot; None if it is to have none.
+
+    Args:
+        home: whose container.
+        options: of its record.
+        keep: its capabilities, the bounding set; what of a profile counts can depend on them.
+
+    Raises:
+        MinirunError: of `seccompcompile.make`.
+    """
+    wanted = options["security"].get("seccomp") if "security" in options else None
+    if wanted is None:
+        if options.get("privileged"):
+            return None
+        status = os.stat(BUILTIN)
+        digest = f"builtin-{status.st_mtime_ns:x}-{status.st_size:x}"
+    else:
+        digest = wanted["digest"]
+        if not digest:
+            return None
+    key = f"{digest}-{keep:x}-{os.uname().release}-{__version__}"
+    try:
+        return _read(f"{folder(home)}/{key}", key)
+    except (OSError, ValueError):
+        pass
+    from minirun.security import seccompcompile
+
+    return seccompcompile.make(home, _given(wanted), keep, key)
+
+
+def forbids_new_privileges(options: Mapping[str, Any]) -> bool:
+    """Whether a container was asked for with no-new-privileges."""
+    return "security" in options and bool(options["security"].get("no_new_privileges"))
+
+
+def _given(wanted: Mapping[str, str] | None) -> tuple[str, str]:
+    """The name and the text of a profile."""
+    if wanted is not None:
+        return wanted["name"], wanted["profile"]
+    with open(BUILTIN, encoding="utf-8") as file:
+        return "builtin", file.read()
+
+
+def _read(path: str, key: str) -> Filter | None:
+    """Read what `encode` made.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
+    head = _head(key)
+    begin = _HEADER.size + len(head)
+    if len(data) < begin or data[_HEADER.size : begin] != head or (len(data) - begin) % 8:
+        raise ValueError(path)
+    checksum, flags, by_path = _HEADER.unpack_from(data)
+    if crc32(data[4:]) != checksum:
+        raise ValueError(path)
+    return None if flags == _NO_FILTER else Filter(flags, data[begin:], by_path=bool(by_path))
+
+
+def encode(key: str, found: Filter | None) -> bytes:
+    """A compiled profile as the file of *key* has it."""
+    rest = _head(key) + found.program if found else _head(key)
+    values = pack("<II", found.flags, found.by_path) if found else pack("<II", _NO_FILTER, 0)
+    return pack("<I", crc32(values + rest)) + values + rest
+
+
+def _head(key: str) -> bytes:
+    text = key.encode() + b"\0"
+    return text + bytes(-(_HEADER.size + len(text)) % 8)
+
+
+def install(found: Filter) -> Call:
+    """Have the kernel ask *found* from now on: with CAP_SYS_ADMIN, or after `no_new_privileges`."""
+    count = len(found.program) // 8
+    flags = Named("0", 0)
+    for flag in _FLAGS:
+        if found.flags & flag:
+            flags = flags | flag if flags else flag
+    program = Struct(f"{count} instructions", pack("<H14x", count), (8, found.program))
+    return Call("seccomp", SECCOMP_SET_MODE_FILTER, flags, program, why="from now on a filter decides on calls")
+
+
+def no_new_privileges() -> Call:
+    """Have no setuid program and no file's capabilities give anything, for ever. See PR_SET_NO_NEW_PRIVS(2const)."""
+    return Call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, why="what it executes gives it no more than it has")
