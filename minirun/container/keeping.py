@@ -129,10 +129,12 @@ def launch(
         if trace is not None:
             trace += [(text, microseconds) for text, microseconds in answer["trace"]]
         return Kept(**answer["kept"])
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     supervision.tidy(home.runtime)
     if not data:
-        raise MinirunError(f"start container {record.name}", "the process that was to keep it was killed")
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        raise MinirunError(f"start container {record.name}", f"the process that was to keep it {how}")
     import pickle
 
     raise pickle.loads(data)
