@@ -341,6 +341,8 @@ def begin(
             places = shared.places if shared else {}
             spec = specify(home, record, stdin=stdin, status=status, terminal=terminal, shared=places)
             spec.redirects = redirects
+            if terminal:
+                terminal.give_to(spec.user.uid)
             process = _spawn_connected(home, record, spec, directory, trace)
         finally:
             os.close(directory)

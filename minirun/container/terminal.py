@@ -92,13 +92,13 @@ class Terminal:
 
         Args:
             master: descriptor of a ptmx that was opened there; it is the terminal's from now on.
-            owner: the uid of who is to use it, and may open it by its name.
+            owner: see `give_to`.
 
         Raises:
             MinirunError: the kernel refused.
         """
         terminal = cls._of(-1, master)
-        os.fchown(terminal.slave, owner, -1)
+        terminal.give_to(owner)
         return terminal
 
     @classmethod
@@ -112,6 +112,10 @@ class Terminal:
             raise _unmade(error) from None
         terminal.resize()
         return terminal
+
+    def give_to(self, owner: int) -> None:
+        """Have the user *owner*, a uid, open it by its name, too: he is to use it."""
+        os.fchown(self.slave, owner, -1)
 
     def resize(self) -> None:
         """Give the container's terminal the size of the caller's, where the caller has one."""

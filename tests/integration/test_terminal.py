@@ -33,6 +33,13 @@ def test_a_program_has_a_terminal_of_its_own_as_large_as_the_callers(store: Mini
         assert process.wait(PATIENCE_S) == 0
 
 
+def test_whoever_it_is_may_open_his_terminal_by_its_name(store: Minirun, screen: Screen) -> None:
+    script = "echo name >$(tty); echo console >/dev/console; stat -c %u $(tty)"
+    with screen.run(store, "run", "--rm", "-it", "-u", "1000", "busybox", "sh", "-c", script) as process:
+        assert screen.wait_for(b"1000\r\n") == b"name\r\nconsole\r\n"
+        assert process.wait(PATIENCE_S) == 0
+
+
 def test_what_is_typed_goes_in_and_is_echoed_once(store: Minirun, screen: Screen) -> None:
     with screen.run(
         store, "run", "--rm", "-it", "busybox", "sh", "-c", "echo ready; read x; echo got $x; exit 9"
