@@ -33,6 +33,7 @@ _REMAINS = {
     "OperationsUndone": "operations that were cut short",
     "LayersRemoved": "layers without an image",
     "OthersRemoved": "other remains",
+    "BridgesRemoved": "bridges of the default network",
 }
 
 
