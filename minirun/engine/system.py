@@ -8,7 +8,7 @@ import platform
 from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
-from minirun.container import state, volumes
+from minirun.container import state, supervision, volumes
 from minirun.engine import imagemounts, networkcheck, open_home
 from minirun.errors import Unsupported
 from minirun.image import removal
@@ -160,6 +160,7 @@ def gc() -> dict[str, int]:
         stale += len(set(doomed) - {layer.diff for layer in every})
         stale += _sweep(home) + imagemounts.settle_all(home) + networkcheck.sweep(home)
         retired = _retire(home)
+        supervision.tidy(home.runtime)  # of a supervisor that was killed as the last thing that it did
         return {
             "OperationsUndone": undone,
             "LayersRemoved": len(unneeded),

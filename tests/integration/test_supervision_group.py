@@ -70,6 +70,15 @@ def test_a_command_that_cannot_begin_leaves_no_group(store: Minirun) -> None:
         assert not place(store).exists()
 
 
+def test_gc_removes_one_that_nobody_is_in(store: Minirun) -> None:
+    group.make_own(str(place(store)))
+    store("gc", check=True)
+    assert not place(store).exists()
+    store("run", "-d", "--name", "one", "busybox", *FOREVER, check=True)
+    store("gc", check=True)
+    assert members(store)
+
+
 def test_the_end_of_the_session_that_started_them_is_not_theirs(store: Minirun) -> None:
     session = f"{hierarchy.mount_point()}/minirun-test-{os.getpid()}.scope"
     group.create(session)
