@@ -117,11 +117,18 @@ class _Search:
                 continue  # no route, no such interface, no descriptor
             self._timer = self.loop.later(_TRY_S, lambda server=server: self._silence(server))  # type: ignore[misc]
             return
-        self._end(self._told)
+        if any(one.is_open for one in self._tries):
+            # somebody who was asked before may be slow
+            self._timer = self.loop.later(_TRY_S, lambda: self._end(self._told))
+        else:
+            self._end(self._told)
 
     def _silence(self, server: str) -> None:
         self._note(server, answered=False)
-        self.go_on()
+        if self._left:
+            self.go_on()
+        else:
+            self._end(self._told)
 
     def failed(self, one: _Try) -> None:
         """A server cannot be reached."""
@@ -179,9 +186,14 @@ class _Try:
         """Connect, and watch the socket."""
         raise NotImplementedError
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be an answer."""
+        return self.socket.fileno() >= 0
+
     def close(self) -> None:
         """Give it up. Idempotent."""
-        if self.socket.fileno() >= 0:
+        if self.is_open:
             self.search.loop.unwatch(self.socket.fileno())
             self.socket.close()
 

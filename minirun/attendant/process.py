@@ -90,6 +90,8 @@ class Attendant:
         self._listener.setblocking(False)
         self._places: dict[str, _Place] = {}
         self._ending: Timer | None = None
+        self._retry: Timer | None = None
+        self._said: set[str] = set()
         self.census.changed.append(self._changed)
 
     def run(self) -> None:
@@ -101,22 +103,25 @@ class Attendant:
         self.loop.watch(self.census.descriptor, lambda _events: self.census.look())
         self._take_all()
         self._look()
-        self._end_if_idle()
         self.loop.run()
 
     def _look(self) -> None:
         """Serve what has containers and nobody who does: the one before us was killed."""
-        for network in store.list_all(self.home, warn=lambda error: say(str(error))):
+        self._retry = None
+        for network in store.list_all(self.home, warn=lambda _error: None):
             if network.id not in self._places and attendance.needing(self.home, network):
                 attempt(lambda network=network: self._serve_again(network))  # type: ignore[misc]
+        self._end_if_idle()
 
     def _serve_again(self, network: Network) -> None:
         try:
             index = socket.if_nametoindex(network.interface)
             bound = nameserver.bind(network)
         except (MinirunError, OSError) as error:
-            say(str(error))
-            self.loop.later(_AGAIN_S, self._look)
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                say(str(error))
+            self._retry = self._retry or self.loop.later(_AGAIN_S, self._look)
             return
         lock = nameserver.note(self.home, network.id, nameserver.where(index))
         if lock < 0:  # whoever starts a container there is about to give us his
@@ -206,7 +211,7 @@ class Attendant:
 
     def _end_if_idle(self) -> None:
         """End, if there is nothing to serve and nobody is just giving us something."""
-        if self._places or self._ending:
+        if self._places or self._ending or self._retry:
             return
         try:
             gate = files.lock(self.home.attendant_gate, exclusive=True, wait=False)  # it is held until we are gone

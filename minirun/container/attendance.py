@@ -107,6 +107,7 @@ def _start(home: Home) -> None:
     try:
         files.remove(f"{home.runtime}/{_SOCKET}")
         _at_its_socket(home, listener.bind)
+        os.chmod(f"{home.runtime}/{_SOCKET}", 0o600)  # whatever the umask
         listener.listen(_BACKLOG)
         supervision.begin(home.root, home.runtime, "attend.py", [lock, listener.fileno()], supervision.ATTENDANT)
     finally:
