@@ -28,7 +28,7 @@ COMMANDS = {
         "minirun.__main__", "minirun.cli.fast", "minirun.engine.run",
         "minirun.kernel.tree", "minirun.kernel.descent", "minirun.image.sources",
     ),
-    "network": ("minirun.container.networkflags", "minirun.container.endpoint", "minirun.container.nameservice"),
+    "network": ("minirun.container.networkflags", "minirun.container.entrance", "minirun.container.nameservice"),
     "names": ("minirun.container.attendance",),
     "exec": ("minirun.__main__", "minirun.cli.fast", "minirun.engine.execution"),
     "stop": ("minirun.__main__", "minirun.cli.named", "minirun.engine.lifecycle"),

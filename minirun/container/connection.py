@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.container import endpoint, nameservice, state
+from minirun.container import endpoint, entrance, nameservice, state
 from minirun.container import record as records
 from minirun.errors import Conflict, NotFound
 from minirun.home import Home
@@ -106,7 +106,7 @@ def _join(home: Home, box: Record, now: State, wanted: dict[str, Any], attempt: 
     try:
         own = endpoint.take(home, box, wanted, wanted.get("interface") or namespace.free_interface())
         network = endpoint.network_of(home, wanted)
-        guard = endpoint.guard(home, box, network, own)
+        guard = entrance.guard(home, box, network, own)
         namespace.connect(network, own, drivers.ensure(home, network), (), guard)
         _lead(home, box, namespace)
     finally:
@@ -120,7 +120,7 @@ def _join(home: Home, box: Record, now: State, wanted: dict[str, Any], attempt: 
 
 
 def _enter(box: Record, now: State, attempt: str) -> Namespace:
-    descriptor = endpoint.open_namespace(box, now, attempt)
+    descriptor = entrance.open_namespace(box, now, attempt)
     try:
         return Namespace.enter(machine.run, descriptor)
     finally:
@@ -144,7 +144,8 @@ def settle(root: str, runtime: str, container_id: str) -> None:
         box = records.read(home, container_id)
         lock = records.hold(home, box, wait=False)
     except NotFound:
-        endpoint.release_cut_short(root, runtime, container_id)
+        names = [network.name for network in store.list_all(home, warn=lambda _error: None)]
+        endpoint.release_cut_short(root, runtime, container_id, *names)
         return
     try:
         _settle(home, records.read(home, container_id))

@@ -2,7 +2,7 @@
 
     check    ─ there is such a network, or container                    before anything is made
     steps    ─ bridge, lease                                            on the host, with the undo
-    entered  ─ namespace, veth, addresses, routes                       by whoever makes its first process
+    entrance.py ─ namespace, veth, addresses, routes                    by whoever makes its first process
     release  ─ the leases; the veths went with the last process         at its end, or by who finds what was cut short
 
 What comes and goes while it runs is connection.py's. Which leases it has, the networks say: see network/lease.py. The
@@ -12,7 +12,6 @@ record has what was asked for alone.
 from __future__ import annotations
 
 import os
-from _socket import if_nametoindex
 
 from minirun import events
 from minirun.container import record as records
@@ -21,18 +20,16 @@ from minirun.container.networkflags import GATEWAY, JOINED
 from minirun.errors import BadInput, Conflict, MinirunError, NotFound
 from minirun.home import Home
 from minirun.journal import Step
-from minirun.launch import machine
 from minirun.network import drivers, lease, store
-from minirun.network.namespace import Namespace, gateways, leading
+from minirun.network.namespace import leading
 from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
-    from minirun.container.state import State
     from minirun.network.lease import Lease
     from minirun.network.record import Network
 
@@ -137,17 +134,17 @@ def steps(home: Home, record: Record) -> list[Step]:
 def _lease_step(home: Home, record: Record, wanted: dict[str, Any]) -> Step:
     return Step(
         f"lease {wanted['ip'] or 'an address'} of network {wanted['name']}", lambda: take(home, record, wanted),
-        _undo(home, record), "nobody else on its network has it",
+        _undo(home, record, wanted["name"]), "nobody else on its network has it",
     )  # fmt: skip
 
 
-def _undo(home: Home, record: Record) -> list[str]:
-    return ["release_endpoints", home.root, home.runtime, record.id]
+def _undo(home: Home, record: Record, *names: str) -> list[str]:
+    return ["release_endpoints", home.root, home.runtime, record.id, *names]
 
 
 def undos(home: Home, record: Record) -> list[list[str]]:
     """What gives back what a container has of networks, also of those that it is connected to later on."""
-    found = [_undo(home, record)]
+    found = [_undo(home, record, *(wanted["name"] for wanted in record.options["networks"]))]
     if "egress" in record.options:
         from minirun.container import egress
 
@@ -200,15 +197,37 @@ def release(home: Home, network: Network, container_id: str) -> None:
         events.emit(home, "network", "disconnect", network.id, network.told(container=container_id))
 
 
-def release_cut_short(root: str, runtime: str, container_id: str) -> None:
-    """The same of every network, whole or not. An undo of the journal: idempotent."""
+def release_cut_short(root: str, runtime: str, container_id: str, *names: str) -> None:
+    """Give back what a container has of any network. An undo of the journal: idempotent.
+
+    Args:
+        root: of the store.
+        runtime: its other directory.
+        container_id: whose.
+        names: the networks of which it may have the half of a lease.
+    """
     home = Home(root, runtime)
-    for network in store.list_all(home, warn=lambda _error: None):
+    for name in names:
+        if network := store.find(home, name):
+            release(home, network, container_id)
+    for network in _held(home, container_id, ()):
         release(home, network, container_id)
 
 
+def _held(home: Home, container_id: str, names: Iterable[str]) -> Iterator[Network]:
+    """The networks of which a container has a lease; most often, or always, they are among *names*."""
+    ids = lease.networks_of(home, container_id)
+    for name in names:
+        network = store.find(home, name)
+        if network and network.id in ids:
+            ids.remove(network.id)
+            yield network
+    if ids:
+        yield from (one for one in store.list_all(home, warn=lambda _error: None) if one.id in ids)
+
+
 def release_all(home: Home, record: Record) -> None:
-    """Give back what a container has of networks, whatever it was told when it was started; its ports go first."""
+    """Give back what a container has of networks, of those that came later, too; its ports go first."""
     if "ports" in record.options:
         from minirun.network import published
 
@@ -217,9 +236,8 @@ def release_all(home: Home, record: Record) -> None:
         from minirun.network import egress
 
         egress.release(home.root, home.runtime, record.id)
-    for network in store.list_all(home, warn=lambda _error: None):
-        if lease.find(home, network.id, record.id):
-            release(home, network, record.id)
+    for network in _held(home, record.id, [wanted["name"] for wanted in record.options["networks"]]):
+        release(home, network, record.id)
 
 
 def forget_gone(home: Home) -> int:
@@ -229,15 +247,6 @@ def forget_gone(home: Home) -> int:
         for container_id in lease.holders(home, network.id):
             count += is_gone(home, container_id) and lease.release(home, network.id, container_id)
     return count
-
-
-def guard(home: Home, record: Record, network: Network, own: Lease) -> Callable[[str], None] | None:
-    """What has to be done before anything gets through an interface: see drivers.plug."""
-    if "egress" not in record.options:
-        return None
-    from minirun.container import egress
-
-    return egress.guard(home, network, own)
 
 
 def is_gone(home: Home, container_id: str) -> bool:
@@ -271,133 +280,3 @@ def ways(home: Home, record: Record) -> dict[int, tuple[Network, Lease]]:
     """By kind of addresses, 4 and 6, by which network a container's default route goes, and what it has there."""
     found = {network.id: (network, own) for network, own in connected(home, record)}
     return {kind: found[network.id] for kind, network in leading(network for network, _ in found.values()).items()}
-
-
-class Entrance:
-    """The network namespace that a container's first process is to enter, made as its steps are done.
-
-    Attributes:
-        descriptor: of it; -1 before.
-        steps: what makes it, in their order; they have no undo: what is made goes with the descriptor.
-    """
-
-    __slots__ = ("_home", "_leaderless", "_made", "_record", "descriptor", "steps")
-
-    def __init__(self, home: Home, record: Record) -> None:
-        self._home = home
-        self._record = record
-        self._made: Namespace | None = None
-        self._leaderless = {4, 6}  # kinds of addresses without a default route
-        self.descriptor = -1
-        mode = record.options["network"]
-        if mode.startswith(JOINED):
-            text = f"open /proc/PID/ns/net → netns, of container {mode.removeprefix(JOINED)[:12]}"
-            self.steps = [Step(text, self._join, (), "its network is this one's, too")]
-            return
-        self.steps = [
-            Step("unshare(CLONE_NEWNET) → netns, and setns back", self._make, (), "its network, made beforehand"),
-            *map(self._connection, record.options["networks"]),
-        ]
-
-    def open(self, trace: list[tuple[str, float]] | None) -> int:
-        """Do the steps, and return the descriptor; *trace* takes what each took, in microseconds.
-
-        Raises:
-            MinirunError: the kernel refuses, or who is to be joined does not run.
-        """
-        from time import perf_counter
-
-        try:
-            for step in self.steps:
-                begun = perf_counter()
-                step.do()
-                if trace is not None:
-                    trace.append((step.text, (perf_counter() - begun) * 1e6))
-        except BaseException:
-            self.close()
-            raise
-        return self.descriptor
-
-    def close(self) -> None:
-        """Let go of it: it stays while it has processes."""
-        if self._made:
-            self._made.close()
-        elif self.descriptor >= 0:
-            os.close(self.descriptor)
-        self._made, self.descriptor = None, -1
-
-    def _make(self) -> None:
-        try:
-            self._made = Namespace.make(machine.run)
-        except OSError as error:
-            raise MinirunError("make a network namespace", error, "run as root; see `minirun info`") from None
-        self.descriptor = self._made.descriptor
-
-    def _connection(self, wanted: dict[str, Any]) -> Step:
-        networks = self._record.options["networks"]
-        there = f"{interfaces(networks)[networks.index(wanted)]} in netns"
-        text = f"RTM_NEWLINK, on network {wanted['name']}: {there}"
-        why = "its interface there; then RTM_NEWADDR, RTM_NEWROUTE"
-        return Step(text, lambda: self._connect(wanted), (), why)
-
-    def _connect(self, wanted: dict[str, Any]) -> None:
-        network = network_of(self._home, wanted)
-        own = lease.find(self._home, network.id, self._record.id)
-        assert self._made
-        if own is None:
-            attempt = f"start container {self._record.name}"
-            raise Conflict(attempt, f"its lease of network {network.name} was taken away")
-        try:
-            index = if_nametoindex(network.interface)
-        except OSError:
-            index = drivers.ensure(self._home, network)  # just taken away: it is made again
-        leads = self._leaderless.intersection(kind for kind, _ in gateways(network))
-        self._leaderless -= leads
-        self._made.connect(network, own, index, leads, guard(self._home, self._record, network, own))
-        if "ports" in self._record.options:
-            from minirun.container import ports
-
-            ports.reflect(network, own)
-
-    def _join(self) -> None:
-        wanted = self._record.options["network"].removeprefix(JOINED)
-        attempt = f"join the network of container {wanted[:12]}"
-        try:
-            other = records.read(self._home, wanted)
-        except NotFound:
-            raise NotFound(attempt, "it was removed", "remove this one, too, and make it anew") from None
-        now = state.read(self._home, other)
-        if not now.alive:
-            raise Conflict(attempt, f"it is {now.status}", f"start it first: `minirun start {other.name}`")
-        if "egress" in other.options:
-            from minirun.network import egressclaim
-
-            egressclaim.share(self._home, other.id)
-        self.descriptor = open_namespace(other, now, attempt)
-
-
-def open_namespace(box: Record, now: State, attempt: str) -> int:
-    """A descriptor of the network namespace of a container that runs.
-
-    Raises:
-        Conflict: it has ended.
-    """
-    from _signal import pidfd_send_signal
-
-    from minirun.container.firstprocess import FirstProcess
-
-    try:
-        first = FirstProcess.open(box, now)
-    except Conflict:
-        raise Conflict(attempt, "it has just ended") from None
-    descriptor = -1
-    try:
-        descriptor = os.open(f"/proc/{now.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        pidfd_send_signal(first.pidfd, 0)  # it lives, so that was its own
-    except (FileNotFoundError, ProcessLookupError):
-        if descriptor >= 0:
-            os.close(descriptor)
-        raise Conflict(attempt, "it has just ended") from None
-    finally:
-        first.close()
-    return descriptor

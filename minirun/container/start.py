@@ -85,7 +85,7 @@ def entrance_steps(home: Home, record: Record) -> list[Step]:
     """List what makes the network that its first process enters; none, where that comes with the process."""
     if record.options["network"] in ("none", "host"):
         return []
-    from minirun.container.endpoint import Entrance
+    from minirun.container.entrance import Entrance
 
     return Entrance(home, record).steps
 
@@ -374,7 +374,7 @@ def _spawn_connected(
 ) -> machine.Process:
     if spec.network in ("none", "host"):
         return _spawn(spec, cgroup, trace)
-    from minirun.container.endpoint import Entrance
+    from minirun.container.entrance import Entrance
 
     entrance = Entrance(home, record)
     spec.network_namespace = entrance.open(trace)

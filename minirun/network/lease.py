@@ -241,6 +241,15 @@ def find(home: Home, network_id: str, container_id: str) -> Lease | None:
     return Lease(container_id, own, own6 if own6 != "-" else "", mac if mac != "-" else "", endpoint, interface, named)
 
 
+def networks_of(home: Home, container_id: str) -> set[str]:
+    """The ids of the networks that a container has a lease of."""
+    folders = f"{home.runtime}/networks"
+    try:
+        return {name for name in os.listdir(folders) if os.path.lexists(f"{folders}/{name}/{container_id}")}
+    except FileNotFoundError:
+        return set()
+
+
 def holders(home: Home, network_id: str) -> list[str]:
     """The ids of the containers that have addresses of a network."""
     directory = folder(home, network_id)

@@ -1,0 +1,171 @@
+"""The network namespace of a container: made by who starts it, before its first process; joined; entered by others.
+
+Entrance          unshare, then a cable for each network; or the namespace of another container
+open_namespace    that of a container that runs, as a descriptor
+
+Nobody has to undo it: what is made goes with its last process and descriptor. See network/namespace.py.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import if_nametoindex
+
+from minirun.container import endpoint, state
+from minirun.container import record as records
+from minirun.container.networkflags import JOINED
+from minirun.errors import Conflict, MinirunError, NotFound
+from minirun.journal import Step
+from minirun.launch import machine
+from minirun.network import drivers, lease
+from minirun.network.namespace import Namespace, gateways
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from minirun.container.record import Record
+    from minirun.container.state import State
+    from minirun.home import Home
+    from minirun.network.lease import Lease
+    from minirun.network.record import Network
+
+
+class Entrance:
+    """The network namespace that a container's first process is to enter, made as its steps are done.
+
+    Attributes:
+        descriptor: of it; -1 before.
+        steps: what makes it, in their order; they have no undo: what is made goes with the descriptor.
+    """
+
+    __slots__ = ("_home", "_leaderless", "_made", "_record", "descriptor", "steps")
+
+    def __init__(self, home: Home, record: Record) -> None:
+        self._home = home
+        self._record = record
+        self._made: Namespace | None = None
+        self._leaderless = {4, 6}  # kinds of addresses without a default route
+        self.descriptor = -1
+        mode = record.options["network"]
+        if mode.startswith(JOINED):
+            text = f"open /proc/PID/ns/net → netns, of container {mode.removeprefix(JOINED)[:12]}"
+            self.steps = [Step(text, self._join, (), "its network is this one's, too")]
+            return
+        self.steps = [
+            Step("unshare(CLONE_NEWNET) → netns, and setns back", self._make, (), "its network, made beforehand"),
+            *map(self._connection, record.options["networks"]),
+        ]
+
+    def open(self, trace: list[tuple[str, float]] | None) -> int:
+        """Do the steps, and return the descriptor; *trace* takes what each took, in microseconds.
+
+        Raises:
+            MinirunError: the kernel refuses, or who is to be joined does not run.
+        """
+        from time import perf_counter
+
+        try:
+            for step in self.steps:
+                begun = perf_counter()
+                step.do()
+                if trace is not None:
+                    trace.append((step.text, (perf_counter() - begun) * 1e6))
+        except BaseException:
+            self.close()
+            raise
+        return self.descriptor
+
+    def close(self) -> None:
+        """Let go of it: it stays while it has processes."""
+        if self._made:
+            self._made.close()
+        elif self.descriptor >= 0:
+            os.close(self.descriptor)
+        self._made, self.descriptor = None, -1
+
+    def _make(self) -> None:
+        try:
+            self._made = Namespace.make(machine.run)
+        except OSError as error:
+            raise MinirunError("make a network namespace", error, "run as root; see `minirun info`") from None
+        self.descriptor = self._made.descriptor
+
+    def _connection(self, wanted: dict[str, Any]) -> Step:
+        networks = self._record.options["networks"]
+        there = f"{endpoint.interfaces(networks)[networks.index(wanted)]} in netns"
+        text = f"RTM_NEWLINK, on network {wanted['name']}: {there}"
+        why = "its interface there; then RTM_NEWADDR, RTM_NEWROUTE"
+        return Step(text, lambda: self._connect(wanted), (), why)
+
+    def _connect(self, wanted: dict[str, Any]) -> None:
+        network = endpoint.network_of(self._home, wanted)
+        own = lease.find(self._home, network.id, self._record.id)
+        assert self._made
+        if own is None:
+            attempt = f"start container {self._record.name}"
+            raise Conflict(attempt, f"its lease of network {network.name} was taken away")
+        try:
+            index = if_nametoindex(network.interface)
+        except OSError:
+            index = drivers.ensure(self._home, network)  # just taken away: it is made again
+        leads = self._leaderless.intersection(kind for kind, _ in gateways(network))
+        self._leaderless -= leads
+        self._made.connect(network, own, index, leads, guard(self._home, self._record, network, own))
+        if "ports" in self._record.options:
+            from minirun.container import ports
+
+            ports.reflect(network, own)
+
+    def _join(self) -> None:
+        wanted = self._record.options["network"].removeprefix(JOINED)
+        attempt = f"join the network of container {wanted[:12]}"
+        try:
+            other = records.read(self._home, wanted)
+        except NotFound:
+            raise NotFound(attempt, "it was removed", "remove this one, too, and make it anew") from None
+        now = state.read(self._home, other)
+        if not now.alive:
+            raise Conflict(attempt, f"it is {now.status}", f"start it first: `minirun start {other.name}`")
+        if "egress" in other.options:
+            from minirun.network import egressclaim
+
+            egressclaim.share(self._home, other.id)
+        self.descriptor = open_namespace(other, now, attempt)
+
+
+def open_namespace(box: Record, now: State, attempt: str) -> int:
+    """A descriptor of the network namespace of a container that runs.
+
+    Raises:
+        Conflict: it has ended.
+    """
+    from _signal import pidfd_send_signal
+
+    from minirun.container.firstprocess import FirstProcess
+
+    try:
+        first = FirstProcess.open(box, now)
+    except Conflict:
+        raise Conflict(attempt, "it has just ended") from None
+    descriptor = -1
+    try:
+        descriptor = os.open(f"/proc/{now.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        pidfd_send_signal(first.pidfd, 0)  # it lives, so that was its own
+    except (FileNotFoundError, ProcessLookupError):
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise Conflict(attempt, "it has just ended") from None
+    finally:
+        first.close()
+    return descriptor
+
+
+def guard(home: Home, record: Record, network: Network, own: Lease) -> Callable[[str], None] | None:
+    """What has to be done before anything gets through an interface: see drivers.plug."""
+    if "egress" not in record.options:
+        return None
+    from minirun.container import egress
+
+    return egress.guard(home, network, own)
