@@ -123,9 +123,12 @@ def settled(home: Home, box: Record, lock: int) -> state.State:
     while True:
         journal.settle(home, box.id)  # whoever held it before us may have been killed, or is undoing what he began
         records.read(home, box.id)
-        now = state.read(home, box)
-        if now.alive or state.written(home, box).status != "running":
+        now, last = state.read(home, box), state.written(home, box)
+        if now.alive or last.status != "running":
             break
+        if last.outlived:  # and so did nobody who would write it down
+            ending.finish(home, box)
+            continue
         fcntl.flock(lock, fcntl.LOCK_UN)
         ending.wait_settled(home, box.id)
         fcntl.flock(lock, fcntl.LOCK_EX)

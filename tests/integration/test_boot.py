@@ -106,6 +106,13 @@ def test_what_waited_for_its_policy_starts_without_more_waiting(store: Minirun) 
     assert store("inspect", "-f", "{{.RestartCount}}", "waits").stdout.strip() in ("0", "1")
 
 
+def test_what_the_reboot_ended_can_be_started_by_hand(store: Minirun) -> None:
+    run(store, "never")
+    reboot(store)
+    store("start", "never", check=True)
+    assert state(store, "never")["Running"]
+
+
 def test_it_starts_them_once_a_boot(store: Minirun) -> None:
     run(store, "always", "--restart", "always")
     reboot(store)
