@@ -2,8 +2,8 @@
 
 python zone.py ADDRESS v4.example=192.0.2.7 v4.example=2001:db8::7 short.example=192.0.2.8/5 …
 
-The number behind the slash is how many seconds an answer holds (77). It prints "ready", and then each question: "v4.example
-A"; of a name that it does not know it says NXDOMAIN. By UDP, port 53. See RFC 1035.
+The number behind the slash is how many seconds an answer holds (77). It prints "ready", and then each question, as in
+"v4.example A"; of a name that it does not know it says NXDOMAIN. By UDP, port 53. See RFC 1035.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def serve(own: str, told: list[str]) -> None:
             found = dns.message.make_response(query, recursion_available=True)
             if name not in known:
                 found.set_rcode(dns.rcode.NXDOMAIN)
-            for where, seconds in known.get(name, ()):
-                if kind == (dns.rdatatype.AAAA if ":" in where else dns.rdatatype.A):
-                    found.answer.append(dns.rrset.from_text(query.question[0].name, seconds, "IN", kind, where))
+            for address, holds in known.get(name, ()):
+                if kind == (dns.rdatatype.AAAA if ":" in address else dns.rdatatype.A):
+                    found.answer.append(dns.rrset.from_text(query.question[0].name, holds, "IN", kind, address))
             server.sendto(found.to_wire(), peer)
 
 

@@ -3,7 +3,7 @@
     a question       ─▶ may_ask: is the name in its list?          no ─▶ NXDOMAIN, and a denial of that name
     an answer        ─▶ learned: its addresses, into the sets      ─▶ then the container is told
     a neighbour      comes, goes ─▶ the same of his addresses, if one of his names is in the list
-    denied           ─▶ at once, or a second after the last look: what was, as events
+    denied           ─▶ at once, and if there is much a second after the last time: what was, as events
     rules removed    ─▶ at once: made again
     rules made       ─▶ at once: what is to be in the sets
 
@@ -22,7 +22,7 @@ from minirun.attendant.egresswatch import Watch
 from minirun.attendant.loop import attempt
 from minirun.container.children import say
 from minirun.errors import MinirunError
-from minirun.network import address, egress, egressdenials, egresselements, egressrules, store
+from minirun.network import address, egress, egressclaim, egressdenials, egresselements, egressrules, store
 from minirun.network.address import Subnet
 from minirun.network.egresslist import services
 from minirun.network.portelements import speak
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from minirun.attendant.process import Attendant
 
 LEAST_S, MOST_S = 60, 86400  # how long the addresses of an answer are let in
-_LOOK_S = 1.0  # between two looks at what was denied
+_LOOK_S, _AT_ONCE = 1.0, 10  # between two looks at what was denied, once there were so many
 _UNHEARD_S = 5.0  # the same, where nobody tells us that there is something
 # "this host", loopback, link-local, what goes to many; the same of IPv6, and IPv4 within it
 _NEVER = (
@@ -144,7 +144,8 @@ class Egress:
     def _begin(self, member: Member) -> Box:
         """A container with a list is there."""
         search = domains(f"{self._home.container(member.id)}/resolv.conf")
-        box = Box(member.id, [*services(member.box.options["egress"]).values()], search)
+        claim = egressclaim.read(self._home, member.id)
+        box = Box(member.id, [*services(claim["elements"]).values()], search, claim["network"])
         if self._watch is None:
             self._watch = Watch(self._loop, egress.log_group(self._home), self._denied, self._rules_changed)
         self._boxes[member.id] = box
@@ -165,7 +166,7 @@ class Egress:
         if box.next:
             box.next.cancel()
         if box.refused:
-            egressdenials.look(self._home, box.id, box.refused, box.names)
+            egressdenials.look(self._home, box.id, box.refused, box.names, box.network)
         if not self._boxes and self._watch:
             self._watch.close()
             self._watch = None
@@ -211,9 +212,9 @@ class Egress:
             say(str(error))
 
     def _look_soon(self, box: Box, seconds: float = 0.0) -> None:
-        """See what a container was denied: as soon as the last look is long enough ago, or later."""
+        """See what a container was denied: some times at once, and then a second after the last time; or later."""
         now = time.monotonic()
-        due = max(now + seconds, box.looked + _LOOK_S)
+        due = max(now + seconds, box.patience - _AT_ONCE * _LOOK_S)
         if box.next and box.next.due <= due:
             return
         if box.next:
@@ -221,9 +222,10 @@ class Egress:
         box.next = self._loop.later(due - now, lambda: self._look(box))
 
     def _look(self, box: Box) -> None:
-        box.next, box.looked = None, time.monotonic()
+        box.next = None
+        box.patience = max(time.monotonic(), box.patience) + _LOOK_S
         refused, box.refused = box.refused, {}
-        left = egressdenials.look(self._home, box.id, refused, box.names)
+        left = egressdenials.look(self._home, box.id, refused, box.names, box.network)
         if self._watch and not self._watch.hears_denials:
             left = min(left or _UNHEARD_S, _UNHEARD_S)
         if left:

@@ -14,6 +14,7 @@ from minirun.network.egresslist import GATEWAY
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from minirun.attendant.loop import Timer
     from minirun.network.egresslist import Element
@@ -31,19 +32,23 @@ class Box:
         ends: (set, address) → when it is to end there, by the monotonic clock; FOR_EVER, where it is a neighbour's.
         names: of addresses that it was told, whether they are let in or not.
         refused: names that were not to be asked for since the last look, and how often.
-        looked: when the last look at what it was denied was, by the monotonic clock.
-        next: the next one; None if there is nothing to see.
+        network: of which events tell: see egressclaim.py.
+        patience: until when there were looks at what it was denied, had they been a second apart.
+        next: the next look; None if there is nothing to see.
     """
 
-    __slots__ = ("_groups", "_search", "ends", "id", "looked", "names", "next", "refused")
+    __slots__ = ("_groups", "_search", "ends", "id", "names", "network", "next", "patience", "refused")
 
-    def __init__(self, container_id: str, groups: Sequence[Sequence[Element]], search: Sequence[str]) -> None:
+    def __init__(
+        self, container_id: str, groups: Sequence[Sequence[Element]], search: Sequence[str], network: dict[str, Any]
+    ) -> None:
         """Know its list.
 
         Args:
             container_id: whose.
             groups: the elements of the list by service, in the order of the sets.
             search: the domains that its resolver puts behind names.
+            network: of which events tell.
         """
         self.id = container_id
         self._groups = groups
@@ -51,7 +56,8 @@ class Box:
         self.ends: dict[tuple[str, str], float] = {}
         self.names: dict[str, str] = {}
         self.refused: dict[str, int] = {}
-        self.looked = 0.0
+        self.network = network
+        self.patience = 0.0
         self.next: Timer | None = None
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 from minirun.errors import BadInput, Unsupported
 from minirun.journal import Step
 from minirun.network import egress, egressclaim, egresslist
+from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def read(given: Sequence[str], options: Mapping[str, Any]) -> list[str]:
     """
     if "networks" not in options:
         mode = options["network"]
-        reason = "its network is not its own" if mode != "none" else "it reaches nothing"
-        remedy = "leave --network-egress out" if mode == "none" else "give it a network: `--network bridge`"
+        reason = "it reaches nothing as it is" if mode == "none" else "its network is not its own"
+        remedy = "give that container the list" if ":" in mode else f"`--network {DEFAULT}` gives it one that is"
         raise BadInput(f"use --network-egress with --network {mode}", reason, remedy)
     return egresslist.read(given)
 
@@ -66,7 +67,7 @@ def steps(home: Home, record: Record, network: Callable[[], Network]) -> list[St
     allowed = ", ".join(options["egress"]) or "nothing"
 
     def claim() -> None:
-        egressclaim.write(home, record.id, options["egress"], options.get("add_hosts", ()), network())
+        egressclaim.write(home, record.id, record.name, options["egress"], options.get("add_hosts", ()), network())
 
     return [
         Step(

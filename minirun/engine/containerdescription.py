@@ -13,7 +13,7 @@ import os
 from datetime import UTC, datetime
 
 from minirun.container import health, output
-from minirun.engine import description, mountdescription, networkdescription, ports
+from minirun.engine import description, egressdescription, mountdescription, networkdescription, ports
 from minirun.engine.hostdescription import host_config
 from minirun.errors import MinirunError
 from minirun.image.store import Images
@@ -160,6 +160,7 @@ def _network(home: Home, box: Record, now: State) -> dict[str, Any]:
         "SandboxKey": f"/proc/{now.pid}/ns/net" if now.alive else "",
         "Ports": ports.settings(home, box, now),
         **networkdescription.settings(home, box),
+        **egressdescription.settings(home, box),
     }
 
 

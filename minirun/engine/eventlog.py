@@ -184,7 +184,10 @@ def _has_labels(event: Event, values: Sequence[str]) -> bool:
 def _is_of(event: Event, kind: str, values: Sequence[str]) -> bool:
     """Whether it happened to one of the things of a kind, by its name or the beginning of its id or name, as Docker."""
     actor = event["Actor"]
-    known = (actor["ID"], actor["Attributes"].get("name", ""))
+    told = actor["Attributes"]
+    if kind == "container" and event["Action"] == "deny":  # it happened on a network, to a container
+        return any(text.startswith(value) for value in values for text in (told["container"], told["containerName"]))
+    known = (actor["ID"], told.get("name", ""))
     return event["Type"] == kind and any(text.startswith(value) for value in values for text in known)
 
 

@@ -6,7 +6,7 @@ Keys of what is not built in this version have the values that it has for every 
 from __future__ import annotations
 
 from minirun.container import output, restart
-from minirun.engine import mountdescription, networkdescription, ports
+from minirun.engine import egressdescription, mountdescription, networkdescription, ports
 from minirun.security import masks
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ def host_config(box: Record) -> dict[str, Any]:
         "PidMode": options.get("pid", ""),
         "UTSMode": options.get("uts", ""),
         **networkdescription.asked_for(box),
+        **egressdescription.asked_for(box),
         "Init": options["init"],
         "ShmSize": options["shm_bytes"],
         "OomScoreAdj": options["oom_score_adj"] or 0,

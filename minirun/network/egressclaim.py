@@ -2,7 +2,7 @@
 
     <runtime>/egress/               gone at boot, as is what it tells of
     └── <container's id>/           flock of whoever changes its rules, or reads what they denied
-        ├── claim                   {"elements": ["pypi.org:443", …], "hosts": [["db", "10.0.0.5"], …], "network": {…}}
+        ├── claim                   {"elements": ["pypi.org:443", …], "hosts": [["db", "10.0.0.5"], …], "network": …}
         ├── mr0549d09d7b36c         {"mac": "02:42:…", "bridge": "02:…", "ends": [["10.90.0.7", "10.90.0.0/16", …], …]}
         ├── denials                 see egressdenials.py
         └── joined                  a container shares its network, and may outlive it
@@ -36,13 +36,14 @@ def folder(home: Home, container_id: str) -> str:
 
 
 def write(
-    home: Home, container_id: str, elements: Sequence[str], hosts: Sequence[Sequence[str]], network: Network
+    home: Home, container_id: str, name: str, elements: Sequence[str], hosts: Sequence[Sequence[str]], network: Network
 ) -> None:
     """Write down what a container may reach, before it has an interface.
 
     Args:
         home: the store.
         container_id: whose.
+        name: its name.
         elements: as egresslist.read returned them.
         hosts: (name, address), of its /etc/hosts: nobody is asked for those; GATEWAY among the addresses.
         network: the first that it is on, of which events tell.
@@ -50,7 +51,7 @@ def write(
     directory = folder(home, container_id)
     tree.remove(directory)  # of a time before, whose end nobody wrote down
     os.makedirs(directory, 0o700)
-    told = {"id": network.id, "told": network.told()}
+    told = {"id": network.id, "told": network.told(container=container_id, containerName=name)}
     value = {"elements": [*elements], "hosts": [[*host] for host in hosts], "network": told}
     jsonfile.write(f"{directory}/{_CLAIM}", value, durable=False)
     files.remove(kept(home, container_id))

@@ -176,7 +176,9 @@ def _names(home: Home, container_id: str) -> dict[str, str]:
     }
 
 
-def look(home: Home, container_id: str, refused: Mapping[str, int], names: Mapping[str, str]) -> float:
+def look(
+    home: Home, container_id: str, refused: Mapping[str, int], names: Mapping[str, str], network: Mapping[str, Any]
+) -> float:
     """Take in what came since the last look, and tell it.
 
     Args:
@@ -184,33 +186,43 @@ def look(home: Home, container_id: str, refused: Mapping[str, int], names: Mappi
         container_id: whose.
         refused: names that its resolver was not to ask for, and how often since the last look.
         names: of addresses.
+        network: what its claim has of that, which may be gone.
 
     Returns:
         In how many seconds there is something to tell; 0: nothing is left.
     """
     lock = egressclaim.hold(home, container_id)
     if lock < 0:
-        _add_late(home, container_id, refused)
+        _add_late(home, container_id, refused, network)
         return 0.0
     try:
         now = time.time()
         denials = Denials(_read(_current(home, container_id)))
         denials.add_names(refused, now)
         denials.add_counted(container_id, names, now)
-        left = _tell(home, container_id, denials, now)
+        left = _tell(home, network, denials, now)
         jsonfile.write(_current(home, container_id), denials.to_json(), durable=False)
     finally:
         os.close(lock)
     return left
 
 
-def _add_late(home: Home, container_id: str, refused: Mapping[str, int]) -> None:
-    """Names of a container that has just ended."""
-    path = egressclaim.kept(home, container_id)
-    if refused and os.path.isdir(os.path.dirname(path)):
-        denials = Denials(_read(path))
-        denials.add_names(refused, time.time())
-        jsonfile.write(path, denials.to_json(), durable=False)
+def _add_late(home: Home, container_id: str, refused: Mapping[str, int], network: Mapping[str, Any]) -> None:
+    """Names that a container asked for which has ended since."""
+    if not refused:
+        return
+    now = time.time()
+    denials = Denials(_read(egressclaim.kept(home, container_id)))
+    denials.add_names(refused, now)
+    _tell(home, network, denials, now, last=True)
+    _keep(home, container_id, denials)
+
+
+def _keep(home: Home, container_id: str, denials: Denials) -> None:
+    try:
+        jsonfile.write(egressclaim.kept(home, container_id), denials.to_json(), durable=False)
+    except FileNotFoundError:
+        pass  # the container was removed
 
 
 def finish(home: Home, container_id: str) -> None:
@@ -218,31 +230,26 @@ def finish(home: Home, container_id: str) -> None:
     now = time.time()
     denials = Denials(_read(_current(home, container_id)))
     denials.add_counted(container_id, _names(home, container_id), now)
-    _tell(home, container_id, denials, now, last=True)
-    try:
-        jsonfile.write(egressclaim.kept(home, container_id), denials.to_json(), durable=False)
-    except FileNotFoundError:
-        pass  # it was removed
+    _tell(home, egressclaim.read(home, container_id)["network"], denials, now, last=True)
+    _keep(home, container_id, denials)
 
 
-def _tell(home: Home, container_id: str, denials: Denials, now: float, *, last: bool = False) -> float:
+def _tell(home: Home, network: Mapping[str, Any], denials: Denials, now: float, *, last: bool = False) -> float:
     due = [denial for denial in denials.list() if denial.count > denial.told]
     new = [denial for denial in due if not denial.told]
     again = [denial for denial in due if denial.told and (last or now - denial.told_at >= AGAIN_S)]
     one_by_one = [*new[:NEW_AT_ONCE], *again[:NEW_AT_ONCE]]
-    network = egressclaim.read(home, container_id)["network"]
-    common = {**network["told"], "container": container_id}
     for denial in one_by_one:
         told = {"destination": denial.destination, "port": str(denial.port or ""), "protocol": denial.protocol}
         if denial.name:
             told["host"] = denial.name
         told["count"] = str(denial.count - denial.told)
-        events.emit(home, "network", "deny", network["id"], {**common, **told})
+        events.emit(home, "network", "deny", network["id"], {**network["told"], **told})
     rest = [*new[NEW_AT_ONCE:], *again[NEW_AT_ONCE:]]
     if rest:
         count = str(sum(denial.count - denial.told for denial in rest))
         told = {"destination": "", "port": "", "protocol": "", "destinations": str(len(rest)), "count": count}
-        events.emit(home, "network", "deny", network["id"], {**common, **told})
+        events.emit(home, "network", "deny", network["id"], {**network["told"], **told})
     for denial in (*one_by_one, *rest):
         denial.told, denial.told_at = denial.count, now
     left = [AGAIN_S - (now - denial.told_at) for denial in due if denial.count > denial.told]

@@ -206,10 +206,11 @@ def _shared(bits: int) -> dict[str, list[str]]:
             "accept",
         ],
         f"record{n}": [
-            f"{_PORTS} update @denied{n} {{ {ip} daddr . meta l4proto . th dport }} return",
+            f"{_PORTS} th dport 0-65535 goto ports{n}",  # of a piece none is known
             f"update @others{n} {{ {ip} daddr . meta l4proto }} return",
             "counter name more",
         ],
+        f"ports{n}": [f"update @denied{n} {{ {ip} daddr . meta l4proto . th dport }} return", "counter name more"],
     }
 
 
