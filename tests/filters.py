@@ -29,7 +29,8 @@ DEFAULT = tuple(
 KERNEL = (6, 12, 0)
 # all that there are, and some beyond, with each of the two highest bits
 NUMBERS = (*range(600), *range(X32, X32 + 600), X32 - 1, 2 * X32 - 1, 2 * X32, 3 * X32 - 1, 3 * X32, 2**32 - 1)
-_CONDITIONAL = (0x15, 0x25, 0x35, 0x45)
+_WITH_VALUE = (AND, 0x15, 0x25, 0x35, 0x45)
+_LOOKS = 0x12345678  # no answer
 _SEIZE, _INTERRUPT, _DETACH, _GET_FILTER = 0x4206, 0x4207, 17, 0x420C  # linux/ptrace.h
 _WALL = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,34 +80,39 @@ def differences(
 ) -> list[tuple[str, int, tuple[int, ...], str, str]]:
     """Where two filters decide otherwise: (architecture, number, arguments, what one answers, what the other)."""
     found = []
-    every = _arguments((*one, *other))
+    every = _arguments(one, other)
+    blind = _blind(one), _blind(other)
     for arch, name in ((ARCH_X86_64, "x86_64"), (ARCH_I386, "i386"), (ARCH_ARM, "arm")):
         for number in numbers:
             # most calls are decided on without a look at their arguments
-            depends = any(_looks_at_arguments(program, arch, number) for program in (one, other))
-            for given in every if depends else ((),):
+            looks = _LOOKS in (evaluate(blind[0], arch, number), evaluate(blind[1], arch, number))
+            for given in every if looks else ((),):
                 answers = evaluate(one, arch, number, given), evaluate(other, arch, number, given)
                 if answers[0] != answers[1]:
                     found.append((name, number, given, f"{answers[0]:#x}", f"{answers[1]:#x}"))
     return found
 
 
-def _arguments(program: Sequence[Instruction]) -> list[tuple[int, ...]]:
-    """Arguments of calls, six each, in whose halves everything occurs that *program* compares with."""
-    near = {(k + step) % 2**32 for code, _, _, k in program if code in (*_CONDITIONAL, AND) for step in (-1, 0, 1)}
-    words = sorted(near | {0, 1, 2**31, 2**32 - 1})
+def _blind(program: Sequence[Instruction]) -> list[Instruction]:
+    """*program*, but it answers _LOOKS where it would load an argument."""
+    return [(RETURN, 0, 0, _LOOKS) if one[0] == LOAD and one[3] >= ARGUMENTS else one for one in program]
+
+
+def _arguments(*programs: Sequence[Instruction]) -> list[tuple[int, ...]]:
+    """Arguments of calls, six each, in whose halves all occurs that one of *programs* compares an argument with."""
+    words = {0, 1, 2**31, 2**32 - 1}
+    for program in programs:
+        loaded = 0
+        for code, _, _, k in program:
+            if code == LOAD:
+                loaded = k
+            elif code in _WITH_VALUE and loaded >= ARGUMENTS:
+                words |= {k, (k + 1) % 2**32, (k - 1) % 2**32}
+    ordered = sorted(words)
     chance = random.Random(7)
     high = (0, 0, 1, 2**32 - 1)
     return [
-        *((word,) * 6 for word in words),
-        *((word << 32 | chance.choice(words),) * 6 for word in words),
-        *(tuple(chance.choice(words) | chance.choice(high) << 32 for _ in range(6)) for _ in range(4 * len(words))),
+        *((word,) * 6 for word in ordered),
+        *((word << 32 | chance.choice(ordered),) * 6 for word in ordered),
+        *(tuple(chance.choice(ordered) | chance.choice(high) << 32 for _ in range(6)) for _ in range(2 * len(ordered))),
     ]
-
-
-def _looks_at_arguments(program: Sequence[Instruction], arch: int, number: int) -> bool:
-    """Whether *program* comes to load an argument of that call."""
-    shortened = [(RETURN, 0, 0, 1) if code == LOAD and k >= ARGUMENTS else (code, jt, jf, k)
-                 for code, jt, jf, k in program]  # fmt: skip
-    answers = {evaluate(shortened, arch, number), 1}
-    return len(answers) == 1

@@ -138,7 +138,7 @@ NOT_BUILT = {
 _FLAGS = """
     -a --annotation --attach
     --domainname --gpus --label-file
-    --privileged --quiet --runtime --security-opt
+    --privileged --quiet --runtime
     --storage-opt --userns --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

@@ -94,6 +94,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         **_health(flags),
         **_ports(flags, network["network"]),
         **_privileges(flags),
+        **_security(flags.get("security-opt")),
         **_shared(flags),
     }
 
@@ -144,6 +145,14 @@ def _shared(flags: Mapping[str, Any]) -> dict[str, str]:
     from minirun.container import sharing
 
     return sharing.read(flags)
+
+
+def _security(given: Sequence[str] | None) -> dict[str, Any]:
+    if not given:
+        return {}
+    from minirun.container import securityflags
+
+    return securityflags.read(given)
 
 
 def _limits(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from minirun.launch import plan as plans
 from minirun.launch.spec import Spec
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
-from minirun.security import capabilities, user
+from minirun.security import capabilities, seccomp, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ def specify(
     who = who or user.find(options["user"], stack, options.get("group_add", ()))
     if options["init"] and not stub():
         raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
+    keep = capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))
     return Spec(
         overlay=Overlay(
             home.folder("diffs"),
@@ -200,13 +201,15 @@ def specify(
         devices=_devices(options),
         makes_devices="device_rules" in options,
         user=who,
-        capabilities=capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ())),
+        capabilities=keep,
         cwd=options["cwd"],
         argv=options["argv"],
         env=environment.complete(
             options["env"], hostname=options["hostname"], home=who.home, terminal=terminal is not None
         ),
         init=options["init"],
+        seccomp=seccomp.find(home, options, keep),
+        no_new_privileges=seccomp.forbids_new_privileges(options),
         stub=stub(),
         shm_bytes=options["shm_bytes"],
         cgroup_namespace=options["cgroupns"] == "private",

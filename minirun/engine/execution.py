@@ -16,7 +16,7 @@ from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict
 from minirun.launch import ending
 from minirun.launch.enter import Entry
-from minirun.security import capabilities, user
+from minirun.security import capabilities, seccomp, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from minirun.container.detachkeys import DetachKeys
     from minirun.container.record import Record
+    from minirun.home import Home
 
 
 def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
@@ -63,7 +64,7 @@ def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
     words, detach = " ".join(command), bool(flags.get("detach"))
     with Attempt(attempt):
         first = FirstProcess.open(box, now)
-        joining = entry(box, first, flags, command, added)
+        joining = entry(home, box, first, flags, command, added)
         events.emit(home, "container", f"exec_create: {words}", box.id, box.told(**told))
         joined = Joined(first, joining, stdin=bool(flags.get("interactive")), tty=bool(flags.get("tty")), detach=detach)
         joined.begin(box, now.cgroup, first.group)
@@ -77,11 +78,12 @@ def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
 
 
 def entry(
-    box: Record, first: FirstProcess, flags: Mapping[str, Any], command: Sequence[str], added: Sequence[str]
+    home: Home, box: Record, first: FirstProcess, flags: Mapping[str, Any], command: Sequence[str], added: Sequence[str]
 ) -> Entry:
     """Resolve everything about a command that is to run in a container; its streams are not made yet.
 
     Args:
+        home: the store.
         box: the container.
         first: its first process.
         flags: by long name: user, workdir, tty, privileged.
@@ -97,17 +99,21 @@ def entry(
     )
     tty = bool(flags.get("tty"))
     env = environment.merge(options["env"], added)
+    keep = capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))
     return Entry(
         pidfd=first.pidfd,
         terminal=None,
         redirects=(),
         cwd=_working_directory(flags.get("workdir")) or options["cwd"],
         user=who,
-        capabilities=_capabilities(options, privileged=bool(flags.get("privileged"))),
+        capabilities=capabilities.own() if flags.get("privileged") else keep,
         argv=command,
         env=environment.complete(env, hostname=options["hostname"], home=who.home, terminal=tty),
         rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
         oom_score_adj=options["oom_score_adj"],
+        # the container's, even if the command keeps more capabilities: so it is in Docker, too
+        seccomp=seccomp.find(home, options, keep),
+        no_new_privileges=seccomp.forbids_new_privileges(options),
         stub=ending.stub(),
         status=-1,
     )
@@ -130,10 +136,3 @@ def _working_directory(path: str | None) -> str:
     if not path.startswith("/") or "\0" in path:
         raise BadInput(f"read -w {path!r}", "it is not an absolute path")
     return path
-
-
-def _capabilities(options: Mapping[str, Any], *, privileged: bool) -> int:
-    """What the command keeps: what the container has, or with --privileged all that we have ourselves."""
-    if privileged:
-        return capabilities.own()
-    return capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))

@@ -49,7 +49,7 @@ def check(home: Home, container_id: str) -> None:
         now, wanted = state.read(home, box), health.of(box.options)
         if wanted is None or now.status != "running":
             return  # what is paused would not answer
-        result = _run(box, now, wanted)
+        result = _run(home, box, now, wanted)
         after = state.read(home, box)
         if after.status != "running" or after.started != now.started:
             return  # it ended meanwhile, or stands still: that says nothing
@@ -64,7 +64,7 @@ def check(home: Home, container_id: str) -> None:
             _act(home, box, now, wanted["on_failure"])
 
 
-def _run(box: Record, now: State, wanted: Mapping[str, Any]) -> Result:
+def _run(home: Home, box: Record, now: State, wanted: Mapping[str, Any]) -> Result:
     """Run the check to its end, or to the end of its time."""
     kind, *words = wanted["test"]
     command = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
@@ -74,7 +74,7 @@ def _run(box: Record, now: State, wanted: Mapping[str, Any]) -> Result:
         group.end(path)
         os.mkdir(path)
         try:
-            code, output = _run_in(path, box, now, command, wanted["timeout"])
+            code, output = _run_in(home, path, box, now, command, wanted["timeout"])
         finally:
             group.end(path)
     except (OSError, MinirunError) as error:
@@ -82,11 +82,11 @@ def _run(box: Record, now: State, wanted: Mapping[str, Any]) -> Result:
     return Result(began, time.time(), code, output)
 
 
-def _run_in(path: str, box: Record, now: State, command: Sequence[str], seconds: float) -> tuple[int, str]:
+def _run_in(home: Home, path: str, box: Record, now: State, command: Sequence[str], seconds: float) -> tuple[int, str]:
     first = FirstProcess.open(box, now)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        entry = execution.entry(box, first, {}, command, ())
+        entry = execution.entry(home, box, first, {}, command, ())
         joined = Joined(first, entry, stdin=False, tty=False, detach=True)
         entry.redirects = [(writing if place else descriptor, place) for descriptor, place in entry.redirects]
         end = time.monotonic() + seconds

@@ -5,8 +5,8 @@ Keys of what is not built in this version have the values that it has for every 
 
 from __future__ import annotations
 
-from minirun.container import output, restart
-from minirun.engine import egressdescription, mountdescription, networkdescription, ports
+from minirun.container import output, restart, securityflags
+from minirun.engine import mountdescription, networkdescription, ports
 from minirun.security import masks
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NOT_BUILT: dict[str, Any] = {
     "Cgroup": "", "DeviceRequests": None, "Isolation": "", "Links": None, "Privileged": False, "Runtime": "minirun",
-    "SecurityOpt": None, "UsernsMode": "", "VolumeDriver": "",
+    "UsernsMode": "", "VolumeDriver": "",
 }  # fmt: skip
 
 
@@ -37,11 +37,11 @@ def host_config(box: Record) -> dict[str, Any]:
         "ReadonlyRootfs": options["read_only"],
         **_NOT_BUILT,
         **_privileges(options),
+        "SecurityOpt": securityflags.described(options),
         "IpcMode": options.get("ipc", "private"),
         "PidMode": options.get("pid", ""),
         "UTSMode": options.get("uts", ""),
         **networkdescription.asked_for(box),
-        **egressdescription.asked_for(box),
         "Init": options["init"],
         "ShmSize": options["shm_bytes"],
         "OomScoreAdj": options["oom_score_adj"] or 0,

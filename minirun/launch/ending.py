@@ -1,14 +1,19 @@
 """How every plan ends, that of a new container and that of a command in one that runs: give away, then execute.
 
 keyring ─ rlimits ─ bounding set ─ user ─ capabilities         confine: from here on there is nothing to give away
-signals ─ umask ─ close_range ─ execveat(stub) ─▶ the command  become
+signals ─ umask ─ close_range ─ no new privileges ─ filter     become
+execveat(stub) ─▶ the command                                  all that a filter has to let through
+
+A filter takes CAP_SYS_ADMIN to install, unless nothing gives new privileges. So that capability is kept until then, and
+what follows is the exec alone, which takes it away: an exec leaves root what is in the bounding set, and anybody else
+nothing. See capabilities(7), "Transformation of capabilities during execve()".
 """
 
 from __future__ import annotations
 
 import os
 from _signal import SIG_IGN, getsignal
-from errno import EACCES, EDQUOT, ENOENT, ENOSYS
+from errno import EACCES, EDQUOT, EINVAL, ENOENT, ENOSYS
 from struct import pack
 
 from minirun.kernel.call import Call, Struct, Vector
@@ -17,17 +22,20 @@ from minirun.kernel.names import (
     CLOSE_RANGE_CLOEXEC,
     F_SETFD,
     KEYCTL_JOIN_SESSION_KEYRING,
+    O_CLOEXEC,
+    PR_SET_KEEPCAPS,
     SIG_SETMASK,
     mode,
 )
 from minirun.rootfs.attach import STUB
-from minirun.security import capabilities
+from minirun.security import capabilities, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Protocol
 
+    from minirun.security.seccomp import Filter
     from minirun.security.user import User
 
     class Command(Protocol):
@@ -37,7 +45,9 @@ if TYPE_CHECKING:
         capabilities: int
         env: Sequence[str]
         init: bool
+        no_new_privileges: bool
         rlimits: Sequence[tuple[int, int, int]]
+        seccomp: Filter | None
         status: int
         stub: str
         user: User
@@ -47,6 +57,7 @@ if TYPE_CHECKING:
 _GLIBC_SIGNALS = (32, 33)
 
 
+BY_PATH = "/proc/self/fd/"
 _STUB = f"{os.path.dirname(__file__)}/stub"
 
 
@@ -66,8 +77,16 @@ def confine(command: Command) -> Iterator[Call]:
 
         yield from resources.limit(command.rlimits)
     yield from capabilities.bound(command.capabilities)
+    keep = 0 if command.user.uid else command.capabilities
+    if not command.seccomp or command.no_new_privileges:
+        yield from _change_user(command.user)
+        yield from capabilities.limit(keep)
+        return
+    why = "CAP_SYS_ADMIN until the exec, for a filter to be installed"
+    if command.user.uid:
+        yield Call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0, why=why)
     yield from _change_user(command.user)
-    yield from capabilities.limit(0 if command.user.uid else command.capabilities)
+    yield from capabilities.limit(keep | capabilities.SYS_ADMIN, f"only these, and none inheritable; {why}")
 
 
 def _change_user(user: User) -> Iterator[Call]:
@@ -89,12 +108,25 @@ def become(command: Command) -> Iterator[Call]:
     yield Call(
         "close_range", 3, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC, why="no descriptor of the host's goes in (CVE-2024-21626)"
     )
+    by_path = bool(command.stub and command.seccomp and command.seccomp.by_path)
+    place = 4 if command.status == 3 else 3
+    if command.stub:
+        yield Call("fcntl", command.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
+    if by_path:
+        # EINVAL: it is there
+        yield Call("dup3", STUB, place, O_CLOEXEC, tolerate=(EINVAL,), why="to have a path, as execveat is not allowed")
+    if command.no_new_privileges:
+        yield seccomp.no_new_privileges()
+    if command.seccomp:
+        yield seccomp.install(command.seccomp)
     if not command.stub:
         yield from _without_stub(command)
         return
-    yield Call("fcntl", command.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
     argv = Vector(["init" if command.init else "exec", str(command.status), *command.argv])
-    yield Call("execveat", STUB, "", argv, Vector(command.env), AT_EMPTY_PATH, why="become the command")
+    if by_path:
+        yield Call("execve", f"{BY_PATH}{place}", argv, Vector(command.env), why="become the command")
+    else:
+        yield Call("execveat", STUB, "", argv, Vector(command.env), AT_EMPTY_PATH, why="become the command")
 
 
 def _ignored() -> list[int]:

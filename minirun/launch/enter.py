@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from minirun.launch.machine import Process
+    from minirun.security.seccomp import Filter
     from minirun.security.user import User
 
 # one call for all: since Linux 5.8 a pidfd stands for the namespaces of its process
@@ -51,13 +52,14 @@ class Entry:
         pidfd: of that first process.
         terminal: descriptor of the slave that becomes its terminal; None: descriptors 0, 1 and 2 are the caller's own.
         redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2.
-        cwd, user, capabilities, argv, env, rlimits, oom_score_adj, stub, status: as Spec has them.
+        cwd, user, capabilities, argv, env, rlimits, oom_score_adj, seccomp, no_new_privileges, stub, status: as
+            Spec has them.
         init: never: it is not PID 1.
     """
 
     __slots__ = (
-        "argv", "capabilities", "cwd", "env", "init", "oom_score_adj", "pidfd", "redirects", "rlimits", "status",
-        "stub", "terminal", "user",
+        "argv", "capabilities", "cwd", "env", "init", "no_new_privileges", "oom_score_adj", "pidfd", "redirects",
+        "rlimits", "seccomp", "status", "stub", "terminal", "user",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +75,8 @@ class Entry:
         env: Sequence[str],
         rlimits: Sequence[tuple[int, int, int]],
         oom_score_adj: int | None,
+        seccomp: Filter | None,
+        no_new_privileges: bool,
         stub: str,
         status: int,
     ) -> None:
@@ -86,6 +90,8 @@ class Entry:
         self.env = env
         self.rlimits = rlimits
         self.oom_score_adj = oom_score_adj
+        self.seccomp = seccomp
+        self.no_new_privileges = no_new_privileges
         self.stub = stub
         self.status = status
         self.init = False

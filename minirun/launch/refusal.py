@@ -5,7 +5,8 @@ from __future__ import annotations
 from errno import EACCES, EBUSY, EINVAL, ELOOP, EMFILE, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS, ESTALE
 from os import strerror
 
-from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound, MinirunError, describe
+from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound, MinirunError, Unsupported, describe
+from minirun.launch.ending import BY_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,13 @@ OVERLAY_REMEDIES = {
 def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the container") -> MinirunError:
     """Tell *failure* with what it was part of, which is *attempt* where nothing nearer is known."""
     call, error = failure.call, failure.errno or 0
-    if call.name == "execve":
+    if call.name == "execve" and not str(call.args[0]).startswith(BY_PATH):
         return not_executed(spec.argv[0], error)
+    if call.name == "seccomp":
+        return Unsupported(
+            "filter system calls", str(failure),
+            "it takes CONFIG_SECCOMP_FILTER in the kernel; `--security-opt seccomp=unconfined` goes without a filter",
+        )  # fmt: skip
     paths = [arg for arg in call.args if isinstance(arg, str)]
     if call.why.startswith("stack writes upon "):
         return MinirunError(

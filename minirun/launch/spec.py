@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minirun.rootfs.devices import Device
     from minirun.rootfs.overlay import Overlay
     from minirun.rootfs.volumes import Tmpfs, Volume
+    from minirun.security.seccomp import Filter
     from minirun.security.user import User
 
 
@@ -42,6 +43,8 @@ class Spec:
         argv: the command and its arguments.
         env: ``NAME=value``.
         init: whether a reaper is PID 1 and the command its child.
+        seccomp: what decides on its system calls; None: it may make all.
+        no_new_privileges: whether no program that it executes gives it more than it has.
         stub: path of the program that becomes the command; empty where none was compiled.
         shm_bytes: size of /dev/shm.
         cgroup_namespace: whether its own cgroup is the root of those that it sees.
@@ -52,8 +55,9 @@ class Spec:
 
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname",
-        "init", "makes_devices", "network", "network_namespace", "oom_score_adj", "overlay", "read_only", "redirects",
-        "rlimits", "shared", "shm_bytes", "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
+        "init", "makes_devices", "network", "network_namespace", "no_new_privileges", "oom_score_adj", "overlay",
+        "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes", "status", "stdin", "stub", "sysctls",
+        "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -77,6 +81,8 @@ class Spec:
     argv: Sequence[str]
     env: Sequence[str]
     init: bool
+    seccomp: Filter | None
+    no_new_privileges: bool
     stub: str
     shm_bytes: int
     cgroup_namespace: bool

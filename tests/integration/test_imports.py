@@ -35,6 +35,12 @@ NEVER_WITH_CLICK = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled(store: Minirun) -> None:
+    """Have the default seccomp profile compiled: the first start of a boot does that, and takes libseccomp."""
+    store("run", "--rm", "busybox", "true", check=True)
+
+
 def imported(store: Minirun, *arguments: str) -> set[str]:
     """The top names of what a command imports while it runs."""
     shebang = LAUNCHER.read_text().splitlines()[0].removeprefix("#!").split()

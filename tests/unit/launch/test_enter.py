@@ -7,6 +7,7 @@ from typing import Any
 from minirun.kernel.call import Call
 from minirun.launch.enter import NAMESPACES, Entry, plan
 from minirun.security import capabilities
+from minirun.security.seccomp import Filter
 from minirun.security.user import User
 
 
@@ -14,6 +15,7 @@ def entry(**changes: Any) -> Entry:
     fields: dict[str, Any] = {
         "pidfd": 5, "terminal": None, "redirects": [(8, 0)], "cwd": "/srv", "user": User(0, 0, [0], "/root"),
         "capabilities": capabilities.DEFAULT, "argv": ["true"], "env": ["A=b"], "rlimits": (), "oom_score_adj": None,
+        "seccomp": None, "no_new_privileges": False,
         "stub": "/host/stub", "status": 9,
     }  # fmt: skip
     return Entry(**{**fields, **changes})
@@ -52,6 +54,11 @@ def test_everything_is_given_away_before_the_command_is_executed() -> None:
     assert order == sorted(order)
     assert calls[-1].name == "execveat"
     assert "permitted=0x0" in repr(calls[place(calls, "capset")])
+
+
+def test_a_command_has_the_containers_filter_installed_last_of_all() -> None:
+    calls = plan(entry(seccomp=Filter(4, bytes(8), by_path=False), no_new_privileges=True))
+    assert [call.name for call in calls[-3:]] == ["prctl", "seccomp", "execveat"]
 
 
 def test_a_terminal_takes_all_three_places_and_controls_the_session() -> None:

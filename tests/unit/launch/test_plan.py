@@ -8,15 +8,26 @@ import pytest
 
 from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound
 from minirun.kernel.call import Call
-from minirun.kernel.names import AT_FDCWD, CLONE_NEWNET, PR_CAPBSET_DROP
+from minirun.kernel.names import (
+    AT_FDCWD,
+    CLONE_NEWNET,
+    O_CLOEXEC,
+    PR_CAPBSET_DROP,
+    PR_SET_KEEPCAPS,
+    PR_SET_NO_NEW_PRIVS,
+)
 from minirun.launch.machine import CallFailed
 from minirun.launch.plan import namespaces, plan
 from minirun.launch.refusal import not_executed, refusal
 from minirun.launch.spec import Spec
+from minirun.rootfs.attach import STUB
 from minirun.rootfs.devices import Device
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
+from minirun.security.seccomp import Filter
 from minirun.security.user import User
+
+FILTER = Filter(4, b"\6\0\0\0\0\0\xff\x7f", by_path=False)
 
 
 def spec(**changes: object) -> Spec:
@@ -43,6 +54,8 @@ def spec(**changes: object) -> Spec:
         "argv": ["true"],
         "env": ["PATH=/a:/b"],
         "init": False,
+        "seccomp": FILTER,
+        "no_new_privileges": True,
         "stub": "/lib/stub",
         "shm_bytes": 1 << 20,
         "cgroup_namespace": True,
@@ -75,7 +88,10 @@ ORDER = [
     ("the group before the user", named("setresgid"), named("setresuid")),
     ("capabilities after the user, who would lose them", named("setresuid"), named("capset")),
     ("descriptors closed when no more are needed", named("capset"), named("close_range")),
-    ("and the command at last", named("close_range"), named("execveat")),
+    ("all calls that are ours before the filter", named("close_range"), named("seccomp")),
+    ("no new privileges, for without them who is not root may install one", named("prctl", PR_SET_NO_NEW_PRIVS),
+     named("seccomp")),
+    ("and the command at last", named("seccomp"), named("execveat")),
 ]  # fmt: skip
 
 
@@ -105,6 +121,33 @@ def test_who_is_not_root_keeps_no_capability() -> None:
 
     assert "effective=permitted=0x0" in kept(User(1, 0, [], "/"))
     assert "effective=permitted=0xa80425fb" in kept(User(0, 1, [], "/"))
+
+
+@pytest.mark.parametrize("uid", [0, 1])
+def test_a_filter_is_installed_with_cap_sys_admin_which_ends_with_the_exec_right_after(uid: int) -> None:
+    calls = plan(spec(user=User(uid, uid, [], "/"), no_new_privileges=False))
+    sets = next(repr(call) for call in calls if call.name == "capset")
+    assert f"effective=permitted={0x200000 | (0 if uid else 0xA80425FB):#x}, inheritable=0" in sets
+    assert any(named("prctl", PR_SET_KEEPCAPS)(call) for call in calls) is bool(uid)
+    assert [call.name for call in calls[-2:]] == ["seccomp", "execveat"]
+    assert any(named("prctl", PR_CAPBSET_DROP, 21)(call) for call in calls)
+
+
+def test_without_a_filter_that_capability_is_not_kept() -> None:
+    calls = plan(spec(seccomp=None, no_new_privileges=False))
+    assert "effective=permitted=0x0" in next(repr(call) for call in calls if call.name == "capset")
+    assert not any(call.name == "seccomp" or named("prctl", PR_SET_KEEPCAPS)(call) for call in calls)
+    assert calls[-1].name == "execveat"
+
+
+@pytest.mark.parametrize(("status", "place"), [(7, 3), (3, 4)])
+def test_where_execveat_is_not_allowed_the_stub_is_executed_by_a_path(status: int, place: int) -> None:
+    calls = plan(spec(seccomp=Filter(0, b"", by_path=True), status=status))
+    assert calls[-1].name == "execve"
+    assert calls[-1].args[0] == f"/proc/self/fd/{place}"
+    moved = next(index for index, call in enumerate(calls) if named("dup3", STUB, place)(call))
+    assert calls[moved].args[2] == O_CLOEXEC
+    assert not any(call.name == "close_range" for call in calls[moved:])
 
 
 def test_layers_are_stacked_topmost_first() -> None:

@@ -1,0 +1,95 @@
+"""--security-opt of `run` and `create`: what defends the host from a container, and what of that it is let off.
+
+    seccomp=FILE|unconfined|builtin     ─▶ seccomp: name, digest, profile; without a digest: no filter
+    no-new-privileges[=true|false]      ─▶ no_new_privileges
+
+A profile is read here, once, and is in the record from then on, whatever becomes of its file.
+"""
+
+from __future__ import annotations
+
+from minirun.errors import BadInput
+from minirun.security import capabilities, seccomp, seccompprofile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from minirun.home import Home
+
+_SWITCHES = {"": True, "true": True, "1": True, "false": False, "0": False}
+KNOWN = "seccomp=FILE, seccomp=unconfined, no-new-privileges"
+
+
+def read(given: Sequence[str]) -> dict[str, Any]:
+    """Turn the values of --security-opt into the option ``security`` of the record.
+
+    Returns:
+        given: the values, and what was asked for of: seccomp, no_new_privileges.
+
+    Raises:
+        BadInput: one has no meaning, or its profile cannot be read.
+    """
+    found: dict[str, Any] = {"given": list(given)}
+    for text in given:
+        # as Docker reads them, in its old way, too: seccomp:unconfined
+        name, separator, value = text.partition("=" if "=" in text else ":")
+        if name == "no-new-privileges":
+            if value not in _SWITCHES:
+                raise BadInput(f"use --security-opt {text}", "it is on or off", "--security-opt no-new-privileges")
+            found["no_new_privileges"] = _SWITCHES[value]
+        elif not separator or not value:
+            raise BadInput(f"use --security-opt {text!r}", "it is none that is known", f"there are {KNOWN}")
+        elif name == "seccomp":
+            found.pop("seccomp", None)
+            if value != "builtin":
+                found["seccomp"] = _profile(value)
+        else:
+            raise BadInput(f"use --security-opt {text!r}", "it is none that is known", f"there are {KNOWN}")
+    return {"security": found}
+
+
+def _profile(name: str) -> dict[str, str]:
+    if name == "unconfined":
+        return {"name": name, "digest": ""}
+    attempt = f"use the seccomp profile {name}"
+    try:
+        with open(name, "rb") as file:
+            data = file.read(seccompprofile.MOST_BYTES + 1)
+    except OSError as error:
+        raise BadInput(attempt, error, "name a file; `unconfined` and `builtin` are no files") from None
+    if len(data) > seccompprofile.MOST_BYTES:
+        raise BadInput(attempt, f"it is longer than {seccompprofile.MOST_BYTES} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(attempt, f"it is not JSON in UTF-8: {error.reason} at byte {error.start}") from None
+    from hashlib import sha256
+
+    from minirun.kernel import jsonfile
+
+    text = jsonfile.dumps(seccompprofile.parse(text, name))
+    return {"name": name, "digest": sha256(text.encode()).hexdigest(), "profile": text}
+
+
+def check(home: Home, options: Mapping[str, Any]) -> None:
+    """Compile what was asked for, so that a profile without a meaning is refused before anything is made.
+
+    Raises:
+        BadInput, Unsupported: of `seccompcompile.make`.
+    """
+    seccomp.find(home, options, capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ())))
+
+
+def described(options: Mapping[str, Any]) -> list[str] | None:
+    """What was given, as Docker's inspect shows it: with the profile in place of its file; None for nothing."""
+    if "security" not in options:
+        return None
+    security = options["security"]
+    profile = security.get("seccomp", {}).get("profile")
+    shown = []
+    for text in security["given"]:
+        name, _, value = text.partition("=" if "=" in text else ":")
+        shown.append(f"seccomp={profile}" if profile and name == "seccomp" and value != "builtin" else text)
+    return shown
