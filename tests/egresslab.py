@@ -39,10 +39,12 @@ class Container:
         network: the first of NetworkSettings.Networks when it was started.
     """
 
-    def __init__(self, store: Minirun, name: str) -> None:
-        told = json.loads(store("inspect", name, check=True).stdout)[0]
+    def __init__(self, store: Minirun, name: str, told: dict[str, Any] | None = None) -> None:
+        """Ask inspect, or be *told* what it told."""
+        told = told or json.loads(store("inspect", name, check=True).stdout)[0]
+        assert told
         self.store = store
-        self.name = name
+        self.name = told["Name"].removeprefix("/")
         self.pid: int = told["State"]["Pid"]
         self.id: str = told["Id"]
         self.network: dict[str, Any] = next(iter(told["NetworkSettings"]["Networks"].values()), {})
@@ -91,7 +93,7 @@ class Container:
                 return False
 
     def look_up(self, name: str, *kinds: str) -> list[str]:
-        """What its resolver tells of a name: both kinds of addresses, or *kinds* of records; or NXDOMAIN and the like."""
+        """What its resolver tells of a name: both kinds of addresses, or *kinds* of records; or a word like NXDOMAIN."""
         found = []
         for kind in kinds or ("A", "AAAA"):
             with inside(self.pid):
