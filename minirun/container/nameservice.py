@@ -1,7 +1,7 @@
 """/etc/hosts and /etc/resolv.conf of a container with a network of its own.
 
     hosts         localhost and its like, --add-host, and the addresses it has, under its host name
-    resolv.conf   the host's, without name servers that only the host reaches; --dns, --dns-search, --dns-option instead.
+    resolv.conf   the host's, without name servers that only the host reaches; or --dns, --dns-search, --dns-option.
                   Where the attendant answers, it is the server, and asks those itself
 
 They are written when it starts. While it runs they are its own to change, and follow its networks: of hosts the lines
@@ -74,8 +74,9 @@ def follow(home: Home, record: Record, network: Network, lease: Lease, *, presen
 
 def _without(text: str, lines: str) -> str:
     """What is in a file but for some lines; it ends with the end of a line."""
-    gone = set(lines.split("\n"))
-    return "".join(f"{line}\n" for line in text.removesuffix("\n").split("\n") if not line or line not in gone)
+    gone = set(lines.splitlines())
+    kept = text.removesuffix("\n").split("\n") if text else []
+    return "".join(f"{line}\n" for line in kept if line not in gone)
 
 
 def _directories(home: Home, record: Record) -> Iterator[str]:
