@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 DUTIES = ("minirun.attendant.egress:attend",)
 _IDLE_S = 0.3  # a network without containers is served so long: the next one may be just coming
 _BUSY_S = 0.02  # until a look whether somebody has let go of what we need
-_AGAIN_S = 2.0  # until what failed is tried again
+_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 5.0  # until what failed is tried again: each time twice as long
 _NAME_BYTES = 256
 _GIVEN = 3  # descriptors of a message: datagrams, connections, and the lock unless we have it
-_LOG_BYTES = 1 << 20
 _SIGHUP = 1
 
 
@@ -91,6 +90,7 @@ class Attendant:
         self._places: dict[str, _Place] = {}
         self._ending: Timer | None = None
         self._retry: Timer | None = None
+        self._pause_s = _PAUSE_S
         self._said: set[str] = set()
         self.census.changed.append(self._changed)
 
@@ -108,26 +108,38 @@ class Attendant:
     def _look(self) -> None:
         """Serve what has containers and nobody who does: the one before us was killed."""
         self._retry = None
+        try:
+            # nobody else binds meanwhile
+            gate = files.lock(self.home.attendant_gate, exclusive=True, wait=False)
+        except BlockingIOError:
+            self._retry = self.loop.later(_BUSY_S, self._look)
+            return
+        self._take_all()
+        try:
+            self._serve_what_is_needed()
+        finally:
+            os.close(gate)
+        self._end_if_idle()
+
+    def _serve_what_is_needed(self) -> None:
         for network in store.list_all(self.home, warn=lambda _error: None):
             if network.id not in self._places and attendance.needing(self.home, network):
                 attempt(lambda network=network: self._serve_again(network))  # type: ignore[misc]
-        self._end_if_idle()
 
     def _serve_again(self, network: Network) -> None:
         try:
             index = socket.if_nametoindex(network.interface)
-            bound = nameserver.bind(network)
+            bound = nameserver.bind(network, tries=1)
         except (MinirunError, OSError) as error:
-            if str(error) not in self._said:
+            if self._retry is None:
+                self._retry = self.loop.later(self._pause_s, self._look)
+                self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            # the first times it may be of the one before us, who is just dying
+            if self._pause_s == _LONGEST_PAUSE_S and str(error) not in self._said:
                 self._said.add(str(error))
                 say(str(error))
-            self._retry = self._retry or self.loop.later(_AGAIN_S, self._look)
             return
         lock = nameserver.note(self.home, network.id, nameserver.where(index))
-        if lock < 0:  # whoever starts a container there is about to give us his
-            for one in bound:
-                one.close()
-            return
         self._serve(network, bound[0].detach(), bound[1].detach(), lock)
 
     def _take_all(self) -> None:
@@ -233,29 +245,20 @@ class Attendant:
         self._end_if_idle()
 
 
-def main(lock: int, listener: int) -> None:
-    """Be the attendant of the home that the environment names.
+def main(home: Home, lock: int, listener: int) -> None:
+    """Be the attendant.
 
     Args:
+        home: the store.
         lock: the descriptor that holds home.attendant.
         listener: of the socket at which sockets are given to us.
     """
-    home = Home.of_environment()
     try:
-        _begin(home, lock, listener).run()
+        for descriptor in (lock, listener):
+            os.set_inheritable(descriptor, False)
+        _signal.signal(_SIGHUP, _signal.SIG_IGN)
+        descriptors.allow_many()
+        os.pwrite(lock, f"{os.getpid()} {process.start_ticks(os.getpid())}\n".encode(), 0)
+        Attendant(home, listener).run()
     finally:
         supervision.leave(home.runtime, supervision.ATTENDANT)
-
-
-def _begin(home: Home, lock: int, listener: int) -> Attendant:
-    for descriptor in (lock, listener):
-        os.set_inheritable(descriptor, False)
-    log = os.open(f"{home.runtime}/attendant.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if os.fstat(log).st_size > _LOG_BYTES:
-        os.ftruncate(log, 0)
-    os.dup2(log, 2)
-    os.close(log)
-    _signal.signal(_SIGHUP, _signal.SIG_IGN)
-    descriptors.allow_many()
-    os.pwrite(lock, f"{os.getpid()} {process.start_ticks(os.getpid())}\n".encode(), 0)
-    return Attendant(home, listener)

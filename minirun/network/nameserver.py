@@ -68,21 +68,26 @@ def is_served(home: Home, network_id: str, at: bytes) -> bool:
     return False
 
 
-def bind(network: Network) -> tuple[socket, socket]:
+def bind(network: Network, tries: int = _TRIES) -> tuple[socket, socket]:
     """Bind the sockets of a network whose bridge is there: for datagrams, and for connections.
+
+    Args:
+        network: which.
+        tries: how often, where they are in use.
 
     Raises:
         Conflict: another program has them.
         MinirunError: the kernel refuses.
     """
-    for _ in range(_TRIES):
+    for left in reversed(range(tries)):
         try:
             return _bind(network)
         except OSError as error:
             if error.errno != EADDRINUSE:
                 raise MinirunError(_attempt(network), error, "look whether its bridge is there: `ip address`") from None
-        time.sleep(_TRY_S)
-    raise in_use(network)
+        if left:
+            time.sleep(_TRY_S)
+    raise _in_use(network)
 
 
 def _bind(network: Network) -> tuple[socket, socket]:
@@ -106,7 +111,7 @@ def _bind(network: Network) -> tuple[socket, socket]:
     return bound[0], bound[1]
 
 
-def in_use(network: Network) -> Conflict:
+def _in_use(network: Network) -> Conflict:
     """Somebody else answers at the address of a network's gateway, or at every address of the host."""
     from minirun.network import portowner
 
