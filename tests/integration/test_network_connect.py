@@ -321,6 +321,7 @@ def test_the_files_of_etc_follow_and_what_else_is_in_them_stays(place: Site, sto
         assert guest.text("resolv.conf") == servers
         # and a start writes them anew
         store("restart", "-t", "0", "web", check=True)
+        web.find()
         assert (web.text("resolv.conf"), "mine" in web.text("hosts")) == (servers, False)
 
 
