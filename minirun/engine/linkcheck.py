@@ -25,7 +25,7 @@ from minirun.network.record import Network
 from minirun.network.ruleset import Ruleset
 
 _UP = 0x1  # IFF_UP
-_SETTLING_S = 2.0  # the kernel takes interfaces away some time after their namespace has ended
+_SETTLING_S = 0.5  # the kernel takes interfaces away some time after their namespace has ended
 _TABLE = f"table inet {TABLE}"
 
 

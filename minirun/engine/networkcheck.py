@@ -71,7 +71,7 @@ def faults(home: Home) -> Iterator[Fault]:
     yield from _ports(known, rules)
     yield from _lists(known)
     yield from linkcheck.faults(known, rules, links)
-    if retiring.is_needless(home):
+    if known.whole and retiring.is_needless(home):
         what = "forwarding that no network needs"
         yield free(what, forwarding.path(home), "the host passes packets on", partial(retiring.tidy, home))
 

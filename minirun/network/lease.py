@@ -270,9 +270,10 @@ def holders(home: Home, network_id: str) -> list[str]:
 def release(home: Home, network_id: str, container_id: str) -> bool:
     """Give back what a container has; whether it had anything. Idempotent."""
     directory = folder(home, network_id)
-    if not os.path.isdir(directory):
-        return False
-    lock = _hold(directory)
+    try:
+        lock = files.lock(f"{directory}/lock", exclusive=True)
+    except FileNotFoundError:
+        return False  # the network has gone, and is not to leave a directory
     try:
         return _release(directory, container_id)
     finally:
@@ -296,8 +297,12 @@ def _release_cut_short(directory: str, container_id: str) -> bool:
 
 
 def _addresses(directory: str, container_id: str) -> list[str]:
-    found = []
-    for name in os.listdir(directory):
+    found: list[str] = []
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return found
+    for name in names:
         try:
             if (":" in name or "." in name) and os.readlink(f"{directory}/{name}") == container_id:
                 found.append(name)
