@@ -139,7 +139,7 @@ NOT_BUILT = {
 _FLAGS = """
     -a --annotation --attach
     --domainname --gpus --label-file
-    --privileged --quiet --runtime
+    --quiet --runtime
     --storage-opt --userns --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

@@ -100,13 +100,17 @@ CREATE = (
     Flag("network", "", "NETWORK", "none (loopback only), host, a network, or container:NAME's (bridge)", many=True),
     Flag("network-alias", "", "NAME", "Another name by which others on its network find it", many=True),
     Flag(
-        "network-egress", "", "allow=HOST|CIDR[:PORT],…", "Let it reach these hosts and addresses alone (everything)",
+        "network-egress",
+        "",
+        "allow=HOST|CIDR[:PORT],…",
+        "Let it reach these hosts and addresses alone (everything)",
         many=True,
     ),
     Flag("no-healthcheck", "", "", "Do not check its health, whatever the image says"),
     Flag("oom-kill-disable", "", "", "Refused: cgroup v2 cannot switch the OOM killer off"),
     Flag("oom-score-adj", "", "N", "Its place in the OOM killer's order: -1000 last, 1000 first"),
     Flag("pid", "", "MODE", "The processes that it sees: private, host, or container:NAME's (private)"),
+    Flag("privileged", "", "", "Give it every capability and device, and hide, filter and protect nothing"),
     Flag(
         "publish", "p", "[IP:][HOST:]PORT[/PROTOCOL]", "Lead a port of the host to one of its own: 8080:80", many=True
     ),

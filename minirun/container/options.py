@@ -36,7 +36,7 @@ NETWORK = frozenset(
      "network-egress", "sysctl")
 )  # fmt: skip
 # and of privileges.py
-PRIVILEGES = frozenset(("cap-add", "cap-drop", "device", "device-cgroup-rule", "group-add"))
+PRIVILEGES = frozenset(("cap-add", "cap-drop", "device", "device-cgroup-rule", "group-add", "privileged"))
 SHARED = frozenset(("ipc", "pid", "uts"))  # and of sharing.py
 SHM_BYTES = 64 << 20  # Docker's
 # asm/signal.h on x86_64

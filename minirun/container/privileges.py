@@ -4,6 +4,7 @@
     --group-add audio                       ─▶ group_add
     --device /dev/fuse[:/dev/other][:rwm]   ─▶ devices: [source, target, access]
     --device-cgroup-rule 'c 10:229 rw'      ─▶ device_rules: as they were given
+    --privileged                            ─▶ privileged: all of that, and nothing hidden, read-only or filtered
 
 What devices are there is asked when the container starts: a stick that was pulled out keeps it from starting.
 """
@@ -43,7 +44,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         if given := flags.get(flag):
             found[key] = sorted({_capability(flag, text) for text in given})
     if found:
-        capabilities.check_had(capabilities.kept(found.get("cap_add", ()), found.get("cap_drop", ())))
+        capabilities.check_had(capabilities.kept(found))
     if groups := flags.get("group-add"):
         found["group_add"] = list(dict.fromkeys(groups))
     if devices := flags.get("device"):
@@ -52,6 +53,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         for rule in rules:
             devicefilter.parse(rule)
         found["device_rules"] = list(rules)
+    if flags.get("privileged"):
+        found["privileged"] = True
     return found
 
 
@@ -125,6 +128,10 @@ def nodes(options: Mapping[str, Any]) -> list[Device]:
 
 
 def _devices(options: Mapping[str, Any]) -> Iterator[tuple[str, os.stat_result, str]]:
+    if options.get("privileged"):
+        for below, status in _found("give devices", "/dev").items():
+            if below.split("/")[1] not in _TAKEN:
+                yield f"/dev{below}", status, "rwm"
     for source, target, access in options.get("devices", ()):
         try:
             found = _found(f"give device {source}", source)
@@ -136,6 +143,8 @@ def _devices(options: Mapping[str, Any]) -> Iterator[tuple[str, os.stat_result, 
 
 def filter_steps(options: Mapping[str, Any], path: str) -> list[Step]:
     """List what limits the devices of a container's group; by default its mounts alone do."""
+    if options.get("privileged"):
+        return []
     text = f"bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE) on {path}"
     return [
         Step(text, lambda: devicefilter.attach(path, _rules(options)), (), "these devices, with this access, no others")

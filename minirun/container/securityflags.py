@@ -79,7 +79,7 @@ def check(home: Home, options: Mapping[str, Any]) -> None:
     Raises:
         BadInput, Unsupported: of `seccompcompile.make`.
     """
-    seccomp.find(home, options, capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ())))
+    seccomp.find(home, options, capabilities.kept(options))
 
 
 def described(options: Mapping[str, Any]) -> list[str] | None:

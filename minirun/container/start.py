@@ -177,7 +177,7 @@ def specify(
     who = who or user.find(options["user"], stack, options.get("group_add", ()))
     if options["init"] and not stub():
         raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
-    keep = capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))
+    keep = capabilities.kept(options)
     return Spec(
         overlay=Overlay(
             home.folder("diffs"),
@@ -199,7 +199,8 @@ def specify(
         stdin=stdin,
         redirects=(),
         devices=_devices(options),
-        makes_devices="device_rules" in options,
+        makes_devices="device_rules" in options or "privileged" in options,
+        privileged="privileged" in options,
         user=who,
         capabilities=keep,
         cwd=options["cwd"],
@@ -220,7 +221,7 @@ def specify(
 
 
 def _devices(options: Mapping[str, Any]) -> list[Device]:
-    if "devices" not in options:
+    if "devices" not in options and "privileged" not in options:
         return []
     from minirun.container import privileges
 

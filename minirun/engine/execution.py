@@ -99,7 +99,7 @@ def entry(
     )
     tty = bool(flags.get("tty"))
     env = environment.merge(options["env"], added)
-    keep = capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))
+    keep = capabilities.kept(options)
     return Entry(
         pidfd=first.pidfd,
         terminal=None,

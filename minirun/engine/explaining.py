@@ -23,6 +23,7 @@ from minirun.rootfs.special import DEVICES
 from minirun.security import capabilities, masks, meanings, seccomp
 
 OWN, SHARED, DENIED, ALLOWED = "own", "shared", "denied", "allowed"
+WITHOUT = "without --privileged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,11 @@ def explain(name: str, order: Order | None) -> list[Part]:
 def parts(home: Home, box: Record) -> Iterator[Part]:
     """Everything that keeps *box* apart."""
     options = box.options
-    keep = capabilities.kept(options.get("cap_add", ()), options.get("cap_drop", ()))
+    keep = capabilities.kept(options)
     yield from _namespaces(options)
     yield from _capabilities(options, keep)
     yield from _calls(home, options, keep)
-    yield from _paths()
+    yield from _paths(options)
     yield from _mounts(box)
     yield from _devices(options)
     yield from _limits(options)
@@ -112,9 +113,8 @@ def _capabilities(options: Mapping[str, Any], keep: int) -> Iterator[Part]:
 
 def _calls(home: Home, options: Mapping[str, Any], keep: int) -> Iterator[Part]:
     if seccomp.find(home, options, keep) is None:
-        yield Part(
-            "system calls", "all", ALLOWED, "no filter looks at them", "without --security-opt seccomp=unconfined"
-        )
+        change = WITHOUT if "privileged" in options else "without --security-opt seccomp=unconfined"
+        yield Part("system calls", "all", ALLOWED, "no filter looks at them", change)
         return
     wanted = options.get("security", {}).get("seccomp")
     if wanted:
@@ -132,7 +132,10 @@ def _calls(home: Home, options: Mapping[str, Any], keep: int) -> Iterator[Part]:
             yield Part("system calls", names, ALLOWED if lifted else f"{partly}{DENIED}", group["comment"], change)
 
 
-def _paths() -> Iterator[Part]:
+def _paths(options: Mapping[str, Any]) -> Iterator[Part]:
+    if options.get("privileged"):
+        yield Part("path", "/proc, /sys", ALLOWED, "all that root of the host sees and changes there", WITHOUT)
+        return
     for path in (*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES):
         yield Part("path", path, "hidden", meanings.PATHS[path])
     for path in masks.READ_ONLY:
@@ -157,6 +160,9 @@ def _mounts(box: Record) -> Iterator[Part]:
 
 
 def _devices(options: Mapping[str, Any]) -> Iterator[Part]:
+    if options.get("privileged"):
+        yield Part("device", "every", ALLOWED, "those of the host, and nodes that it makes", WITHOUT)
+        return
     names = ", ".join(name for name, *_ in DEVICES)
     yield Part("device", f"/dev: {names}", ALLOWED, "what programs expect")
     for source, target, access in options.get("devices", ()):

@@ -6,7 +6,7 @@ Keys of what is not built in this version have the values that it has for every 
 from __future__ import annotations
 
 from minirun.container import output, restart, securityflags
-from minirun.engine import mountdescription, networkdescription, ports
+from minirun.engine import egressdescription, mountdescription, networkdescription, ports
 from minirun.security import masks
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
 
 _NOT_BUILT: dict[str, Any] = {
-    "Cgroup": "", "DeviceRequests": None, "Isolation": "", "Links": None, "Privileged": False, "Runtime": "minirun",
+    "Cgroup": "", "DeviceRequests": None, "Isolation": "", "Links": None, "Runtime": "minirun",
     "UsernsMode": "", "VolumeDriver": "",
 }  # fmt: skip
 
@@ -36,12 +36,14 @@ def host_config(box: Record) -> dict[str, Any]:
         "AutoRemove": box.remove,
         "ReadonlyRootfs": options["read_only"],
         **_NOT_BUILT,
+        "Privileged": options.get("privileged", False),
         **_privileges(options),
         "SecurityOpt": securityflags.described(options),
         "IpcMode": options.get("ipc", "private"),
         "PidMode": options.get("pid", ""),
         "UTSMode": options.get("uts", ""),
         **networkdescription.asked_for(box),
+        **egressdescription.asked_for(box),
         "Init": options["init"],
         "ShmSize": options["shm_bytes"],
         "OomScoreAdj": options["oom_score_adj"] or 0,
@@ -51,8 +53,8 @@ def host_config(box: Record) -> dict[str, Any]:
         "CgroupParent": options["cgroup_parent"],
         "CgroupnsMode": options["cgroupns"],
         **_limits(options["limits"]),
-        "MaskedPaths": [*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES],
-        "ReadonlyPaths": list(masks.READ_ONLY),
+        "MaskedPaths": None if "privileged" in options else [*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES],
+        "ReadonlyPaths": None if "privileged" in options else list(masks.READ_ONLY),
     }
 
 

@@ -37,6 +37,7 @@ class Spec:
             container's null device.
         devices: those of the host that it has in /dev, beside what every container has.
         makes_devices: whether device nodes of its own making open.
+        privileged: whether it sees, and may change, of /proc and /sys what root of the host does.
         user: who the command is.
         capabilities: the bits it keeps, for root; anybody else has them as the bound only.
         cwd: its working directory.
@@ -56,8 +57,8 @@ class Spec:
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname",
         "init", "makes_devices", "network", "network_namespace", "no_new_privileges", "oom_score_adj", "overlay",
-        "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes", "status", "stdin", "stub", "sysctls",
-        "terminal", "user", "volumes",
+        "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes", "status", "stdin",
+        "stub", "sysctls", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -75,6 +76,7 @@ class Spec:
     redirects: Sequence[tuple[int, int]]
     devices: Sequence[Device]
     makes_devices: bool
+    privileged: bool
     user: User
     capabilities: int
     cwd: str

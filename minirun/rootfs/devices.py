@@ -42,8 +42,8 @@ class Device:
         self.gid = gid
 
 
-def nodes(devices: Sequence[Device]) -> Iterator[Call]:
-    """Make them in DEV."""
+def nodes(devices: Sequence[Device], *, mounted: bool = True) -> Iterator[Call]:
+    """Make them in DEV; *mounted*, each opens although what else is made there does not."""
     for device in devices:
         parts = device.name.split("/")
         for depth in range(1, len(parts)):
@@ -52,8 +52,9 @@ def nodes(devices: Sequence[Device]) -> Iterator[Call]:
         yield Call("mknodat", DEV, device.name, kind, device.number, why=f"/dev/{device.name}, asked for")
         if device.uid or device.gid:
             yield Call("fchownat", DEV, device.name, device.uid, device.gid, 0)
-        yield clone(device.name, at=DEV, why="a mount of its own, through which the device opens")
-        yield from attach(device.name, at=DEV)
+        if mounted:
+            yield clone(device.name, at=DEV, why="a mount of its own, through which the device opens")
+            yield from attach(device.name, at=DEV)
 
 
 def open_made() -> Iterator[Call]:

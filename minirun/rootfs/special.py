@@ -89,7 +89,7 @@ def dev(
     if devices:
         from minirun.rootfs.devices import nodes
 
-        yield from nodes(devices)
+        yield from nodes(devices, mounted=not opens)
     if not opens:
         yield allow(DEV, MOUNT_ATTR_NODEV, why="nodes that the container makes here open nothing")
 
@@ -123,11 +123,12 @@ def _memory(shm: int | Slot | None) -> Iterator[Call]:
     yield from attach("mqueue", at=DEV)
 
 
-def sys() -> Iterator[Call]:
-    """Mount /sys and, below it, the container's own part of the cgroup tree; both read-only."""
-    yield from filesystem("sysfs", (), BARRED | MOUNT_ATTR_RDONLY, why="devices as its network namespace sees them")
-    yield from attach_at_real_directory("/sys", why="read-only: /sys is the host's")
-    yield from filesystem("cgroup2", (), BARRED | MOUNT_ATTR_RDONLY, why="its own cgroup as the root (CVE-2022-0492)")
+def sys(*, read_only: bool = True) -> Iterator[Call]:
+    """Mount /sys and, below it, the container's own part of the cgroup tree."""
+    attributes = BARRED | MOUNT_ATTR_RDONLY if read_only else BARRED
+    yield from filesystem("sysfs", (), attributes, why="devices as its network namespace sees them")
+    yield from attach_at_real_directory("/sys", why="/sys is the host's")
+    yield from filesystem("cgroup2", (), attributes, why="its own cgroup as the root (CVE-2022-0492)")
     yield from attach("/sys/fs/cgroup")
 
 

@@ -11,7 +11,8 @@ from minirun.kernel.names import PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
+    from typing import Any
 
 # linux/capability.h, in the kernel's order: a capability's number is its place
 NAMES = (
@@ -35,11 +36,15 @@ def name(number: int) -> str:
     return f"CAP_{NAMES[number]}" if number < len(NAMES) else f"capability {number}"
 
 
-def kept(added: Collection[str], dropped: Collection[str]) -> int:
-    """What a container's root keeps, as bits, when these are asked for: names without CAP_, or ALL.
+def kept(options: Mapping[str, Any]) -> int:
+    """What a container's root keeps, as bits, with these options of its record: cap_add, cap_drop, privileged.
 
-    As Docker has it: with ALL added all that we have, but for those dropped; with ALL dropped those added.
+    As Docker has it: with ALL added all that we have, but for those dropped; with ALL dropped those added; with
+    --privileged all that we have.
     """
+    if options.get("privileged"):
+        return own()
+    added, dropped = options.get("cap_add", ()), options.get("cap_drop", ())
     if "ALL" in added:
         return own() & ~_bits(dropped)
     return (0 if "ALL" in dropped else DEFAULT & ~_bits(dropped)) | _bits(added)

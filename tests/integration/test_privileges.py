@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from minirun.launch import ending
 from minirun.security import capabilities
 from tests.command import Minirun
 from tests.running import running
@@ -126,6 +128,46 @@ def test_exec_has_the_devices_of_the_container_and_no_others(store: Minirun) -> 
         printed = store("exec", "--privileged", "devices", "sh", "-c", script).stdout
     assert printed.splitlines()[:2] == [FUSE, "/dev/zero"]
     assert "not permitted" in printed
+
+
+def test_privileged_is_as_root_of_the_host_is(store: Minirun) -> None:
+    assert kept(store, "--privileged") == capabilities.own()
+    script = (
+        f"try '<>{FUSE}'; mknod /x c 10 229; try '</x'; try '</proc/keys'; "
+        "grep -c Seccomp:.0 /proc/self/status; unshare -m mount -t tmpfs none /mnt && echo mounted; "
+        "[ -w /proc/sys/kernel/core_pattern ] && mkdir /sys/fs/cgroup/own && rmdir /sys/fs/cgroup/own && "
+        "echo writable; "
+        "[ $(wc -l </proc/timer_list) -gt 2 ] && echo seen; ls /dev/pts/ptmx /dev/null"
+    )
+    printed = opened(store, script, "--privileged")
+    assert printed == [
+        f"<>{FUSE}", "</x", "</proc/keys", "1", "mounted", "writable", "seen", "/dev/null", "/dev/pts/ptmx"
+    ]  # fmt: skip
+
+
+def test_privileged_has_the_devices_of_the_host_and_a_dev_of_its_own(store: Minirun) -> None:
+    theirs = {name for name in os.listdir("/dev") if stat.S_ISCHR(Path("/dev", name).lstat().st_mode)}
+    own = set(store("run", "--rm", "--privileged", "busybox", "ls", "/dev", check=True).stdout.split())
+    assert theirs - {"console"} <= own
+    assert store("run", "--rm", "--privileged", "busybox", "ls", "/dev/pts", check=True).stdout == "ptmx\n"
+
+
+def test_privileged_does_not_write_to_what_executed_it(store: Minirun) -> None:
+    script = "(: >>/proc/self/exe) 2>&1; for e in /proc/[0-9]*/exe; do (: >>$e) 2>&1; done; true"
+    before = Path(ending.stub()).read_bytes()
+    printed = store("run", "--rm", "--privileged", "busybox", "sh", "-c", script, check=True).stdout
+    assert "can't create" in printed
+    assert Path(ending.stub()).read_bytes() == before
+
+
+def test_exec_in_a_privileged_container_is_privileged(store: Minirun) -> None:
+    with running(store, "mighty", "sleep", "1000", flags=("--privileged",)):
+        status = store("exec", "mighty", "grep", "-E", "CapEff|Seccomp:", "/proc/self/status", check=True).stdout
+        (found,) = json.loads(store("inspect", "mighty", check=True).stdout)
+    assert int(status.split()[1], 16) == capabilities.own()
+    assert status.split()[3] == "0"
+    assert found["HostConfig"]["Privileged"] is True
+    assert found["HostConfig"]["MaskedPaths"] is None
 
 
 def test_inspect_tells_what_was_asked_for_and_it_stays(store: Minirun) -> None:

@@ -48,6 +48,7 @@ def spec(**changes: object) -> Spec:
         "redirects": (),
         "devices": [Device("net/tun", block=False, number=0xAC8, permissions=0o666, uid=0, gid=5)],
         "makes_devices": False,
+        "privileged": False,
         "user": User(1000, 1000, [1000, 50], "/"),
         "capabilities": 0xA80425FB,
         "cwd": "/srv/work",
