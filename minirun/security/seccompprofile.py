@@ -18,14 +18,15 @@ from __future__ import annotations
 
 from errno import errorcode
 
-from minirun.errors import BadInput, Unsupported
+from minirun.errors import Unsupported
 from minirun.kernel import jsonfile
+from minirun.security.seccompfields import Fields, refuse
 from minirun.security.seccomplibrary import OPERATORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
     from minirun.security.seccomplibrary import Condition
 
@@ -108,7 +109,7 @@ def parse(text: str, name: str) -> Any:
     try:
         return jsonfile.loads(text)
     except (ValueError, RecursionError) as error:
-        _refuse(name, "", f"it is not JSON: {error}")
+        refuse(name, "", f"it is not JSON: {error}")
 
 
 def reduce(document: Any, name: str, capabilities: Sequence[str], kernel: Sequence[int]) -> Profile | None:
@@ -128,74 +129,7 @@ def reduce(document: Any, name: str, capabilities: Sequence[str], kernel: Sequen
         Unsupported: it asks another program, by SCMP_ACT_NOTIFY.
     """
     reader = _Reader(name, frozenset(capabilities), kernel)
-    return reader.profile(_Object(name, "", document))
-
-
-class _Object:
-    """An object of the profile: keys in any case, and where it is."""
-
-    def __init__(self, name: str, place: str, value: Any) -> None:
-        if not isinstance(value, dict):
-            _refuse(name, place, "it is no object")
-        self._name = name
-        self._place = place
-        self._fields = {key.lower(): one for key, one in value.items()}
-
-    def at(self, key: str) -> str:
-        """Where *key* of it is."""
-        return f"{self._place}.{key}" if self._place else key
-
-    def refuse(self, key: str, reason: str) -> NoReturn:
-        """Refuse the profile for what *key* says."""
-        _refuse(self._name, self.at(key), reason)
-
-    def text(self, key: str) -> str:
-        """A string; empty where there is none."""
-        value = self._fields.get(key.lower())
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            self.refuse(key, "it is no string")
-        return value
-
-    def number(self, key: str, most: int) -> int | None:
-        """A number from 0 to *most*; None where there is none."""
-        value = self._fields.get(key.lower())
-        if value is None:
-            return None
-        if type(value) is not int or not 0 <= value <= most:
-            self.refuse(key, f"it is no whole number from 0 to {most}")
-        return value
-
-    def texts(self, key: str) -> list[str]:
-        """A list of strings; empty where there is none."""
-        values = self._list(key)
-        for index, one in enumerate(values):
-            if not isinstance(one, str):
-                self.refuse(f"{key}[{index}]", "it is no string")
-        return values
-
-    def objects(self, key: str) -> Iterator[_Object]:
-        """A list of objects; nothing where there is none."""
-        for index, one in enumerate(self._list(key)):
-            yield _Object(self._name, self.at(f"{key}[{index}]"), one)
-
-    def object(self, key: str) -> _Object:
-        """An object; an empty one where there is none."""
-        value = self._fields.get(key.lower())
-        return _Object(self._name, self.at(key), {} if value is None else value)
-
-    def count(self, key: str) -> int:
-        """How long a list is; -1 where there is none."""
-        return -1 if self._fields.get(key.lower()) is None else len(self._list(key))
-
-    def _list(self, key: str) -> list[Any]:
-        value = self._fields.get(key.lower())
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            self.refuse(key, "it is no list")
-        return value
+    return reader.profile(Fields(name, "", document))
 
 
 class _Reader:
@@ -204,7 +138,7 @@ class _Reader:
         self._capabilities = capabilities
         self._kernel = kernel
 
-    def profile(self, top: _Object) -> Profile | None:
+    def profile(self, top: Fields) -> Profile | None:
         errno = self._errno(top, "defaultErrno", "defaultErrnoRet")
         rules = [rule for one in top.objects("syscalls") for rule in self._rules(one)]
         if top.text("listenerPath"):
@@ -217,7 +151,7 @@ class _Reader:
             return None
         return Profile(self._action(top, "defaultAction", errno), architectures, flags, rules)
 
-    def _architectures(self, top: _Object) -> list[str]:
+    def _architectures(self, top: Fields) -> list[str]:
         given = top.texts("architectures")
         mapped: list[str] = []
         for one in top.objects("archMap"):
@@ -234,7 +168,7 @@ class _Reader:
                 top.refuse(f"architectures[{index}]", f"{name!r} is no architecture")
         return [name.removeprefix("SCMP_ARCH_").lower() for name in given or mapped]
 
-    def _flags(self, top: _Object) -> int:
+    def _flags(self, top: Fields) -> int:
         flags = 0
         for index, flag in enumerate(top.texts("flags")):
             if flag not in FLAGS:
@@ -242,7 +176,7 @@ class _Reader:
             flags |= FLAGS[flag]
         return _DEFAULT_FLAGS if top.count("flags") < 0 else flags
 
-    def _rules(self, one: _Object) -> Iterator[Rule]:
+    def _rules(self, one: Fields) -> Iterator[Rule]:
         name, names = one.text("name"), one.texts("names")
         if name and names:
             one.refuse("name", "there are names, too: give one of them")
@@ -261,7 +195,7 @@ class _Reader:
         for condition in conditions:
             yield Rule(names, action, [condition], one.at("args"))
 
-    def _condition(self, argument: _Object) -> Condition:
+    def _condition(self, argument: Fields) -> Condition:
         operator = argument.text("op")
         if operator not in OPERATORS:
             argument.refuse("op", f"{operator!r} is none of {', '.join(OPERATORS)}")
@@ -269,7 +203,7 @@ class _Reader:
         index = argument.number("index", _ARGUMENTS - 1) or 0
         return index, OPERATORS[operator], argument.number("value", most) or 0, argument.number("valueTwo", most) or 0
 
-    def _action(self, one: _Object, key: str, errno: int | None, *, applies: bool = True) -> int:
+    def _action(self, one: Fields, key: str, errno: int | None, *, applies: bool = True) -> int:
         """What an action is to the kernel; -1 for one of a rule that does not apply."""
         action = one.text(key)
         if action not in ACTIONS and action != _NOTIFY:
@@ -285,7 +219,7 @@ class _Reader:
             return ACTIONS[action]
         return ACTIONS[action] | (_EPERM if errno is None else errno)
 
-    def _errno(self, one: _Object, word: str, number: str) -> int | None:
+    def _errno(self, one: Fields, word: str, number: str) -> int | None:
         value = one.number(number, 0xFFFF)
         text = one.text(word)
         if not text:
@@ -296,7 +230,7 @@ class _Reader:
             one.refuse(word, f"{text!r} is no error")
         return _NUMBERS[text]
 
-    def _applies(self, one: _Object) -> bool:
+    def _applies(self, one: Fields) -> bool:
         without, within = one.object("excludes"), one.object("includes")
         excluded = (
             _ARCH in without.texts("arches")
@@ -310,7 +244,7 @@ class _Reader:
         )
         return included and not excluded
 
-    def _is_at_least(self, one: _Object, *, unsaid: bool) -> bool:
+    def _is_at_least(self, one: Fields, *, unsaid: bool) -> bool:
         text = one.text("minKernel")
         if not text:
             return unsaid
@@ -318,10 +252,3 @@ class _Reader:
         if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() for part in parts):
             one.refuse("minKernel", f"{text!r} is no version, as 4.8 is")
         return [*self._kernel[: len(parts)]] >= [int(part) for part in parts]
-
-
-def _refuse(name: str, place: str, reason: str) -> NoReturn:
-    said = f"{place}: {reason}" if place else reason
-    raise BadInput(
-        f"use the seccomp profile {name}", said, "mend it, or leave it out: a container without it has the default one"
-    )
