@@ -33,9 +33,9 @@ def stage(root: None, busybox_layers: Path) -> Iterator[Stage]:
         made = Stage(Path(place), busybox_layers)
         copy(made.place / "grounds/full", made.minirun.root)
         made.minirun("network", "create", "--ipv6", "web", check=True)
-        made.minirun("network", "create", "old", check=True)
-        # what the first published port makes on the host stays as long as the network
+        # what the first published port makes on the host stays, in the order in which it was made
         made.minirun("run", "--rm", "--network", "web", "-p", "8080:80", "small", "true", check=True)
+        made.minirun("network", "create", "old", check=True)
         made.minirun("create", "--name", "waits", "--network", "web", "small", "true", check=True)
         copy(made.minirun.root, made.place / "grounds/networks")
         yield made
