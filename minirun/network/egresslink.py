@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RESOLVER_PORT = 53
 _MANY = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"  # multicast and broadcast
+# what they need; with more they would be a way for more
+_ARP_BYTES, _ND_BYTES = 28, 40
 _NEAR, _ALL_NODES, _SOLICITED = "fe80::/10", "ff02::1", "ff02::1:ff00:0/104"
 # what the container's kernel sends by itself, to nobody's use
 _LISTENERS = "mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report"
@@ -62,8 +64,8 @@ def chains(link: Link) -> dict[str, list[str]]:
     if 32 in ends:
         own, subnet, gateway = ends[32]
         found[f"arp-{name}"] = [
-            f"arp operation {{ request, reply }} arp saddr ether {link.mac} arp saddr ip {own} "
-            f"arp daddr ip {subnet} accept",
+            f"meta length {_ARP_BYTES} arp operation {{ request, reply }} "
+            f"arp saddr ether {link.mac} arp saddr ip {own} arp daddr ip {subnet} accept",
             "goto spoofed",
         ]
         found[f"ip4-{name}"] = [
@@ -80,11 +82,12 @@ def chains(link: Link) -> dict[str, list[str]]:
         target = ", ".join(f"{address.parse(one):#x}" for one in (own, near))
         found[f"ip6-{name}"] = [
             _QUIET6,
-            f"icmpv6 type nd-neighbor-advert ip6 hoplimit 255 ip6 saddr {itself} "
+            f"icmpv6 type nd-neighbor-advert ip6 length <= {_ND_BYTES} ip6 hoplimit 255 ip6 saddr {itself} "
             f"ip6 daddr {{ {subnet}, {_NEAR}, {_ALL_NODES} }} @th,64,128 {{ {target} }} accept",
-            f"icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 ip6 saddr {itself} "
+            f"icmpv6 type nd-neighbor-solicit ip6 length <= {_ND_BYTES} ip6 hoplimit 255 ip6 saddr {itself} "
             f"ip6 daddr {{ {subnet}, {_NEAR}, {_SOLICITED} }} accept",
-            f"icmpv6 type nd-neighbor-solicit ip6 saddr :: ip6 daddr {_SOLICITED} @th,64,128 {{ {target} }} accept",
+            f"icmpv6 type nd-neighbor-solicit ip6 length <= {_ND_BYTES} ip6 saddr :: ip6 daddr {_SOLICITED} "
+            f"@th,64,128 {{ {target} }} accept",
             f"ip6 saddr != {own} goto spoofed",
             *_straight("ip6", subnet, gateway, link.bridge),
             "goto sent6",

@@ -41,6 +41,7 @@ _REFUSED_A_SECOND = 100  # answers by ICMP
 _ESTABLISHED, _CLOSING, _DATAGRAMS, _NEW = "5d", "2m", "3m", "1m"
 _PORTS = "meta l4proto { tcp, udp, sctp }"
 _ENDS = "tcp flags & (fin | rst) != 0x0"
+_GOES_ON = "tcp flags & (fin | syn | rst) == 0x0"
 _BEGINS = "tcp flags & (syn | ack) == syn"
 
 
@@ -168,8 +169,10 @@ def _shared(bits: int) -> dict[str, list[str]]:
             f"meta l4proto {icmp if bits == 32 else 'ipv6-icmp'} goto icmp{n}",
             f"goto any{n}",
         ],
-        # a new connection is asked for again, also where one has just ended that had the same ports
         f"tcp{n}": [
+            # nearly all of what there is
+            f"{_GOES_ON} {key} @flows{n} update @flows{n} {{ {key} timeout {_ESTABLISHED} }} accept",
+            # a new connection is asked for again, also where one has just ended that had the same ports
             f"{_BEGINS} delete @closing{n} {{ {key} }}",
             f"{_BEGINS} goto allow{n}",
             f"{key} @closing{n} update @closing{n} {{ {key} timeout {_CLOSING} }} accept",
@@ -179,8 +182,7 @@ def _shared(bits: int) -> dict[str, list[str]]:
         f"known{n}": [
             f"{_ENDS} delete @flows{n} {{ {key} }}",
             f"{_ENDS} update @closing{n} {{ {key} timeout {_CLOSING} }} accept",
-            f"tcp flags & syn == syn update @flows{n} {{ {key} timeout {_NEW} }} accept",
-            f"update @flows{n} {{ {key} timeout {_ESTABLISHED} }} accept",
+            f"update @flows{n} {{ {key} timeout {_NEW} }} accept",
             "accept",
         ],
         f"icmp{n}": [

@@ -189,6 +189,10 @@ def _kinds(me: Sender) -> dict[str, Callable[[bytes], bytes]]:
         "arp: by another": lambda m: me.to(me.peer, ARP, arp(2, _NOBODY, own, peer_mac, peer) + m),
         "arp: reverse": lambda m: me.to(me.peer, ARP, arp(3, me.mac, own, peer_mac, peer) + m),
         "arp: elsewhere": lambda m: ethernet(_ALL, me.mac, ARP, arp(1, me.mac, own, _ALL, "203.0.113.7") + m),
+        "arp with more behind it": lambda m: me.to(me.peer, ARP, arp(1, me.mac, own, _ALL, peer) + m),
+        "solicitation with more in it": lambda m: me.to(
+            me.peer, IPV6, _icmp6(own6, peer6, 135, bytes(4) + packed(peer6) + _option(m))
+        ),
         "advertisement: the gateway": lambda m: me.to(
             me.peer, IPV6,
             _icmp6(own6, peer6, 136, b"\x60\0\0\0" + packed(gateway6) + b"\2\1" + mac(me.mac) + _option(m)),
