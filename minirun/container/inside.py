@@ -15,7 +15,7 @@ import os
 from struct import Struct as Form
 
 from minirun.cgroup import group
-from minirun.container import start, wait
+from minirun.container import specification, wait
 from minirun.container.rootdir import Root
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
@@ -81,10 +81,10 @@ def of_stopped(home: Home, box: Record, lock: int, *, writes: bool) -> Root:
             of its disk, which who only reads need not wait for.
 
     Raises:
-        MinirunError: what it is made of cannot be mounted: see start.specify.
+        MinirunError: what it is made of cannot be mounted: see specification.specify.
         OSError: the same.
     """
-    spec = start.specify(home, box, stdin=False, status=-1, terminal=None, who=User(0, 0, (), "/"))
+    spec = specification.specify(home, box, stdin=False, status=-1, terminal=None, who=User(0, 0, (), "/"))
     # what goes in is to survive a power cut, and the mark of a volatile overlay would keep it from being mounted again
     stack = spec.overlay
     stack.volatile = False

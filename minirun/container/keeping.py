@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.container import start, supervision
+from minirun.container import launching, supervision
 from minirun.container.kept import EXIT_BYTES, Kept
 from minirun.errors import MinirunError
 from minirun.journal import Step
@@ -149,7 +149,7 @@ def _become_keeper(
         os.setsid()  # what the caller's terminal sends is not for a container in the background
         opened = _open(home, record, streams)
         times: list[tuple[str, float]] | None = None if trace is None else []
-        begun = start.begin(
+        begun = launching.begin(
             home, record, path, stdin=opened.stdin, terminal=opened.terminal, redirects=opened.redirects, trace=times
         )
         kept = Kept(

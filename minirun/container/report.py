@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from minirun.container import create, sharing, start
+from minirun.container import create, sharing, specification, start
 from minirun.kernel.names import Named
 from minirun.launch import plan as plans
 from minirun.security.user import User
@@ -36,7 +36,7 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
     status = Named("status", -1)
     who = _told(record) if unpacked_first else None
     namespace = Named("netns", -1) if record.options["network"] not in ("none", "host") else None
-    spec = start.specify(
+    spec = specification.specify(
         home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who, namespace=namespace,
         shared=sharing.places(record.options, lambda _kind, wanted: Named(f"pidfd of {wanted[:12]}", -1)),
     )  # fmt: skip

@@ -6,11 +6,10 @@ import os
 import sys
 from collections.abc import Iterator
 
-from minirun.container import start
 from minirun.engine.finding import DEGRADED, MISSING, OK, Finding, Patient
 from minirun.engine.system import NEEDED
 from minirun.errors import REMEDIES, describe
-from minirun.launch import machine
+from minirun.launch import ending, machine
 
 _NO_ROOM_BYTES, _LITTLE_ROOM_BYTES = 64 << 20, 1 << 30
 _FEW_FILES = 20_000  # a small Debian has 10,000
@@ -62,8 +61,8 @@ def compiled(_patient: Patient) -> Iterator[Finding]:
         yield Finding(
             "C extension", DEGRADED, "not compiled: plans run by fork and ctypes, and starts take longer", remedy
         )
-    if start.stub():
-        yield Finding("stub", OK, start.stub())
+    if ending.stub():
+        yield Finding("stub", OK, ending.stub())
     else:
         yield Finding("stub", DEGRADED, "not compiled: --init is refused, and commands are found less well", remedy)
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from errno import EPERM
 
 from minirun.cgroup import bus, controllers, delegation, group, hierarchy, systemd
-from minirun.container import start
 from minirun.engine.finding import DEGRADED, MISSING, OK, Finding, Patient, operation
 from minirun.errors import REMEDIES, MinirunError, Unsupported, describe
 from minirun.kernel.call import Call, Vector
@@ -22,7 +21,7 @@ from minirun.kernel.names import (
     MS_PRIVATE,
     MS_REC,
 )
-from minirun.launch import machine
+from minirun.launch import ending, machine
 from minirun.rootfs import overlay
 
 _NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET
@@ -89,7 +88,7 @@ def namespaces(patient: Patient) -> Iterator[Finding]:
     """A process born in new namespaces and in a group, which becomes the stub, or where there is none this program."""
     reading, writing = os.pipe()  # the stub says on it that there is no such command
     try:
-        if stub := start.stub():
+        if stub := ending.stub():
             command = Call("execve", stub, Vector(["exec", str(writing), "/nonexistent"]), Vector([]))
         else:
             command = Call("execve", sys.executable, Vector(["python", "-ISc", "raise SystemExit(127)"]), Vector([]))

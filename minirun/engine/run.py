@@ -7,11 +7,12 @@ import time
 
 from minirun import events
 from minirun.cgroup import group
+from minirun.container import launching, start, state
 from minirun.container import record as records
-from minirun.container import start, state
 from minirun.engine import creating, open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
 from minirun.journal import Operation
+from minirun.launch import ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _run(
     if before is not None:
         operation.will("settle", home.root, box.id, cgroup)
     operation.carry_out(start.steps(home, box, cgroup), trace)
-    running = start.launch(home, box, cgroup, stdin=stdin, trace=trace)
+    running = launching.launch(home, box, cgroup, stdin=stdin, trace=trace)
     now = state.running(home, box, before or state.State(), running.process.pid, cgroup)
     state.tell_volumes(home, box, "mount")
     events.emit(home, "container", "start", box.id, box.told())
@@ -144,7 +145,7 @@ def _tell_end(home: Home, box: Record, now: state.State, code: int) -> None:
 
 def protect_interpreter() -> None:
     """Have no container write to this interpreter, where no stub keeps it out of sight."""
-    if not start.stub():
+    if not ending.stub():
         from minirun.launch import unwritable
 
         unwritable.ensure()

@@ -66,8 +66,8 @@ def test_what_is_missing_is_missing(other: Elsewhere) -> None:
     there = [any((here / "minirun/launch").glob(pattern)) for pattern in ("_plan*.so", "stub")]
     assert not all(there)
     script = f"""import sys; sys.path.insert(0, {str(here)!r})
-from minirun.launch import machine; from minirun.container import start
-print(machine.compiled(), bool(start.stub()))"""
+from minirun.launch import ending, machine
+print(machine.compiled(), bool(ending.stub()))"""
     python = LAUNCHER.read_text().splitlines()[0][2:].split()[0]
     said = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=True).stdout
     assert said == f"{there[0]} {there[1]}\n"

@@ -12,7 +12,7 @@ import pytest
 from minirun import journal
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
-from minirun.container import start
+from minirun.container import specification, start
 from minirun.errors import Unsupported
 from minirun.home import Home
 from minirun.kernel.call import Call
@@ -33,7 +33,7 @@ def mount_by_options(minirun: Minirun, name: str) -> tuple[int, str]:
         operation.carry_out(start.steps(home, box, start.cgroup(box.id, box.options)))
         cgroup = os.open(hierarchy.path(box.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            spec = start.specify(home, box, stdin=False, status=status, terminal=None)
+            spec = specification.specify(home, box, stdin=False, status=status, terminal=None)
             process = machine.spawn(plan.plan(spec, by_options=True), plan.namespaces(spec), cgroup)
             code = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
         finally:
