@@ -122,7 +122,9 @@ def steps(home: Home, record: Record) -> list[Step]:
     if "egress" in record.options:
         from minirun.container import egress
 
-        leasing = [*egress.steps(home, record, lambda: network_of(home, record.options["networks"][0])), *leasing]
+        # of one that was taken off them all, and may be connected again, the default network is told
+        first = (record.options["networks"] or [{"name": DEFAULT}])[0]
+        leasing = [*egress.steps(home, record, lambda: network_of(home, first)), *leasing]
     if "ports" not in record.options:
         return leasing
     from minirun.container import ports
