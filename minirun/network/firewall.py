@@ -3,6 +3,7 @@
     table inet minirun
     ├── set bridges        every bridge of ours              set internal   those without a way out
     ├── set same           bridge . the same bridge          set apart      those whose containers are apart
+    ├── set names          those whose gateway is asked for names: see nameserver.py, portrules.py
     ├── chain user         yours: made empty, jumped to first, never changed again
     ├── chain forward      hook forward, priority filter - 5: before the chains that people make at priority filter
     │     jump user
@@ -27,6 +28,7 @@ from struct import pack, unpack_from
 
 from minirun.errors import MinirunError, Unsupported
 from minirun.kernel import files
+from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ add set inet minirun bridges {{ type ifname; }}
 add set inet minirun internal {{ type ifname; }}
 add set inet minirun same {{ type ifname . ifname; }}
 add set inet minirun apart {{ type ifname . ifname; }}
+add set inet minirun names {{ type ifname; }}
 add chain inet minirun user
 add chain inet minirun forward {{ type filter hook forward priority filter - 5; policy accept; }}
 flush chain inet minirun forward
@@ -62,6 +65,7 @@ add element inet minirun same {{ "{interface}" . "{interface}" }}
 """
 _APART = 'add element inet minirun apart {{ "{interface}" . "{interface}" }}\n'
 _INTERNAL = 'add element inet minirun internal {{ "{interface}" }}\n'
+_NAMES = 'add element inet minirun names {{ "{interface}" }}\n'
 _CHAIN = """\
 add chain inet minirun {chain} {{ type nat hook postrouting priority srcnat; policy accept; }}
 flush chain inet minirun {chain}
@@ -101,6 +105,8 @@ def admit(network: Network) -> None:
     script = _RULES.format(**words)
     if not network.icc:
         script += _APART.format(**words)
+    if network.name != DEFAULT:
+        script += _NAMES.format(**words)
     if network.internal:
         script += _INTERNAL.format(**words)
     else:
@@ -121,10 +127,11 @@ def dismiss(network: Network) -> None:
         return
     words = {"interface": network.interface, "chain": f"masquerade-{network.interface}"}
     # what is added first can be deleted, whether it was there or not
-    script = _RULES.format(**words) + _APART.format(**words) + _INTERNAL.format(**words) + _CHAIN.format(**words)
+    script = "".join(part.format(**words) for part in (_RULES, _APART, _NAMES, _INTERNAL, _CHAIN))
     name = network.interface
     script += f"delete chain inet minirun masquerade-{name}\n"
-    script += "".join(f'delete element inet minirun {group} {{ "{name}" }}\n' for group in ("bridges", "internal"))
+    of_one = ("bridges", "internal", "names")
+    script += "".join(f'delete element inet minirun {group} {{ "{name}" }}\n' for group in of_one)
     script += "".join(
         f'delete element inet minirun {group} {{ "{name}" . "{name}" }}\n' for group in ("same", "apart")
     )  # fmt: skip

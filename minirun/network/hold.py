@@ -15,6 +15,7 @@ from _socket import (
     AF_INET6,
     IPPROTO_IPV6,
     IPV6_V6ONLY,
+    SO_BINDTODEVICE,
     SO_RCVBUF,
     SO_REUSEADDR,
     SOCK_CLOEXEC,
@@ -32,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_DOMAIN = 53  # at our gateways somebody may answer there: see nameserver.py
 _SHUT_RDWR = 2
 _TRIES = 64  # for a port that is free for every address
 
@@ -160,6 +162,9 @@ def _bind(protocol: str, address: str, port: int) -> socket:
     try:
         if family == AF_INET6:
             held.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+        if port == _DOMAIN and address in ANY:
+            # bound to one device it is in the way of all who are bound to none, and not of those at our gateways
+            held.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
         if protocol == "udp":
             held.setsockopt(SOL_SOCKET, SO_RCVBUF, 0)
             held.bind((address, port))

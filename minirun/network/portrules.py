@@ -37,6 +37,7 @@ _MAPS = {
     "published6_any": "inet_proto . inet_service : ipv6_addr . inet_service",
 }
 _SETS = {
+    "names": "type ifname;",
     "publishing": "type ifname;",
     "hairpin4": "type ifname . ipv4_addr; flags interval;",
     "hairpin6": "type ifname . ipv6_addr; flags interval;",
@@ -67,7 +68,12 @@ _CHAINS: dict[str, tuple[str, Sequence[str]]] = {
     ),
     "publish_prerouting": (
         "type nat hook prerouting priority -95;",
-        ("ip daddr 127.0.0.0/8 return", f"{_PROTOCOLS} jump publish"),
+        (
+            "ip daddr 127.0.0.0/8 return",
+            # who asks his gateway for names is not led to a name server that somebody publishes
+            "iifname @names meta nfproto ipv4 meta l4proto { tcp, udp } th dport 53 fib daddr . iif type local return",
+            f"{_PROTOCOLS} jump publish",
+        ),
     ),
     "publish_output": ("type nat hook output priority -95;", (f"{_PROTOCOLS} jump publish",)),
     # before everybody's srcnat: what comes from here must not keep an address that has no way back

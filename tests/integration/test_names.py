@@ -22,7 +22,7 @@ import pytest
 from tests import kept, nameserver
 from tests.command import PATIENCE, Minirun
 from tests.nameserver import ADDRESS, ADDRESS6
-from tests.outside import HOST, OUTSIDE, Site, inside, link, run_in, serving, site
+from tests.outside import HOST, OUTSIDE, Site, ask_in, inside, link, run_in, serving, site
 
 NEXT = "192.0.2.3"  # another server, outside
 NOBODY = "192.0.2.99"
@@ -97,6 +97,8 @@ def place(root: None, store: Minirun, tmp_path_factory: pytest.TempPathFactory) 
         minirun("network", "create", "--ipv6", "web", check=True)
         minirun("network", "create", "back", check=True)
         minirun("network", "create", "--internal", "shut", check=True)
+        # the rules of published ports are made with the first one
+        minirun("run", "--rm", "-p", "127.0.0.1::80", "--network", "back", "busybox", "true", check=True)
         made = Place(found, minirun, asked)
         for name in ("one", "two"):
             start(made, name, "--network", "web", "--network-alias", "both")
@@ -489,6 +491,29 @@ def test_nobody_else_is_answered(place: Place) -> None:
     run_in(one.pid, "ip", "address", "add", f"{false}/16", "dev", "eth0")
     assert one.status("one", "-b", false, "+time=1") == ""
     assert one.find("one", "-b", one.own) == [one.own]
+
+
+def test_a_name_server_that_a_container_publishes_is_in_nobodys_way(place: Place) -> None:
+    one, two = Box(place, "one"), Box(place, "two")
+    published = ("-p", "53:53/udp", "-p", "53:53")
+    with box(place, "server", "--network", "back", *published) as server, serving("udp:53", "tcp:53", pid=server.pid):
+        for protocol in ("udp", "tcp"):
+            assert place.site.ask(protocol, HOST, 53).startswith("53 from ")
+            assert ask_in(one.pid, protocol, HOST, 53).startswith("53 from ")
+        # whoever asks his gateway asks the attendant, on a network that it served before, and on one where it begins
+        assert one.find("two") == one.find("two", "+tcp") == [two.own]
+        assert server.find("server") == [server.own]
+        place.minirun("network", "create", "fresh", check=True)
+        try:
+            with box(place, "four", "--network", "fresh") as four:
+                assert four.find("four") == four.find("four", "+tcp") == [four.own]
+        finally:
+            place.minirun("network", "rm", "fresh", check=True)
+        # the port is held against everybody else, as any that is published
+        refused = place.minirun("run", "--rm", "-p", "53:53/udp", "--network", "back", "busybox", "true")
+        assert "in use by container server" in refused.stderr
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, pytest.raises(OSError, match="in use"):
+            other.bind(("0.0.0.0", 53))
 
 
 def test_it_is_small_and_holds_nothing_that_it_was_not_given(place: Place) -> None:
