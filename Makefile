@@ -3,7 +3,7 @@
 SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev libseccomp2 make nftables
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := apache2-utils attr bind9-dnsutils bubblewrap docker-registry e2fsprogs fish golang-github-opencontainers-image-spec-dev \
-                 iproute2 libcap2-bin openssl podman runc strace zsh
+                 iproute2 libcap2-bin openssl passt podman runc slirp4netns strace zsh
 BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs podman runc umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt

@@ -53,6 +53,7 @@ UNDO = {
     "retire_bridge": "minirun.network.retiring:retire",
     "release_endpoints": "minirun.container.endpoint:release_cut_short",
     "settle_connections": "minirun.container.connection:settle",
+    "end_usermode": "minirun.container.usermode:end",
     "forget_kept": "minirun.container.kept:forget",
     "end_keeper": "minirun.container.kept:end_keeper",
     "set_tags": "minirun.image.lifecycle:set_tags",

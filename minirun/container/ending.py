@@ -58,6 +58,7 @@ def finish(home: Home, box: Record) -> State:
     delay = restart.delay(policy, before, code, finished, by_hand=by_hand)
     if halted := policy[0] != "no" and halting.under_way(home):
         delay = None
+    _end_usermode(home, box)
     if "ports" in box.options:
         _give_ports_back(home, box)
     if "networks" in box.options:
@@ -77,6 +78,14 @@ def finish(home: Home, box: Record) -> State:
         health.keep(home, box.id)
     _tidy(home, box, before, keep_directory=box.remove or delay is not None)
     return now
+
+
+def _end_usermode(home: Home, box: Record) -> None:
+    """End the process that its network is, if it is one: nobody speaks by it any more, and it has ports."""
+    if "usermode" in box.options:
+        from minirun.container import usermode
+
+        usermode.end(home.root, home.runtime, box.id)
 
 
 def _give_ports_back(home: Home, box: Record) -> None:

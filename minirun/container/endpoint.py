@@ -43,6 +43,8 @@ def check(home: Home, options: dict[str, Any]) -> None:
         Unsupported: ports are to be published, and none of the networks has a way in.
     """
     mode = options["network"]
+    if "usermode" in options:
+        return
     if mode.startswith(JOINED):
         other = records.find(home, mode.removeprefix(JOINED))
         options["network"] = f"{JOINED}{other.id}"

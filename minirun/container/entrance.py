@@ -1,6 +1,6 @@
 """The network namespace of a container: made by who starts it, before its first process; joined; entered by others.
 
-Entrance          unshare, then a cable for each network; or the namespace of another container
+Entrance          unshare, then an interface for each network, or a process; or the namespace of another container
 open_namespace    that of a container that runs, as a descriptor
 
 Nobody has to undo it: what is made goes with its last process and descriptor. See network/namespace.py.
@@ -55,8 +55,11 @@ class Entrance:
             return
         self.steps = [
             Step("unshare(CLONE_NEWNET) → netns, and setns back", self._make, (), "its network, made beforehand"),
-            *map(self._connection, record.options["networks"]),
+            *map(self._connection, record.options.get("networks", ())),
         ]
+        if "usermode" in record.options:
+            why = "a process that sends on what is sent there"
+            self.steps.append(Step(f"{mode} on netns", self._attach, (), why))
 
     def open(self, trace: list[tuple[str, float]] | None) -> int:
         """Do the steps, and return the descriptor; *trace* takes what each took, in microseconds.
@@ -117,6 +120,12 @@ class Entrance:
             from minirun.container import ports
 
             ports.reflect(network, own)
+
+    def _attach(self) -> None:
+        from minirun.container import usermode
+
+        assert self._made
+        usermode.attach(self._home, self._record, self._made)
 
     def _join(self) -> None:
         wanted = self._record.options["network"].removeprefix(JOINED)

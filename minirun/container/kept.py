@@ -10,6 +10,7 @@
     ├── exit                  the wait status and the time of its end, written by the keeper
     ├── lock                  flock of whoever takes the output: the supervisor, or a foreground `run`
     ├── by-hand               there: a person ended it, and it is not to be started again
+    ├── usermode              who speaks for its network: see container/usermode.py
     └── *.spool               output on its way into the log: see log/
 
 An exec keeps children, so the child that made the container is its parent still when it has become the keeper, and its
@@ -178,6 +179,7 @@ def forget(root: str, runtime: str, container_id: str) -> None:
 
     home = Home(root, runtime)
     kept = read(home, container_id)
+    _end_usermode(home, container_id)
     # the keeper last: were we killed in between, it would have a supervisor go on, or see that it is not needed
     tree.remove(home.kept(container_id))
     if kept:
@@ -188,8 +190,16 @@ def forget(root: str, runtime: str, container_id: str) -> None:
 def end_keeper(root: str, runtime: str, container_id: str) -> None:
     """End the keeper alone: the directory tells that the container is to be started again. An undo: idempotent."""
     home = Home(root, runtime)
+    _end_usermode(home, container_id)
     if kept := read(home, container_id):
         _end(kept)
+
+
+def _end_usermode(home: Home, container_id: str) -> None:
+    if os.path.exists(f"{home.kept(container_id)}/usermode"):
+        from minirun.container import usermode
+
+        usermode.end(home.root, home.runtime, container_id)
 
 
 def _end(kept: Kept) -> None:

@@ -98,6 +98,10 @@ def _hosts(home: Home, record: Record) -> str:
     if text and not text.endswith("\n"):
         text += "\n"
     text += "".join(f"{where}\t{name}\n" for name, where in options.get("add_hosts", ()) if where != GATEWAY)
+    if "usermode" in options:
+        from minirun.container import usermode
+
+        return text + "".join(usermode.lines(home, record))
     return text + "".join(line for found in endpoint.connected(home, record) for line in _lines(record, *found))
 
 
@@ -121,6 +125,10 @@ def _resolver(home: Home, record: Record) -> str:
         text, servers = upstream or text, _values(upstream, "nameserver")
     if shared and not options.get("dns"):
         return text
+    if "usermode" in options:
+        from minirun.container import usermode
+
+        servers = usermode.servers(record) or servers
     servers = asked["servers"] or [server for server in servers if shared or _is_reachable(server)]
     search = _values(text, "search")[-1:] if asked["search"] is None else asked["search"]
     given = _values(text, "options") if asked["options"] is None else asked["options"]

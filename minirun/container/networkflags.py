@@ -1,6 +1,7 @@
 """What a container's network is to be, as the flags of `run` and `create` say it.
 
 --network none|host|container:NAME                                              ─▶ network
+--network pasta[:WORDS]|slirp4netns[:WORDS]                                     ─▶ network, usermode
 --network NAME --network name=NAME,ip=…    --ip, --mac-address, --network-alias ─▶ network, networks
 --add-host NAME:IP|host-gateway            --dns, --dns-search, …               ─▶ add_hosts, dns
 --sysctl net.ipv4.ip_forward=1                                                  ─▶ sysctls
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 JOINED = "container:"
 GATEWAY = "host-gateway"
+USERMODE = ("pasta", "slirp4netns")  # network/usermode.py's
 # flags that are of one network, the first → what they are called in a record
 _OF_ONE = {"ip": "ip", "ip6": "ip6", "mac-address": "mac", "network-alias": "aliases"}
 # what the container that is joined has already
@@ -40,10 +42,10 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the flags into options of the record.
 
     Returns:
-        network: none, host, the name of the first network, or ``container:NAME``; and what is asked for of: networks,
-        each with name, ip, ip6 and mac, empty for any, aliases, and perhaps interface; add_hosts, [name, address] each;
-        dns, with servers, search and options, None for the host's; sysctls, name to value; egress, what it
-        may reach.
+        network: none, host, pasta, slirp4netns, the name of the first network, or ``container:NAME``; and what is asked
+        for of: networks, each with name, ip, ip6 and mac, empty for any, aliases, and perhaps interface; usermode, see
+        usermode.py; add_hosts, [name, address] each; dns, with servers, search and options, None for the host's;
+        sysctls, name to value; egress, what it may reach.
 
     Raises:
         BadInput: a value has no meaning, or does not go with another.
@@ -66,7 +68,9 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
                     f"use --{flag} with --network {mode}", "the other container has its own, and both share that",
                     f"leave --{flag} out",
                 )  # fmt: skip
-    elif mode in ("none", "host"):
+    elif mode in ("none", "host", *USERMODE):
+        if "usermode" in asked[0]:
+            found["usermode"] = asked[0]["usermode"]
         for flag, word in _OF_ONE.items():
             if flags.get(flag) or asked[0][word]:
                 raise BadInput(
@@ -95,7 +99,11 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _asked(text: str) -> dict[str, Any]:
     """One of --network: its name, and what is said with it."""
-    if "=" in text:
+    asked: dict[str, Any]
+    kind, _, words = text.partition(":")
+    if kind in USERMODE:
+        asked = {"name": kind, "ip": "", "ip6": "", "mac": "", "aliases": [], "usermode": _usermode(kind, words)}
+    elif "=" in text:
         from minirun.container import networkfields
 
         asked = networkfields.read(text)
@@ -112,10 +120,16 @@ def _asked(text: str) -> dict[str, Any]:
     return asked
 
 
+def _usermode(kind: str, words: str) -> dict[str, Any]:
+    from minirun.network import usermode
+
+    return {"kind": kind, "options": usermode.kind(kind).read(f"use --network {kind}:{words}", words)}
+
+
 def _check_together(names: Sequence[str]) -> None:
     for name in names:
         attempt = f"use --network {name} with --network {names[names[0] == name]}"
-        if name in ("none", "host") or name.startswith(JOINED):
+        if name in ("none", "host", *USERMODE) or name.startswith(JOINED):
             raise BadInput(attempt, "with that a container is on no network", "leave it out, or the others")
         if names.count(name) > 1:
             raise BadInput(attempt, "it is the same", "leave one out")

@@ -205,10 +205,10 @@ def steps(home: Home, box: Record) -> tuple[list[Step], list[Step]]:
     from minirun.journal import Step
 
     held: list[Held] = []
-    text = _text(wanted)
-    holding = Step(f"bind {text}", lambda: held.extend(_hold(home, box)), (), "nobody else gets them meanwhile")
+    said = text(wanted)
+    holding = Step(f"bind {said}", lambda: held.extend(_hold(home, box)), (), "nobody else gets them meanwhile")
     publishing = Step(
-        f"publish {text}", lambda: _publish_held(home, box, held), undos(home, box)[0],
+        f"publish {said}", lambda: _publish_held(home, box, held), undos(home, box)[0],
         "elements of maps in nftables, that lead to it",
     )  # fmt: skip
     return [holding], [publishing]
@@ -219,7 +219,8 @@ def undos(home: Home, box: Record) -> list[list[str]]:
     return [["release_ports", home.root, home.runtime, box.id]] if bindings(box.options) else []
 
 
-def _text(wanted: Sequence[Sequence[Any]]) -> str:
+def text(wanted: Sequence[Sequence[Any]]) -> str:
+    """What is to be published, in a word each."""
     return " ".join(f"{where or '*'}:{first or '*'}→{port}/{protocol}" for protocol, port, where, first, _ in wanted)
 
 

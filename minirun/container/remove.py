@@ -81,6 +81,10 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
 
 
 def _connections(home: Home, box: Record) -> list[list[str]]:
+    if "usermode" in box.options:
+        from minirun.container import usermode
+
+        return usermode.undos(home, box)
     if "networks" not in box.options:
         return []
     from minirun.container import endpoint

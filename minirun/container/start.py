@@ -54,6 +54,10 @@ def steps(home: Home, record: Record, path: str) -> list[Step]:
 
 
 def _network_steps(home: Home, record: Record) -> list[Step]:
+    if "usermode" in record.options:
+        from minirun.container import usermode
+
+        return usermode.steps(home, record)
     if "networks" not in record.options:
         return []
     from minirun.container import endpoint
@@ -118,6 +122,10 @@ def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]
 
 
 def _network_undos(home: Home, record: Record) -> list[list[str]]:
+    if "usermode" in record.options:
+        from minirun.container import usermode
+
+        return usermode.undos(home, record)
     if "networks" not in record.options:
         return []
     from minirun.container import endpoint

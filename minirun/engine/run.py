@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from minirun.image.source import Warn
 
 
+# what somebody has to look after when the command that started it is gone
+_KEPT = frozenset(("health", "pid", "usermode"))
+
+
 def run(order: Order) -> int:
     """Make a container and run its command to the end, as `docker run` does.
 
@@ -96,7 +100,7 @@ def _run(
     trace: Trace | None = None,
     warn: Warn | None = None,
 ) -> int:
-    if not box.remove or box.options["tty"] or "health" in box.options or "pid" in box.options:
+    if not box.remove or box.options["tty"] or not _KEPT.isdisjoint(box.options):
         # What is to be known of it afterwards, looked after meanwhile, or can be left and come back to, has a keeper.
         # So has what the kernel does not end with its first process.
         from minirun.engine import background

@@ -3,6 +3,7 @@
     <runtime>/ports/             gone at boot, as is what they tell of; flock held by whoever publishes or takes back
     └── <container's id>         {"to": "10.88.0.2", "to6": "fd…::2", "loopback6": true,
                                   "ports": [["tcp", "0.0.0.0", 8080, 80], ["tcp", "::", 8080, 80]]}
+                                 and "by": "pasta", where that program has them lead there, and nothing is in the maps
 
     hold (hold.py)  ─▶  the container gets its addresses  ─▶  publish: claim, rules, elements  ─▶  release at its end
 
@@ -106,6 +107,14 @@ def publish(home: Home, container_id: str, held: Sequence[Held], ways: Ways) -> 
         os.close(lock)
 
 
+def claim(home: Home, container_id: str, held: Sequence[Held], by: str) -> None:
+    """Note the ports of a container that another program, *by*, has lead to it: see usermode.py."""
+    ports = [[one.protocol, one.address, one.port, one.to_port] for one in held]
+    os.makedirs(_folder(home), 0o700, exist_ok=True)
+    data = jsonfile.dumps({"ports": ports, "to": by, "to6": by, "by": by})
+    files.replace(f"{_folder(home)}/{container_id}", data.encode(), durable=False)
+
+
 def move(home: Home, container_id: str, ways: Ways) -> None:
     """Have the ports that lead to a container lead to another of its networks, or nowhere; they stay held. Idempotent.
 
@@ -185,7 +194,8 @@ def restore(home: Home) -> None:
     """
     from minirun.network import portrules, store
 
-    claims = {container_id: claim for container_id in claimants(home) if (claim := _read(home, container_id))}
+    found = ((container_id, _read(home, container_id)) for container_id in claimants(home))
+    claims = {container_id: claim for container_id, claim in found if claim and "by" not in claim}
     for network in store.list_all(home, warn=lambda _error: None):
         if portrules.lets_loopback_through(network.interface):
             portrules.make(network.interface, _subnets(network))
@@ -210,7 +220,9 @@ def _leads_into(claim: dict[str, Any], network: Network) -> bool:
 
 
 def _elements(claim: dict[str, Any]) -> list[Element]:
-    found = []
+    found: list[Element] = []
+    if "by" in claim:
+        return found
     for protocol, address, port, to_port in claim["ports"]:
         to = claim["to6"] if ":" in address else claim["to"]
         if not to:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEFAULT = "bridge"  # what `--network bridge` means; made when it is first needed
-RESERVED = ("none", "host", "default", "container")
+RESERVED = ("none", "host", "default", "container", "pasta", "slirp4netns")
 MTU = 1500
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _NAME_BYTES = 128
