@@ -91,7 +91,7 @@ def _apply(home: Home, container_id: str) -> bool:
     try:
         firewall.change(egressrules.script(container_id, groups, links, log_group(home)), attempt)
     except MinirunError as error:
-        if _links(home, container_id) != links:
+        if len(_links(home, container_id)) < len(links):
             return _apply(home, container_id)  # one has just gone, and the rules name it
         remedy = "it takes Linux 5.16, with hooks at ingress and egress (CONFIG_NETFILTER_EGRESS), and nfnetlink_log"
         raise type(error)(attempt, error.reason, f"{error.remedy}\n{remedy}") from None

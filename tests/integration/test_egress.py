@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -414,6 +417,59 @@ def test_networks_past_the_host_are_refused_with_it(place: Site, store: Minirun)
     finally:
         store("network", "rm", "past")
         link("link delete parent0")
+
+
+def test_who_is_started_again_is_held_again(place: Site, store: Minirun) -> None:
+    command = f"sleep 0.2; nc -w 1 {OTHER} 80; exit 1"
+    told = store(
+        "run",
+        "-d",
+        "--restart",
+        "on-failure:1",
+        "--network",
+        "web",
+        "--network-egress",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        command,
+    ).stdout.strip()
+    try:
+        form = "{{.RestartCount}} {{.State.Status}}"
+        kept.until(lambda: store("inspect", "-f", form, told, check=True).stdout == "1 exited\n")
+        found = json.loads((store.root / "containers" / told / "denials.json").read_text())["list"]
+        assert [one[0] for one in found] == [OTHER]
+        events = (store.runtime / "events").read_text().splitlines()
+        assert sum('"deny"' in line and told in line for line in events) == 2
+        assert tables() == []
+    finally:
+        store("rm", "-f", told, check=True)
+
+
+def test_where_the_kernel_has_not_got_it_the_container_is_refused(place: Site, store: Minirun, tmp_path: Path) -> None:
+    (tmp_path / "nft").write_text("#!/bin/sh\necho 'Error: Operation not supported' >&2; exit 1\n")
+    (tmp_path / "nft").chmod(0o755)
+    without = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = store("run", "--rm", "--network", "web", "--network-egress", "none", "busybox", "true", env=without)
+    assert result.returncode == 125
+    assert "Operation not supported" in result.stderr
+    assert "Linux 5.16" in result.stderr
+    assert [*(store.runtime / "egress").iterdir()] == []
+    with limited(store, "none") as box:
+        before = links()
+        result = store("network", "connect", "bridge", "limited", env=without)
+        assert result.returncode == 125
+        assert "Linux 5.16" in result.stderr
+        store("ps", check=True)  # and whatever is left of that
+        kept.until(lambda: links() == before)
+        assert [*json.loads(store("inspect", "limited").stdout)[0]["NetworkSettings"]["Networks"]] == ["web"]
+        assert box.ask("tcp", OTHER, 80) == "refused"
+
+
+def links() -> list[str]:
+    """The cables of containers that are there."""
+    return sorted(name for _, name in socket.if_nameindex() if name.startswith("mr"))
 
 
 def test_a_start_that_fails_leaves_nothing(place: Site, store: Minirun) -> None:
