@@ -9,7 +9,7 @@ A profile is read here, once, and is in the record from then on, whatever become
 from __future__ import annotations
 
 from minirun.errors import BadInput
-from minirun.security import capabilities, seccomp, seccompprofile
+from minirun.security import capabilities, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ def read(given: Sequence[str]) -> dict[str, Any]:
 def _profile(name: str) -> dict[str, str]:
     if name == "unconfined":
         return {"name": name, "digest": ""}
+    from hashlib import sha256
+
+    from minirun.kernel import jsonfile
+    from minirun.security import seccompprofile
+
     attempt = f"use the seccomp profile {name}"
     try:
         with open(name, "rb") as file:
@@ -65,10 +70,6 @@ def _profile(name: str) -> dict[str, str]:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise BadInput(attempt, f"it is not JSON in UTF-8: {error.reason} at byte {error.start}") from None
-    from hashlib import sha256
-
-    from minirun.kernel import jsonfile
-
     text = jsonfile.dumps(seccompprofile.parse(text, name))
     return {"name": name, "digest": sha256(text.encode()).hexdigest(), "profile": text}
 

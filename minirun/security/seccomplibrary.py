@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 LIBRARY = "libseccomp.so.2"
 UNKNOWN = -1  # the number of a system call that the library does not know
-# seccomp.h, enum scmp_compare
-OPERATORS = {
-    "SCMP_CMP_NE": 1, "SCMP_CMP_LT": 2, "SCMP_CMP_LE": 3, "SCMP_CMP_EQ": 4, "SCMP_CMP_GE": 5, "SCMP_CMP_GT": 6,
-    "SCMP_CMP_MASKED_EQ": 7,
-}  # fmt: skip
 _OPTIMIZE, _BINARY_TREE = 8, 2  # enum scmp_filter_attr: SCMP_FLTATR_CTL_OPTIMIZE
 _EEXIST = -17
 _FILTER_BYTES = 1 << 20
@@ -137,7 +132,7 @@ class Filter:
         Args:
             action: a SECCOMP_RET_* number; not that of the filter's default.
             number: of a system call of this host's architecture.
-            conditions: (argument, of OPERATORS, value, second value): no two of one argument.
+            conditions: (argument, number of an operator, value, second value): no two of one argument.
         """
         array = (_Condition * max(1, len(conditions)))(*(_Condition(*one) for one in conditions))
         _check(self._library.seccomp_rule_add_array(self._context, action, number, len(conditions), array))

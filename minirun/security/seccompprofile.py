@@ -21,7 +21,6 @@ from errno import errorcode
 from minirun.errors import Unsupported
 from minirun.kernel import jsonfile
 from minirun.security.seccompfields import Fields, refuse
-from minirun.security.seccomplibrary import OPERATORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +35,11 @@ ACTIONS = {
     "SCMP_ACT_KILL": 0, "SCMP_ACT_KILL_THREAD": 0, "SCMP_ACT_KILL_PROCESS": 0x80000000, "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_TRACE": 0x7FF00000, "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
+}  # fmt: skip
+# libseccomp's seccomp.h, enum scmp_compare
+OPERATORS = {
+    "SCMP_CMP_NE": 1, "SCMP_CMP_LT": 2, "SCMP_CMP_LE": 3, "SCMP_CMP_EQ": 4, "SCMP_CMP_GE": 5, "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,
 }  # fmt: skip
 _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _NOTIFY = "SCMP_ACT_NOTIFY"

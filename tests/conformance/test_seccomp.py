@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from minirun.security import seccomp, seccomplibrary
+from minirun.security import seccomp, seccompprofile
 from minirun.security.seccomprun import Instruction
 from tests import filters, peers
 from tests.command import Minirun
@@ -110,7 +110,7 @@ def made_up(seed: int) -> dict[str, Any]:
     chance = random.Random(seed)
 
     def argument(index: int) -> dict[str, Any]:
-        operator = chance.choice([*seccomplibrary.OPERATORS])
+        operator = chance.choice([*seccompprofile.OPERATORS])
         return {"index": index, "op": operator, "value": chance.choice(VALUES), "valueTwo": chance.choice(VALUES)}
 
     def rule() -> dict[str, Any]:

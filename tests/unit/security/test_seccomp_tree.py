@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirun.security import seccomplibrary, seccomprun, seccomptree
+from minirun.security import seccompprofile, seccomprun, seccomptree
 from minirun.security.seccompdecision import ALL, EQUAL, GREATER_OR_EQUAL, LOAD, RETURN, Nodes
 from minirun.security.seccomprun import ARCH_I386, ARCH_X86_64, Instruction, NotUnderstood, evaluate
 from tests import filters
@@ -26,7 +26,7 @@ NUMBERS = (
 VALUES = st.one_of(
     st.sampled_from((0, 1, 2, 40, 0x5412, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1)), st.integers(0, 2**64 - 1)
 )
-CONDITION = st.tuples(st.integers(0, 5), st.sampled_from([*seccomplibrary.OPERATORS.values()]), VALUES, VALUES)
+CONDITION = st.tuples(st.integers(0, 5), st.sampled_from([*seccompprofile.OPERATORS.values()]), VALUES, VALUES)
 CONDITIONS = st.lists(CONDITION, max_size=3, unique_by=lambda one: one[0])
 ACTIONS = st.sampled_from((ALLOW, EPERM, 0x00050002, 0, 0x80000000, 0x00030000, 0x7FF00001, 0x7FFC0000))
 RULES = st.lists(st.tuples(ACTIONS, st.sampled_from(CALLS), CONDITIONS), min_size=1, max_size=20)
