@@ -93,7 +93,7 @@ class Container:
                 return False
 
     def look_up(self, name: str, *kinds: str) -> list[str]:
-        """What its resolver tells of a name: both kinds of addresses, or *kinds* of records; or a word like NXDOMAIN."""
+        """What its resolver tells of a name: both kinds of addresses, or *kinds* of records; or a word: NXDOMAIN."""
         found = []
         for kind in kinds or ("A", "AAAA"):
             with inside(self.pid):

@@ -1,6 +1,7 @@
 """What a container with an allow-list was denied, as `inspect` tells it: NetworkSettings.Egress.
 
-{"Denied": [{"Destination": "192.0.2.7", "Host": "example.org", "Protocol": "tcp", "Port": 80, "Count": 3, "Last": …}, …],
+{"Denied": [{"Destination": "192.0.2.7", "Host": "example.org", "Protocol": "tcp", "Port": 80, "Count": 3, "Last": …},
+             …],
  "DeniedElsewhere": 0}
 
 Since it was started last. Of a name that it was not to ask for the destination is that name, and the protocol dns.
