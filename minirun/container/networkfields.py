@@ -28,13 +28,8 @@ _NOT_BUILT = {
 _INTERFACE_BYTES = 15  # IFNAMSIZ, without the NUL
 
 
-def is_one(text: str) -> bool:
-    """Whether *text* says more than a name."""
-    return "=" in text
-
-
 def read(text: str) -> dict[str, Any]:
-    """Take it apart.
+    """Take apart what says more than a name: it has an equals sign.
 
     Returns:
         name, ip, ip6, mac, empty where nothing is said; aliases; and interface, if one is named. Not looked at further
