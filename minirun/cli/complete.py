@@ -7,6 +7,7 @@ import os
 from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.network.record import DEFAULT
+from minirun.network.usermode import KINDS
 
 _SHORT = 12
 
@@ -100,8 +101,8 @@ def _networks_of(box: Record) -> list[str]:
 
 
 def modes(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
-    """What --network can be: none, host, the networks, and containers to join."""
-    names = {"none", "host", DEFAULT, *networks(context, parameter, beginning)}
+    """What --network can be: none, host, the networks, processes that are one, and containers to join."""
+    names = {"none", "host", *KINDS, DEFAULT, *networks(context, parameter, beginning)}
     joined = [f"container:{name}" for name in _names("names")] if beginning.startswith("c") else []
     return _beginning(beginning, [*names, *joined])
 

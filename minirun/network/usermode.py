@@ -158,7 +158,7 @@ def _leave_the_mounts(run: Callable[[Sequence[Call]], object]) -> None:
     """Have what the program does to mounts be its own.
 
     slirp4netns 1.2.0 keeps its sandbox apart from the host's mounts at / alone, and what it unmounts in there below
-    another one that is shared, as /run/user/1000, is unmounted on the host: see mount_namespaces(7).
+    another one that is shared, as /dev/pts, is unmounted on the host: see mount_namespaces(7).
     """
     try:
         run([Call("unshare", CLONE_NEWNS), Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0)])
