@@ -46,7 +46,6 @@ class Connections:
                 one.close()
 
     def _ready(self, _events: int) -> None:
-        self._resolver.census.look()
         for _ in range(_AT_ONCE):
             try:
                 connected, sender = self._socket.accept()
@@ -55,6 +54,7 @@ class Connections:
             self._take(connected, sender[0])
 
     def _take(self, connected: socket, sender: str) -> None:
+        self._resolver.census.look()
         register = self._resolver.census.registers.get(self._network_id)
         asker = register.by_address.get(sender) if register else None
         if asker is None:

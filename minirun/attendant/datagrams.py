@@ -40,14 +40,14 @@ class Datagrams:
 
     def _ready(self, _events: int) -> None:
         census: Census = self._resolver.census
-        census.look()  # everything that was done before the question was asked
         for _ in range(_AT_ONCE):
             if self._socket.fileno() < 0:
                 return  # that was taken from us just now
             try:
                 data, sender = self._socket.recvfrom(LIMIT_BYTES)
-            except BlockingIOError:
-                return
+            except OSError:
+                return  # no more; or the bridge has gone
+            census.look()  # what was done before the question was asked counts
             register = census.registers.get(self._network_id)
             asker = register.by_address.get(sender[0]) if register else None
             key = (sender, data)

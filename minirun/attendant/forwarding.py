@@ -76,7 +76,7 @@ class Forwarding:
 
     def _order(self, found: Sequence[str]) -> list[str]:
         now = time.monotonic()
-        return sorted(found, key=lambda server: self._silent.get(server, 0) > now)
+        return sorted(found, key=lambda server: self._silent.get(server, 0) > now)[:_TRIES]
 
     def _note(self, server: str, *, answered: bool) -> None:
         if answered:
@@ -94,7 +94,7 @@ class _Search:
     ) -> None:  # fmt: skip
         self.loop = loop
         self.question = question
-        self._left = [order[place % len(order)] for place in range(max(_TRIES, len(order)))] if order else []
+        self._left = [order[place % len(order)] for place in range(_TRIES)] if order else []
         self._kind = kind
         self._note = note
         self._done = done

@@ -244,7 +244,7 @@ def test_all_who_share_a_name_are_told_and_each_is_the_first_in_turn(place: Plac
 
 def test_no_answer_is_older_than_the_command_that_changed_it(place: Place) -> None:
     minirun, one = place.minirun, Box(place, "one")
-    for turn in range(4):
+    for turn in range(2):
         with box(place, "new", "--network", "web", "--network-alias", "other") as new:
             assert one.find("new") == one.find("other") == [new.own]
             minirun("rename", "new", "newer", check=True)
@@ -539,7 +539,7 @@ def test_it_is_there_as_long_as_it_is_needed(minirun: Minirun, busybox_layers: P
         minirun("network", "create", "web", check=True)
         with ThreadPoolExecutor(8) as pool:
             words = ["run", "--rm", "--network", "web", "-h", "me", str(busybox_layers), "nslookup", "me"]
-            done = list(pool.map(lambda _: minirun(*words), range(16)))
+            done = list(pool.map(lambda _: minirun(*words), range(8)))
         assert [one.stderr for one in done if one.returncode] == []
         unattended(mine)
         assert not (minirun.runtime / "attendant.socket").exists()
