@@ -56,7 +56,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "events": ("events", "Show what happens, as it happens"),
         "info": ("system", "Show what is stored, and what this host offers"),
         "doctor": ("doctor", "Try what containers need of this host, and say what to do"),
-        "explain": ("explain", "Tell what keeps a container apart from the host, and what changes that"),
+        "explain": ("explain", "Tell what keeps a container apart, and what changes that"),
         "version": ("system", "Show the versions of minirun and of what it stands on"),
         "gc": ("system", "Finish what was cut short, and free layers that nothing uses"),
         "completion": ("completion", "Print the script that lets a shell complete commands and names"),
