@@ -138,6 +138,19 @@ def limited(store: Minirun, allowed: str, *flags: str, network: str = "web") -> 
 
 
 @contextmanager
+def unrejected(store: Minirun) -> Iterator[None]:
+    """Have the attendant refuse what is denied, as where the kernel cannot."""
+    found = store.runtime / "egress.unrejected"
+    there = found.exists()
+    found.touch()
+    try:
+        yield
+    finally:
+        if not there:
+            found.unlink()
+
+
+@contextmanager
 def lab(store: Minirun, name: str) -> Iterator[tuple[Site, Container]]:
     """Be on that host; *name* is of the namespace outside. With peer, there is somebody who answers for names."""
     with site(name) as found:

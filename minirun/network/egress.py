@@ -2,7 +2,8 @@
 
     claim ─▶ its cable is there, and down ─▶ guard: rules ─▶ its cable is up ─▶ … ─▶ release: denials kept, rules, claim
 
-The rules can be made again from the claim, where somebody has flushed all there are: see attendant/egress.py.
+The rules can be made again from the claim, where somebody has flushed all there are: see attendant/egress.py. Where
+the kernel cannot refuse what they deny, the attendant does: see attendant/egressrefusal.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from _socket import if_nametoindex
 
 from minirun.errors import MinirunError
 from minirun.home import Home
-from minirun.kernel import jsonfile, tree
+from minirun.kernel import files, jsonfile, tree
 from minirun.network import address, egressclaim, egressdenials, egresselements, egressrules, firewall
 from minirun.network.address import Subnet
 from minirun.network.egresslink import Link
@@ -87,15 +88,32 @@ def _apply(home: Home, container_id: str) -> bool:
     told = egressclaim.read(home, container_id)
     gateways = [gateway for link in links for _, _, gateway in link.ends]
     groups = _groups(told["elements"], told["hosts"], gateways)
-    attempt = _attempt(container_id)
+    rejects = not os.path.exists(_without_reject(home))
     try:
-        firewall.change(egressrules.script(container_id, groups, links, log_group(home)), attempt)
-    except MinirunError as error:
+        _change(home, container_id, groups, links, rejects=rejects)
+    except MinirunError:
         if len(_links(home, container_id)) < len(links):
             return _apply(home, container_id)  # one has just gone, and the rules name it
+        if not rejects:
+            raise
+        _change(home, container_id, groups, links, rejects=False)
+        files.replace(_without_reject(home), b"", durable=False)
+    return True
+
+
+def _change(home: Home, container_id: str, groups: Sequence[Group], links: Sequence[Link], *, rejects: bool) -> None:
+    attempt = _attempt(container_id)
+    script = egressrules.script(container_id, groups, links, log_group(home), rejects=rejects)
+    try:
+        firewall.change(script, attempt)
+    except MinirunError as error:
         remedy = "it takes Linux 5.16, with hooks at ingress and egress (CONFIG_NETFILTER_EGRESS), and nfnetlink_log"
         raise type(error)(attempt, error.reason, f"{error.remedy}\n{remedy}") from None
-    return True
+
+
+def _without_reject(home: Home) -> str:
+    """A file that is there where the kernel was found to have no `reject` at ingress; gone at boot."""
+    return f"{home.runtime}/egress.unrejected"
 
 
 def _attempt(container_id: str) -> str:

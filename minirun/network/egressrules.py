@@ -36,7 +36,10 @@ FLOWS = 32768  # connections at a time, each kind
 DENIED = 256  # destinations, each kind; what is denied beyond these is counted as one
 DENIED_S = 86400  # how long a destination is known after it was denied last
 _TOLD_A_SECOND = 5  # messages of nfnetlink_log: each has somebody look at what was counted
-_REFUSED_A_SECOND = 100  # answers by ICMP
+_REFUSED_A_SECOND = 100  # answers, by the kernel
+_ASKED_A_SECOND = 20  # the same by the attendant, which has some 0.2 ms to do with each
+REFUSE = "!"  # behind the name of a table: what it logs is to be refused
+HEAD_BYTES = 160  # of a packet, are enough for that
 # as long as conntrack's: nf_conntrack-sysctl.rst
 _ESTABLISHED, _CLOSING, _DATAGRAMS, _NEW = "5d", "2m", "3m", "1m"
 _PORTS = "meta l4proto { tcp, udp, sctp }"
@@ -72,7 +75,14 @@ def named(place: int, bits: int) -> str:
     return f"names{place}_{4 if bits == 32 else 6}"
 
 
-def script(container_id: str, groups: Sequence[Group], links: Sequence[egresslink.Link], log_group: int) -> str:
+def script(
+    container_id: str,
+    groups: Sequence[Group],
+    links: Sequence[egresslink.Link],
+    log_group: int,
+    *,
+    rejects: bool = True,
+) -> str:
     """What nft(8) reads to put the rules in force, in one transaction; what the sets hold stays if it was done before.
 
     Args:
@@ -80,10 +90,11 @@ def script(container_id: str, groups: Sequence[Group], links: Sequence[egresslin
         groups: what it may reach.
         links: its interfaces, which are there.
         log_group: of nfnetlink_log, for whoever reads there that something was denied.
+        rejects: whether the kernel can refuse what it denies; otherwise whoever reads there is asked to.
     """
     name = table(container_id)
     sets = [f"set link {{ type ether_type; flags dynamic,timeout; size 64; timeout {DENIED_S}s; counter; }}"]
-    chains = _endings(name, log_group)
+    chains = _endings(name, log_group, rejects=rejects)
     for bits in (32, 128):
         sets += _sets(groups, bits)
         chains |= _shared(bits) | _lists(groups, bits)
@@ -126,28 +137,32 @@ def _named_places(groups: Sequence[Group]) -> list[int]:
     return [place for place, group in enumerate(groups) if group.named]
 
 
-def _endings(name: str, log_group: int) -> dict[str, list[str]]:
+def _endings(name: str, log_group: int, *, rejects: bool) -> dict[str, list[str]]:
     """The chains that end what is not let out."""
-    often = f"limit rate {_TOLD_A_SECOND}/second burst {_TOLD_A_SECOND} packets"
-    refused = f"limit rate {_REFUSED_A_SECOND}/second burst {_REFUSED_A_SECOND} packets"
+    # a program that connects is told by a reset at once; of ICMP it hears when it tries again, a second later
+    refusals = [
+        f"meta l4proto tcp {_limit(_REFUSED_A_SECOND)} reject with tcp reset",
+        f"meta l4proto != tcp {_limit(_REFUSED_A_SECOND)} reject with icmpx admin-prohibited",
+    ]
+    if not rejects:
+        told = f'log prefix "{name}{REFUSE}" group {log_group} snaplen {HEAD_BYTES} queue-threshold 1'
+        refusals = [f"{_limit(_ASKED_A_SECOND)} {told}"]
     return {
         "record": [
-            f'{often} log prefix "{name}" group {log_group} snaplen 1',
+            f'{_limit(_TOLD_A_SECOND)} log prefix "{name}" group {log_group} snaplen 1',
             "ether type ip goto record4",
             "ether type ip6 goto record6",
             "update @link { ether type } return",
             "counter name more",
         ],
-        # a program that connects is told by a reset at once; of ICMP it hears when it tries again, a second later
-        "deny": [
-            "jump record",
-            f"meta l4proto tcp {refused} reject with tcp reset",
-            f"meta l4proto != tcp {refused} reject with icmpx admin-prohibited",
-            "drop",
-        ],
+        "deny": ["jump record", *refusals, "drop"],
         # whoever seems to have sent it is told nothing
         "spoofed": ["jump record", "drop"],
     }
+
+
+def _limit(a_second: int) -> str:
+    return f"limit rate {a_second}/second burst {2 * a_second} packets"
 
 
 def _shared(bits: int) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ import pytest
 
 from tests import kept
 from tests.command import Minirun
+from tests.echo import ask
 from tests.egresslab import (
     OTHER,
     OTHER6,
@@ -26,8 +27,9 @@ from tests.egresslab import (
     nft,
     script,
     tables,
+    unrejected,
 )  # fmt: skip
-from tests.outside import HOST, HOST6, OUTSIDE, OUTSIDE6, Site, link, run_in, serving
+from tests.outside import HOST, HOST6, OUTSIDE, OUTSIDE6, Site, inside, link, run_in, serving
 
 # answers each line with itself, for as long as somebody sends some
 _REPEATER = """
@@ -93,6 +95,20 @@ def test_what_is_in_the_list_is_reached_and_nothing_else(place: Site, store: Min
             f"udp {OUTSIDE6} 80", f"icmp {OTHER} 0", f"icmp {OTHER6} 0",
         }  # fmt: skip
     assert tables() == []
+
+
+def test_where_the_kernel_cannot_refuse_what_it_denies_the_attendant_does(place: Site, store: Minirun) -> None:
+    with unrejected(store), limited(store, f"allow={OUTSIDE}:443") as box:
+        assert "reject" not in nft("list", "table", "netdev", box.table)
+        assert box.ask("tcp", OUTSIDE, 443) == "443"
+        begun = time.monotonic()
+        for address in (OUTSIDE, OTHER, OUTSIDE6, OTHER6):
+            assert box.ask("tcp", address, 80) == "refused"
+        with inside(box.pid):
+            assert ask("udp", OTHER, 80) == "[Errno 113] No route to host"
+            assert ask("udp", OTHER6, 80) == "[Errno 13] Permission denied"
+        assert time.monotonic() - begun < 0.9
+        kept.until(lambda: len(box.events()) == 6)
 
 
 def test_a_container_without_the_flag_reaches_all_and_has_no_rules(place: Site, peer: Container) -> None:

@@ -10,21 +10,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests import frames, kept
 from tests.command import Minirun
-from tests.egresslab import OTHER, OTHER6, Container, container, lab, limited
+from tests.echo import ask
+from tests.egresslab import OTHER, OTHER6, Container, container, lab, limited, unrejected
 from tests.frames import ARP, IPV4, IPV6, arp, ethernet, ipv4, ipv6, mac, mark, over, packed, tcp, udp
-from tests.outside import OUTSIDE, OUTSIDE6, run_in
+from tests.outside import OUTSIDE, OUTSIDE6, inside, run_in
 
 _ALL, _NOBODY = "ff:ff:ff:ff:ff:ff", "02:00:00:00:00:99"
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _ICMP6, _DESTINATION = 0, 43, 44, 58, 60
 _ICMP, _IPIP, _TCP, _UDP, _IP6IP6, _GRE, _ESP, _SCTP = 1, 4, 6, 17, 41, 47, 50, 132
 _SYN, _RST, _ACK = 2, 4, 16
+_LIST = f"allow={OUTSIDE}:443,[{OUTSIDE6}]:443,friend"
 
 
 class Sender:
@@ -285,7 +287,7 @@ def scene(root: None, store: Minirun) -> Iterator[Scene]:
 @pytest.fixture
 def bad(scene: Scene, store: Minirun) -> Iterator[Sender]:
     """The one with a list: two addresses outside at one port, and a friend."""
-    with limited(store, f"allow={OUTSIDE}:443,[{OUTSIDE6}]:443,friend") as box:
+    with limited(store, _LIST) as box:
         yield scene.sender(box)
 
 
@@ -358,9 +360,19 @@ def test_neighbours_go_on_knowing_who_is_who(scene: Scene, bad: Sender) -> None:
     assert peer.ask("tcp", OUTSIDE, 80) == "80"
 
 
-def test_a_refusal_opens_nothing(scene: Scene, bad: Sender) -> None:
-    ears = scene.ears
+@pytest.mark.parametrize("by", ["the kernel", "the attendant"])
+def test_a_refusal_opens_nothing(scene: Scene, store: Minirun, by: str) -> None:
+    with (
+        unrejected(store) if by == "the attendant" else nullcontext(),
+        limited(store, _LIST) as box,
+    ):
+        _is_refused(scene.sender(box), scene.ears, f"after {by}")
+
+
+def _is_refused(bad: Sender, ears: Ears, word: str) -> None:
     own = bad.box.address
+    with inside(bad.box.pid):
+        assert ask("tcp", OTHER, 80) == "refused"
     for _turn in range(2):
         # each is refused, by a reset or by ICMP, as if by whom it was for; and then what follows
         send(bad, [bad.by_gateway(IPV4, ipv4(own, OTHER, _TCP, tcp(own, OTHER, 80, _SYN, b"", source=41000)))])
@@ -368,14 +380,14 @@ def test_a_refusal_opens_nothing(scene: Scene, bad: Sender) -> None:
         send(
             bad,
             [
-                bad.by_gateway(IPV4, ipv4(own, OTHER, _TCP, tcp(own, OTHER, 80, _ACK, mark("after"), source=41000))),
-                bad.by_gateway(IPV4, ipv4(own, OTHER, _UDP, udp(own, OTHER, 80, mark("after"), source=41000))),
-                bad.by_gateway(IPV4, ipv4(own, OTHER, _ICMP, _icmp(0, 0, bytes(4) + mark("after")))),
-                bad.by_gateway(IPV4, ipv4(own, OTHER, _UDP, mark("after"), place=1480)),
+                bad.by_gateway(IPV4, ipv4(own, OTHER, _TCP, tcp(own, OTHER, 80, _ACK, mark(word), source=41000))),
+                bad.by_gateway(IPV4, ipv4(own, OTHER, _UDP, udp(own, OTHER, 80, mark(word), source=41000))),
+                bad.by_gateway(IPV4, ipv4(own, OTHER, _ICMP, _icmp(0, 0, bytes(4) + mark(word)))),
+                bad.by_gateway(IPV4, ipv4(own, OTHER, _UDP, mark(word), place=1480)),
             ],
         )
-    settled(bad, ears, "refused")
-    assert ears.heard("after") == []
+    settled(bad, ears, f"refused {word}")
+    assert ears.heard(word) == []
 
 
 def test_who_calls_is_answered_and_he_alone_where_he_called_from(scene: Scene, bad: Sender) -> None:
