@@ -4,7 +4,7 @@ SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev libseccomp2 
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := apache2-utils attr bind9-dnsutils bubblewrap docker-registry e2fsprogs fish golang-github-opencontainers-image-spec-dev \
                  iproute2 libcap2-bin openssl passt podman runc slirp4netns strace zsh
-BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs podman runc umoci
+BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs iperf3 podman runc umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt
 VM_PACKAGES := busybox-static kmod qemu-system-common qemu-system-x86
@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fixtures bench bench-start bench-exec bench-live bench-load bench-commit bench-pack install uninstall clean \
+.PHONY: help setup demo test check fixtures bench bench-start bench-exec bench-live bench-load bench-commit bench-pack bench-network install uninstall clean \
         setup-packages fixture-packages test-packages bench-packages vagrant-packages vagrant-test vm-packages vm-test
 
 # Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
@@ -125,7 +125,7 @@ vagrant-test: vagrant-packages $(if $(filter local,$(MINIRUN_BOX)),fixtures) ## 
 bench: setup fixtures bench-packages ## compare with runc, podman and umoci, interleaved
 	@bench/run
 
-bench-start bench-exec bench-live bench-load bench-commit bench-pack: setup fixtures bench-packages
+bench-start bench-exec bench-live bench-load bench-commit bench-pack bench-network: setup fixtures bench-packages
 	@bench/run $(@:bench-%=%)
 
 # What `minirun run` imports, in one file that is read at once; used only while no source is newer (see minirun/hot.py).

@@ -146,7 +146,7 @@ class Stage:
             raise Failure(f"`{Path(arguments[0]).name}` ended with {code}: {said[-1][:200]}")
         return Sample(wall_s, usage.ru_utime + usage.ru_stime)
 
-    def leave_running(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+    def leave_running(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> Sample:
         """Run *command* to its end; what it leaves running is not waited for, nor ended when we end.
 
         Raises:
@@ -154,7 +154,7 @@ class Stage:
         """
         _adopt(orphans=False)
         try:
-            self.run(command, environment)
+            return self.run(command, environment)
         finally:
             _adopt(orphans=True)
 

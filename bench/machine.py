@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bench.scratch import PLACE
 
+_PROGRAMS = ("runc", "podman", "dockerd", "umoci", "bwrap", "tar", "gzip", "iperf3")
+
 
 def facts(minirun: Path, checkout: Path) -> list[tuple[str, str]]:
     """Name and value of each, in the order of the table."""
@@ -25,7 +27,7 @@ def facts(minirun: Path, checkout: Path) -> list[tuple[str, str]]:
         ("load when it began", f"{os.getloadavg()[0]:.2f}"),
         ("minirun", f"{_first_line(minirun, '--version')} at {_commit(checkout)}"),
         ("python", _first_line(minirun.read_text().partition("\n")[0].removeprefix("#!").split()[0], "--version")),
-        *((name, _first_line(name, "--version")) for name in ("runc", "podman", "umoci", "bwrap", "tar", "gzip")),
+        *((name, _first_line(name, "--version")) for name in _PROGRAMS),
     ]
 
 

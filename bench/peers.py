@@ -10,10 +10,11 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.contest import Stage
+from bench.contest import Failure, Stage
 from bench.scratch import CGROUP, Scratch
 
 CAPABILITIES = (
@@ -130,11 +131,72 @@ class Podman:
         places = ("--root", self.root / "storage", "--runroot", self.root / "run")
         return ["podman", *places, "--storage-driver", "overlay", *arguments]
 
-    def run(self, *arguments: str | Path) -> list[str | Path]:
+    def run(self, *arguments: str | Path, network: str = "none") -> list[str | Path]:
         """The command line of `podman run` in its fastest form that still does the same."""
         # podman's own defaults for these are more than root may have where it lacks CAP_SYS_RESOURCE
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
         return self(
-            "run", "--network=none", "--pull=never", "--log-driver=none", "--security-opt=seccomp=unconfined",
+            "run", f"--network={network}", "--pull=never", "--log-driver=none", "--security-opt=seccomp=unconfined",
             "--cgroups=no-conmon", "--cgroupns=private", f"--cgroup-parent=/{CGROUP}", *limits, *arguments,
         )  # fmt: skip
+
+
+class Docker:
+    """docker with a daemon of its own, in namespaces that end with it, and its data in our scratch directory.
+
+    Args:
+        scratch: where its data goes.
+    """
+
+    WAIT_S = 30.0
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.root = scratch.folder("docker")
+        self._alive = -1
+
+    def __call__(self, *arguments: str | Path) -> list[str | Path]:
+        """The command line that has this daemon do *arguments*, by the client that came with it."""
+        return ["/usr/bin/docker", f"--host=unix://{self.root}/socket", *arguments]
+
+    def start(self, stage: Stage) -> None:
+        """Start the daemon. It ends with us, however we end: the other end of a FIFO is ours.
+
+        Raises:
+            Failure: it is not installed, or does not start.
+        """
+        if not Path("/usr/sbin/dockerd").exists():
+            raise Failure("dockerd is not installed")
+        places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid", "host": "socket"}
+        options = [f"--{name}={'unix://' * (name == 'host')}{self.root}/{place}" for name, place in places.items()]
+        options += ["--storage-driver=overlay2", "--oom-score-adjust=0", f"--cgroup-parent=/{CGROUP}"]
+        daemon = self.root / "daemon"
+        # its key is the only thing that it writes elsewhere
+        daemon.write_text(
+            "#!/bin/sh\n[ ! -d /etc/docker ] || mount -t tmpfs tmpfs /etc/docker\n"
+            f"exec /usr/sbin/dockerd {' '.join(options)}\n"
+        )
+        alive = self.root / "alive"
+        os.mkfifo(alive)
+        script = f"""
+            unshare --mount --pid --fork --kill-child --mount-proc sh {daemon} >{self.root}/log 2>&1 </dev/null &
+            read -r _ <{alive}
+            kill -KILL $!"""
+        stage.leave_running(["sh", "-c", 'setsid sh -c "$0" >/dev/null 2>&1 </dev/null &', script], {})
+        self._alive = os.open(alive, os.O_RDWR | os.O_CLOEXEC)
+        until_s = time.monotonic() + self.WAIT_S
+        while time.monotonic() < until_s:
+            try:
+                stage.run(self("version"), {})
+            except Failure:
+                time.sleep(0.1)
+            else:
+                return
+        self.stop()
+        raise Failure("dockerd does not answer")
+
+    def stop(self) -> None:
+        """End the daemon, and whatever it has started."""
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
+            time.sleep(1)  # the kernel ends all of its namespace
