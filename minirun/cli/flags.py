@@ -119,7 +119,7 @@ CREATE = (
     Flag("read-only", "", "", "Make the root file system read-only"),
     RESTART,
     Flag("rm", "", "", "Remove the container when its command ends"),
-    Flag("security-opt", "", "OPTION", "seccomp=FILE or seccomp=unconfined, no-new-privileges", many=True),
+    Flag("security-opt", "", "OPTION", "seccomp=FILE, no-new-privileges, mask=PATH, unmask=PATH …", many=True),
     Flag("shm-size", "", "BYTES", "Size of /dev/shm (64m)"),
     Flag("stop-signal", "", "SIGNAL", "The signal that asks the command to end"),
     Flag("stop-timeout", "", "SECONDS", "How long it has after that signal before it is killed; -1: for ever (10)"),

@@ -1,15 +1,20 @@
 """--security-opt of `run` and `create`: what defends the host from a container, and what of that it is let off.
 
-    seccomp=FILE|unconfined|builtin     ─▶ seccomp: name, digest, profile; without a digest: no filter
-    no-new-privileges[=true|false]      ─▶ no_new_privileges
+    seccomp=FILE|unconfined|builtin        ─▶ seccomp: name, digest, profile; without a digest: no filter
+    no-new-privileges[=true|false]         ─▶ no_new_privileges
+    mask=PATH:…     unmask=PATTERN:…|ALL   ─▶ mask, unmask: see security/masks.py
+    systempaths=unconfined                 ─▶ system_paths
+    writable-cgroups[=true|false]          ─▶ writable_cgroups
 
 A profile is read here, once, and is in the record from then on, whatever becomes of its file.
 """
 
 from __future__ import annotations
 
+import os
+
 from minirun.errors import BadInput
-from minirun.security import capabilities, seccomp
+from minirun.security import capabilities, masks, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +24,17 @@ if TYPE_CHECKING:
     from minirun.home import Home
 
 _SWITCHES = {"": True, "true": True, "1": True, "false": False, "0": False}
-KNOWN = "seccomp=FILE, seccomp=unconfined, no-new-privileges"
+KNOWN = (
+    "seccomp=FILE, seccomp=unconfined, no-new-privileges, mask=PATH, unmask=PATH, unmask=ALL, systempaths=unconfined, "
+    "writable-cgroups"
+)
 
 
 def read(given: Sequence[str]) -> dict[str, Any]:
     """Turn the values of --security-opt into the option ``security`` of the record.
 
     Returns:
-        given: the values, and what was asked for of: seccomp, no_new_privileges.
+        given: the values, and what they come to, as above; what was not asked for is not there.
 
     Raises:
         BadInput: one has no meaning, or its profile cannot be read.
@@ -34,20 +42,36 @@ def read(given: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"given": list(given)}
     for text in given:
         # as Docker reads them, in its old way, too: seccomp:unconfined
-        name, separator, value = text.partition("=" if "=" in text else ":")
-        if name == "no-new-privileges":
+        name, _, value = text.partition("=" if "=" in text else ":")
+        if name in ("no-new-privileges", "writable-cgroups"):
             if value not in _SWITCHES:
-                raise BadInput(f"use --security-opt {text}", "it is on or off", "--security-opt no-new-privileges")
-            found["no_new_privileges"] = _SWITCHES[value]
-        elif not separator or not value:
-            raise BadInput(f"use --security-opt {text!r}", "it is none that is known", f"there are {KNOWN}")
-        elif name == "seccomp":
+                raise BadInput(f"use --security-opt {text}", "it is on or off", f"--security-opt {name}")
+            found[name.replace("-", "_")] = _SWITCHES[value]
+        elif name == "seccomp" and value:
             found.pop("seccomp", None)
             if value != "builtin":
                 found["seccomp"] = _profile(value)
+        elif name in ("mask", "unmask") and value:
+            found.setdefault(name, []).extend(_paths(text, value))
+        elif name == "systempaths" and value == "unconfined":
+            found["system_paths"] = value
         else:
             raise BadInput(f"use --security-opt {text!r}", "it is none that is known", f"there are {KNOWN}")
     return {"security": found}
+
+
+def _paths(text: str, value: str) -> list[str]:
+    """The paths, or for unmask the patterns, of one value; ALL stays as it is."""
+    found = []
+    for path in value.split(":"):
+        everything = path == masks.ALL and text.startswith("unmask")
+        if not everything and (not path.startswith("/") or os.path.normpath(path) in ("/", "//") or "\0" in path):
+            raise BadInput(
+                f"use --security-opt {text}", f"{path!r} is no absolute path below /",
+                "--security-opt mask=/proc/cpuinfo:/data/secret, --security-opt unmask=/proc/acpi",
+            )  # fmt: skip
+        found.append(path if everything else os.path.normpath(path))
+    return found
 
 
 def _profile(name: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from minirun.launch import ending
 from minirun.launch.spec import Spec
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
-from minirun.security import capabilities, seccomp, user
+from minirun.security import capabilities, masks, seccomp, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def specify(
         devices=_devices(options),
         makes_devices="device_rules" in options or "privileged" in options,
         privileged="privileged" in options,
+        masks=masks.of(options),
         user=who,
         capabilities=keep,
         cwd=options["cwd"],

@@ -136,12 +136,18 @@ def _paths(options: Mapping[str, Any]) -> Iterator[Part]:
     if options.get("privileged"):
         yield Part("path", "/proc, /sys", ALLOWED, "all that root of the host sees and changes there", WITHOUT)
         return
-    for path in (*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES):
-        yield Part("path", path, "hidden", meanings.PATHS[path])
-    for path in masks.READ_ONLY:
-        yield Part("path", path, "read-only", meanings.PATHS[path])
+    masked = masks.of(options)
+    for path in masked.hidden:
+        meaning = meanings.PATHS.get(path, "asked for")
+        yield Part("path", path, "hidden", meaning, f"--security-opt unmask={path}" if path in meanings.PATHS else "")
+    for path in masked.read_only:
+        yield Part("path", path, "read-only", meanings.PATHS[path], f"--security-opt unmask={path}")
     yield Part("path", "/sys", "read-only", "devices and settings of the host")
-    yield Part("path", "/sys/fs/cgroup", "read-only", "its limits: it cannot change them (CVE-2022-0492)")
+    if masked.writable_cgroup:
+        yield Part("path", masks.CGROUP, "writable", "its part of the cgroup tree, and so its limits")
+        return
+    meaning = "its limits: it cannot change them (CVE-2022-0492)"
+    yield Part("path", masks.CGROUP, "read-only", meaning, "--security-opt writable-cgroups")
 
 
 def _mounts(box: Record) -> Iterator[Part]:

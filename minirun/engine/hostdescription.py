@@ -25,6 +25,7 @@ _NOT_BUILT: dict[str, Any] = {
 def host_config(box: Record) -> dict[str, Any]:
     """Describe what of the host a container was given."""
     options = box.options
+    masked = masks.of(options)
     policy, most = options.get("restart") or restart.NO
     log = output.log_of(box)
     return {
@@ -53,8 +54,8 @@ def host_config(box: Record) -> dict[str, Any]:
         "CgroupParent": options["cgroup_parent"],
         "CgroupnsMode": options["cgroupns"],
         **_limits(options["limits"]),
-        "MaskedPaths": None if "privileged" in options else [*masks.HIDDEN_FILES, *masks.HIDDEN_DIRECTORIES],
-        "ReadonlyPaths": None if "privileged" in options else list(masks.READ_ONLY),
+        "MaskedPaths": masked.hidden or (None if "privileged" in options else []),
+        "ReadonlyPaths": None if "privileged" in options else list(masked.read_only),
     }
 
 

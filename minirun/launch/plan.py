@@ -116,14 +116,13 @@ def _attached(spec: Spec) -> list[Volume | Tmpfs]:
 def _inside(spec: Spec) -> Iterator[Call]:
     shm = SHM if "ipc" in spec.shared else None if "shm" in spec.shared else spec.shm_bytes
     yield from special.dev(spec.terminal, shm, spec.devices, opens=spec.makes_devices)
-    yield from special.sys(read_only=not spec.privileged)
+    yield from special.sys(read_only=not spec.privileged, cgroup_read_only=not spec.masks.writable_cgroup)
     yield from volumes.give(_attached(spec))
     # before /proc is there: a path through it could lead to a descriptor of ours
     if not spec.cwd.startswith("/proc/"):  # nothing can be made there, and here it would be made below the mount
         yield from volumes.make_target(spec.cwd, directory=True)
     yield from special.proc()
-    if not spec.privileged:
-        yield from masks.masks()
+    yield from masks.masks(spec.masks)
     if spec.network != "host" and spec.network_namespace is None:
         yield from loopback.up()
     if "uts" not in spec.shared:

@@ -70,6 +70,11 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
             f"attach at {paths[0]}", describe(OSError(error, failure.strerror)),
             "what is shared with the host goes to no place that a link leads to: give the place itself",
         )  # fmt: skip
+    if call.name == "openat2" and call.why.startswith("--security-opt mask="):
+        return BadInput(
+            f"use {call.why}", describe(OSError(error, failure.strerror)),
+            "a mask goes over no link of /proc that leads to what a process has open",
+        )  # fmt: skip
     if call.name == "openat2" and paths and paths[0] == spec.cwd:
         return BadInput(
             f"enter the working directory {spec.cwd}", describe(OSError(error, failure.strerror)),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minirun.rootfs.devices import Device
     from minirun.rootfs.overlay import Overlay
     from minirun.rootfs.volumes import Tmpfs, Volume
+    from minirun.security.masks import Masks
     from minirun.security.seccomp import Filter
     from minirun.security.user import User
 
@@ -38,6 +39,7 @@ class Spec:
         devices: those of the host that it has in /dev, beside what every container has.
         makes_devices: whether device nodes of its own making open.
         privileged: whether it sees, and may change, of /proc and /sys what root of the host does.
+        masks: what of /proc and /sys, and what else, it does not see, or not change.
         user: who the command is.
         capabilities: the bits it keeps, for root; anybody else has them as the bound only.
         cwd: its working directory.
@@ -56,9 +58,9 @@ class Spec:
 
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname",
-        "init", "makes_devices", "network", "network_namespace", "no_new_privileges", "oom_score_adj", "overlay",
-        "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes", "status", "stdin",
-        "stub", "sysctls", "terminal", "user", "volumes",
+        "init", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges", "oom_score_adj",
+        "overlay", "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes", "status",
+        "stdin", "stub", "sysctls", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -77,6 +79,7 @@ class Spec:
     devices: Sequence[Device]
     makes_devices: bool
     privileged: bool
+    masks: Masks
     user: User
     capabilities: int
     cwd: str

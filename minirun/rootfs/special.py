@@ -123,12 +123,12 @@ def _memory(shm: int | Slot | None) -> Iterator[Call]:
     yield from attach("mqueue", at=DEV)
 
 
-def sys(*, read_only: bool = True) -> Iterator[Call]:
+def sys(*, read_only: bool = True, cgroup_read_only: bool = True) -> Iterator[Call]:
     """Mount /sys and, below it, the container's own part of the cgroup tree."""
-    attributes = BARRED | MOUNT_ATTR_RDONLY if read_only else BARRED
-    yield from filesystem("sysfs", (), attributes, why="devices as its network namespace sees them")
+    sysfs, cgroup = (BARRED | MOUNT_ATTR_RDONLY if barred else BARRED for barred in (read_only, cgroup_read_only))
+    yield from filesystem("sysfs", (), sysfs, why="devices as its network namespace sees them")
     yield from attach_at_real_directory("/sys", why="/sys is the host's")
-    yield from filesystem("cgroup2", (), attributes, why="its own cgroup as the root (CVE-2022-0492)")
+    yield from filesystem("cgroup2", (), cgroup, why="its own cgroup as the root (CVE-2022-0492)")
     yield from attach("/sys/fs/cgroup")
 
 

@@ -24,6 +24,7 @@ from minirun.rootfs.attach import STUB
 from minirun.rootfs.devices import Device
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
+from minirun.security import masks
 from minirun.security.seccomp import Filter
 from minirun.security.user import User
 
@@ -48,6 +49,7 @@ def spec(**changes: object) -> Spec:
         "redirects": (),
         "devices": [Device("net/tun", block=False, number=0xAC8, permissions=0o666, uid=0, gid=5)],
         "makes_devices": False,
+        "masks": masks.DEFAULT,
         "privileged": False,
         "user": User(1000, 1000, [1000, 50], "/"),
         "capabilities": 0xA80425FB,
