@@ -101,10 +101,12 @@ check: setup ## ruff, mypy, the order of imports
 	@$(RUN)/mypy --no-error-summary
 	@$(RUN)/python -m pytest -q tests/unit/test_import_order.py
 
+# Only status 1 says that tests failed; 2 is Ctrl-C, which ends all of it.
 # Where MINIRUN_TEST_GUEST is set (to the kernel's series, 6.1) the first pytest runs tests/vm too: there is no guest in a guest.
 test: setup test-packages fixtures check ## check, then every test, those of tests/vm in a guest
 	@$(RUN)/python -m pytest -q --durations=10 --lanes auto tests || \
-	    { echo "once more, by themselves, those that failed: what fails twice fails" >&2; \
+	    { status=$$?; [ $$status = 1 ] || exit $$status; \
+	      echo "once more, by themselves, those that failed: what fails twice fails" >&2; \
 	      $(RUN)/python -m pytest -q --last-failed --last-failed-no-failures=none tests; }
 	@$(if $(MINIRUN_TEST_GUEST),,. /etc/os-release; if [ "$$VERSION_CODENAME" = bookworm ]; then $(MAKE) vm-test || $(MAKE) vm-test; \
 	    else echo "tests/vm was not run: its guest is made of Debian 12's packages (docs/vm.md)"; fi)
