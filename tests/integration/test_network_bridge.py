@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from tests import echo, kept
 from tests.command import Minirun
 from tests.echo import ask
 from tests.outside import HOST, HOST6, OUTSIDE, OUTSIDE6, Site, ask_in, run_in, serving, site
-
-CROWD = 200
 
 
 @pytest.fixture(scope="module")
@@ -183,26 +180,6 @@ def test_containers_can_be_kept_apart(place: Site, store: Minirun) -> None:
         assert one.ask(two.own) == "timed out"
         assert one.ask(OUTSIDE, 90) == f"90 from {HOST}"
         assert ask("tcp", two.own, 80).startswith("80 from")
-
-
-def test_two_hundred_at_once_have_addresses_of_their_own_and_all_of_them_answer(place: Site, store: Minirun) -> None:
-    def start(number: int) -> str:
-        flags = ("--name", f"crowd{number}", "--network", "web")
-        return store("run", "-d", *flags, "busybox", "sleep", "1000", check=True).stdout.strip()
-
-    with ThreadPoolExecutor(8) as several:
-        ids = list(several.map(start, range(CROWD)))
-    try:
-        told = json.loads(store("network", "inspect", "-f", "{{json .Containers}}", "web", check=True).stdout)
-        assert set(told) == set(ids)
-        addresses = [one["IPv4Address"].partition("/")[0] for one in told.values()]
-        addresses += [one["IPv6Address"].partition("/")[0] for one in told.values()]
-        assert len(set(addresses)) == 2 * CROWD
-        # nobody listens there, which is an answer
-        assert {ask("tcp", address, 80) for address in addresses} == {"refused"}
-    finally:
-        store("rm", "-f", *ids, check=True)
-    assert leases(store) == []
 
 
 def test_a_container_that_ends_gives_its_address_back(place: Site, store: Minirun) -> None:
