@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 
-from minirun.attendant.egressbox import FOR_EVER, Box, domains
+from minirun.attendant.egressbox import FOR_EVER, Box
 from minirun.attendant.egresswatch import Watch
 from minirun.attendant.loop import attempt
 from minirun.container.children import say
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from minirun.attendant.census import Member, Register
+    from minirun.attendant.loop import Timer
     from minirun.attendant.process import Attendant
 
 LEAST_S, MOST_S = 60, 86400  # how long the addresses of an answer are let in
 _LOOK_S, _AT_ONCE = 1.0, 10  # between two looks at what was denied, once there were so many
+_BUSY_S = 0.05  # until a container's claim is tried again that somebody holds
 _UNHEARD_S = 5.0  # the same, where nobody tells us that there is something
 # "this host", loopback, link-local, what goes to many; the same of IPv6, and IPv4 within it
 _NEVER = (
@@ -55,13 +57,17 @@ class Egress:
         self._watch: Watch | None = None
         self._own: list[Subnet] = []
         self._own_as_of = 0
+        self._parting: Timer | None = None
         attendant.resolver.may_ask.append(self.may_ask)
         attendant.resolver.learned.append(self.learned)
         attendant.census.changed.append(self._changed)
 
     def may_ask(self, container_id: str, name: str) -> bool:
         """Whether a container may have a name asked elsewhere: see Resolver."""
-        box = self._find(container_id)
+        try:
+            box = self._find(container_id)
+        except OSError:
+            return False  # its claim is gone: it has just ended
         if box is None or box.may_ask(name):
             return True
         if box.refuse(name):
@@ -84,7 +90,11 @@ class Egress:
         box.forget(now)
 
     def _find(self, container_id: str) -> Box | None:
-        """What is known of a container; None if it has no list."""
+        """What is known of a container; None if it has no list.
+
+        Raises:
+            OSError: it has one, and its claim is not there; or nobody tells us anything.
+        """
         if box := self._boxes.get(container_id):
             return box
         places = self._census.of(container_id)
@@ -111,7 +121,9 @@ class Egress:
         except FileNotFoundError:
             pass  # it has no interface yet, or somebody has removed its rules: it is told when they are made, see _fill
         except OSError as error:
-            say(f"{name} of container {box.id[:12]}: {error}")
+            if not box.full:
+                say(f"{name} of container {box.id[:12]}: {error}")
+            box.full = True
             return
         end = time.monotonic() + seconds if seconds else FOR_EVER
         box.ends |= {(place, one): end for one in keys}
@@ -126,6 +138,9 @@ class Egress:
 
     def _changed(self, network_id: str, container_id: str) -> None:
         """Somebody came to a network, or went, or has other names: the container itself, or a neighbour."""
+        attempt(lambda: self._follow(network_id, container_id))
+
+    def _follow(self, network_id: str, container_id: str) -> None:
         box = self._find(container_id)
         if box and not self._census.of(container_id):
             self._forget(box)
@@ -136,16 +151,16 @@ class Egress:
         if box and member:
             self._meet(box, register, register.members.values())
         for one in self._boxes.values():
-            if one.id in register.members and one is not box:
-                if member:
-                    self._meet(one, register, [member])
-                self._part(one)
+            if one.id in register.members and one is not box and member:
+                self._meet(one, register, [member])
+        # when all that has changed is known
+        self._parting = self._parting or self._loop.later(0.0, self._part_all)
 
     def _begin(self, member: Member) -> Box:
         """A container with a list is there."""
-        search = domains(f"{self._home.container(member.id)}/resolv.conf")
         claim = egressclaim.read(self._home, member.id)
-        box = Box(member.id, [*services(claim["elements"]).values()], search, claim["network"])
+        resolver = f"{self._home.container(member.id)}/resolv.conf"
+        box = Box(member.id, [*services(claim["elements"]).values()], resolver, claim["network"])
         if self._watch is None:
             self._watch = Watch(self._loop, egress.log_group(self._home), self._denied, self._rules_changed)
         self._boxes[member.id] = box
@@ -156,7 +171,6 @@ class Egress:
                 box.ends[place, where] = time.monotonic() + one.expires_ms / 1000 if one.expires_ms else FOR_EVER
                 box.names[where] = one.comment
         self._restore(box)
-        self._part(box)
         self._look_soon(box)
         return box
 
@@ -177,6 +191,11 @@ class Egress:
             for place, where in _wanted(box, register, member):
                 box.names[where] = member.names[0]
                 self._put(box, place, [where], 0, member.names[0])
+
+    def _part_all(self) -> None:
+        self._parting = None
+        for box in self._boxes.values():
+            self._part(box)
 
     def _part(self, box: Box) -> None:
         """Let it not reach addresses any more that were of neighbours, and are of none with a name in the list."""
@@ -207,7 +226,9 @@ class Egress:
     def _restore(self, box: Box) -> None:
         """Put its rules in force again, if somebody has removed them; they are filled when we are told of them."""
         try:
-            egress.restore(self._home, box.id)
+            egress.restore(self._home, box.id, wait=False)
+        except BlockingIOError:
+            self._loop.later(_BUSY_S, lambda: self._restore(box))
         except MinirunError as error:
             say(str(error))
 
@@ -224,8 +245,12 @@ class Egress:
     def _look(self, box: Box) -> None:
         box.next = None
         box.patience = max(time.monotonic(), box.patience) + _LOOK_S
-        refused, box.refused = box.refused, {}
-        left = egressdenials.look(self._home, box.id, refused, box.names, box.network)
+        try:
+            left = egressdenials.look(self._home, box.id, box.refused, box.names, box.network)
+        except BlockingIOError:
+            self._look_soon(box, _BUSY_S)
+            return
+        box.refused = {}
         if self._watch and not self._watch.hears_denials:
             left = min(left or _UNHEARD_S, _UNHEARD_S)
         if left:

@@ -33,31 +33,33 @@ class Box:
         names: of addresses that it was told, whether they are let in or not.
         refused: names that were not to be asked for since the last look, and how often.
         network: of which events tell: see egressclaim.py.
+        full: whether it was said that one of its sets is.
         patience: until when there were looks at what it was denied, had they been a second apart.
         next: the next look; None if there is nothing to see.
     """
 
-    __slots__ = ("_groups", "_search", "ends", "id", "names", "network", "next", "patience", "refused")
+    __slots__ = ("_groups", "_resolver", "ends", "full", "id", "names", "network", "next", "patience", "refused")
 
     def __init__(
-        self, container_id: str, groups: Sequence[Sequence[Element]], search: Sequence[str], network: dict[str, Any]
+        self, container_id: str, groups: Sequence[Sequence[Element]], resolver: str, network: dict[str, Any]
     ) -> None:
         """Know its list.
 
         Args:
             container_id: whose.
             groups: the elements of the list by service, in the order of the sets.
-            search: the domains that its resolver puts behind names.
+            resolver: its resolv.conf.
             network: of which events tell.
         """
         self.id = container_id
         self._groups = groups
-        self._search = search
+        self._resolver = resolver
         self.ends: dict[tuple[str, str], float] = {}
         self.names: dict[str, str] = {}
         self.refused: dict[str, int] = {}
         self.network = network
         self.patience = 0.0
+        self.full = False
         self.next: Timer | None = None
 
     @property
@@ -92,7 +94,9 @@ class Box:
 
         Resolvers ask for a short name that is in the list with each of their domains behind it, too.
         """
-        if any(name.endswith(f".{one}") and self._means(name.removesuffix(f".{one}")) for one in self._search):
+        if any(
+            name.endswith(f".{one}") and self._means(name.removesuffix(f".{one}")) for one in _domains(self._resolver)
+        ):
             return False
         if name in self.refused or len(self.refused) < _MOST_REFUSED:
             self.refused[name] = self.refused.get(name, 0) + 1
@@ -113,7 +117,7 @@ def _reversed(name: str) -> str:
     return message.reverse(dns.name.from_text(name))
 
 
-def domains(path: str) -> list[str]:
+def _domains(path: str) -> list[str]:
     """Those that a resolv.conf says are to be put behind names."""
     try:
         with open(path, errors="replace") as file:

@@ -57,13 +57,14 @@ def guard(home: Home, network: Network, lease: Lease, interface: str, bridge: st
         os.close(lock)
 
 
-def restore(home: Home, container_id: str) -> bool:
+def restore(home: Home, container_id: str, *, wait: bool = True) -> bool:
     """Put the rules of a container in force again, if they are not; whether they were not.
 
     Raises:
         MinirunError: nft is not there, or the kernel refuses.
+        BlockingIOError: somebody holds the claim, and *wait* is false.
     """
-    lock = egressclaim.hold(home, container_id)
+    lock = egressclaim.hold(home, container_id, wait=wait)
     if lock < 0:
         return False
     try:
@@ -72,12 +73,6 @@ def restore(home: Home, container_id: str) -> bool:
         return _apply(home, container_id)
     finally:
         os.close(lock)
-
-
-def restore_all(home: Home) -> None:
-    """The same of every container."""
-    for container_id in egressclaim.claimants(home):
-        restore(home, container_id)
 
 
 def _apply(home: Home, container_id: str) -> bool:
@@ -140,13 +135,13 @@ def _groups(elements: Sequence[str], hosts: Sequence[Sequence[str]], gateways: S
         if any(element.name == GATEWAY for element in those):
             own.append(GATEWAY)
         for where in own:
-            blocks += [single(one) for one in (gateways if where == GATEWAY else [where])]
+            blocks += [_single(one) for one in (gateways if where == GATEWAY else [where])]
         named = any(element.name and element.name != GATEWAY for element in those)
         groups.append(Group(service, blocks, named=named))
     return groups
 
 
-def single(where: str) -> Subnet:
+def _single(where: str) -> Subnet:
     """The block that is one address."""
     bits = address.width(where)
     return Subnet(address.parse(where), bits, bits)
@@ -156,7 +151,8 @@ def log_group(home: Home) -> int:
     """The group of nfnetlink_log that denials are told to: one a store, for a group has one reader, its attendant."""
     from binascii import crc32
 
-    return _FIRST_LOG_GROUP + crc32(os.fsencode(home.runtime)) % _LOG_GROUPS
+    there = os.stat(home.runtime)  # by whatever path
+    return _FIRST_LOG_GROUP + crc32(f"{there.st_dev} {there.st_ino}".encode()) % _LOG_GROUPS
 
 
 def release(root: str, runtime: str, container_id: str) -> None:
@@ -172,6 +168,9 @@ def release(root: str, runtime: str, container_id: str) -> None:
     if lock >= 0:
         try:
             egressdenials.finish(home, container_id)
+        except (OSError, ValueError):
+            pass  # a full disk; what was denied keeps nobody from ending
+        try:
             tree.remove(ending)
             os.rename(directory, ending)  # from now on nobody makes its rules again
         finally:

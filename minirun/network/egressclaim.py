@@ -57,17 +57,24 @@ def write(
     files.remove(kept(home, container_id))
 
 
-def hold(home: Home, container_id: str) -> int:
+def hold(home: Home, container_id: str, *, wait: bool = True) -> int:
     """Keep everybody else from changing the rules of a container; -1 if it has no claim, or its end has come.
 
     Closing the descriptor lets go.
+
+    Raises:
+        BlockingIOError: somebody else does, and *wait* is false.
     """
     directory = folder(home, container_id)
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return -1
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
     try:
         if os.path.samestat(os.fstat(descriptor), os.stat(directory)):
             return descriptor

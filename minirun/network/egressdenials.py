@@ -1,7 +1,7 @@
 """What a container with an allow-list was denied: counted by the kernel, told as events, shown by inspect.
 
-    egress/<id>/denials             {"more": 0, "list": [[destination, protocol, port, name, count, last, seen, told,
-                                     told_at], …]}: see Denial
+    egress/<id>/denials             {"more": 0, "more_seen": 0, "list": [[destination, protocol, port, name,
+                                     count, last, seen, told, told_at], …]}: see Denial
     containers/<id>/denials.json    the same, when it has ended
 
     denied4 …   ── seen: the count that was there at the last look ──▶ count, last
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NAME = "dns"  # the protocol of a name that was not to be asked for
 NEW_AT_ONCE = 20  # destinations that are told one by one
 AGAIN_S = 60.0  # of one that is known: how often it is told
-_MOST = 4096  # destinations that are kept
+_MOST, _MOST_NAMES = 4096, 256  # destinations that are kept, and names among them
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 _LINKS = {0x0806: "arp", 0x0800: "ip", 0x86DD: "ip6", 0x8100: "vlan", 0x88A8: "vlan"}
 
@@ -83,12 +83,13 @@ class Denials:
     """All that a container was denied.
 
     Attributes:
-        more: packets to destinations that there was no room for.
+        more: packets to destinations, and questions for names, that there was no room for.
     """
 
     def __init__(self, told: Mapping[str, Any]) -> None:
         self._by_key: dict[tuple[str, str, int], Denial] = {}
         self.more: int = told.get("more", 0)
+        self._more_seen: int = told.get("more_seen", 0)
         for one in told.get("list", ()):
             self._keep(Denial(*one))
 
@@ -101,11 +102,18 @@ class Denials:
 
     def to_json(self) -> dict[str, Any]:
         """As they are kept: those of long ago go first."""
-        return {"more": self.more, "list": [denial.to_json() for denial in self.list()[:_MOST]]}
+        those = [denial.to_json() for denial in self.list()[:_MOST]]
+        return {"more": self.more, "more_seen": self._more_seen, "list": those}
 
     def add_names(self, names: Mapping[str, int], now: float) -> None:
         """Take in names that the resolver was asked for in vain, and how often since the last time."""
+        known = sum(denial.protocol == NAME for denial in self._by_key.values())
         for name, count in names.items():
+            if (name, NAME, RESOLVER_PORT) not in self._by_key:
+                if known == _MOST_NAMES:
+                    self.more += count
+                    continue
+                known += 1
             denial = self._keep(Denial(name, NAME, RESOLVER_PORT))
             denial.count += count
             denial.last = now
@@ -121,7 +129,9 @@ class Denials:
                 denial.last = now - max(0.0, egressrules.DENIED_S - found.expires_ms / 1000)
             denial.seen = found.packets
             denial.name = denial.name or names.get(destination, "")
-        self.more = max(self.more, egresselements.counted(container_id, "more"))
+        seen = egresselements.counted(container_id, "more")
+        self.more += seen - self._more_seen if seen >= self._more_seen else seen
+        self._more_seen = seen
 
 
 def _counted(container_id: str) -> Iterator[tuple[tuple[str, str, int], egresselements.Found]]:
@@ -190,8 +200,11 @@ def look(
 
     Returns:
         In how many seconds there is something to tell; 0: nothing is left.
+
+    Raises:
+        BlockingIOError: somebody holds its claim.
     """
-    lock = egressclaim.hold(home, container_id)
+    lock = egressclaim.hold(home, container_id, wait=False)
     if lock < 0:
         _add_late(home, container_id, refused, network)
         return 0.0
