@@ -186,7 +186,8 @@ def test_the_machine_is_destroyed_and_the_status_is_that_of_the_tests(
     status, printed = impostor.run(TESTS=tests)
     assert status == int(tests)
     assert said in printed.splitlines()[-1]
-    assert impostor.verbs() == ["status", "up", "ssh", "destroy"]
+    rebooted = ["ssh", "reload", "ssh"] if tests == "0" else []
+    assert impostor.verbs() == ["status", "up", "ssh", *rebooted, "destroy"]
     assert re.search(r"sudo MINIRUN_TEST_GUEST=\S.* make test$", impostor.calls_file.read_text(), re.MULTILINE)
 
 
@@ -219,6 +220,15 @@ def test_a_machine_that_was_there_before_is_left_alone(impostor: Impostor) -> No
 def test_a_part_of_the_tests_can_be_chosen(impostor: Impostor) -> None:
     assert impostor.run(VAGRANT_TESTS="tests/unit tests/vm")[0] == 0
     assert re.search(r"pytest .* tests/unit tests/vm$", impostor.calls_file.read_text(), re.MULTILINE)
+    assert impostor.verbs() == ["status", "up", "ssh", "destroy"]
+
+
+def test_the_reboot_alone_can_be_chosen(impostor: Impostor) -> None:
+    assert impostor.run(VAGRANT_TESTS="reboot")[0] == 0
+    assert impostor.verbs() == ["status", "up", "ssh", "ssh", "reload", "ssh", "destroy"]
+    calls = impostor.calls_file.read_text()
+    assert "pytest" not in calls
+    assert re.findall(r"tests\.vm\.reboot (\w+)$", calls, re.MULTILINE) == ["before", "after"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces: run as root")
