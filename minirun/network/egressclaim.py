@@ -113,11 +113,6 @@ def claimants(home: Home) -> list[str]:
     return sorted({name.removesuffix(ENDING) for name in names if len(name.removesuffix(ENDING)) == _ID_DIGITS})
 
 
-def is_claimed(home: Home, container_id: str) -> bool:
-    """Whether a container is held to a list now."""
-    return os.path.exists(f"{folder(home, container_id)}/{_CLAIM}")
-
-
 def share(home: Home, container_id: str) -> None:
     """Somebody is about to share the network of a container that is held to a list, and may outlive it."""
     try:
