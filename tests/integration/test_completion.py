@@ -120,7 +120,7 @@ def test_a_line_is_completed_where_somebody_types_a_tab(store: Minirun, shell: s
         ("minirun inspect i", {"idle-box"}),
         ("minirun run team/app:", {"team/app:1.2"}),
         ("minirun container re", {"remove", "rename", "restart"}),
-        ("minirun run --network ", {"none", "host", "bridge"}),
+        ("minirun run --network ", {"none", "host", "bridge", "pasta", "slirp4netns"}),
         ("minirun run --stop-signal SIGHU", {"SIGHUP"}),
         ("minirun stop nothing", set()),
     ],
