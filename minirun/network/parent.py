@@ -4,7 +4,7 @@
     eth0.50         the same, if it is there; if not, made as VLAN 50 of eth0, and removed with its last network
     dm-0123456789ab a dummy, of the network's id: what is sent there goes nowhere but to its containers
 
-    vl-0123456789ab ─ gets its alias, and then its name ─▶ eth0.50      alias "minirun network NAME 0123456789ab"
+    vl-0123456789ab ─ gets its name and an alias, at once ─▶ eth0.50    alias "minirun network NAME 0123456789ab"
 
 A VLAN that we made is known by its alias, and before it has one by its name. Of several networks that have it as their
 parent the one whose alias it has hands it on when it is removed. The host itself is not on such a network: the kernel
@@ -134,8 +134,8 @@ def remove(home: Home, network: Network) -> None:
                 link = speaker.link("get", index=index)[0]
                 if dict(link["attrs"]).get("IFLA_IFALIAS") != _alias(network):
                     continue  # it was there before us
-                heirs = [other for other in store.list_all(home) if other.interface == network.interface]
-                heirs = [other for other in heirs if other.id != network.id]
+                known = store.list_all(home, warn=lambda _error: None)
+                heirs = [one for one in known if one.interface == network.interface and one.id != network.id]
                 if heirs:
                     speaker.link("set", index=index, ifalias=_alias(heirs[0]))
                 else:

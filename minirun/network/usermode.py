@@ -21,7 +21,7 @@ from errno import EPERM
 
 from minirun.errors import MinirunError, Unsupported
 from minirun.kernel.call import Call
-from minirun.kernel.names import CLONE_NEWNS, MS_PRIVATE, MS_REC
+from minirun.kernel.names import CLONE_NEWNS, MS_REC, MS_SLAVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,10 +158,11 @@ def _leave_the_mounts(run: Callable[[Sequence[Call]], object]) -> None:
     """Have what the program does to mounts be its own.
 
     slirp4netns 1.2.0 keeps its sandbox apart from the host's mounts at / alone, and what it unmounts in there below
-    another one that is shared, as /dev/pts, is unmounted on the host: see mount_namespaces(7).
+    another one that is shared, as /dev/pts, is unmounted on the host: see mount_namespaces(7). What the host unmounts
+    goes in there, too: nothing is kept busy.
     """
     try:
-        run([Call("unshare", CLONE_NEWNS), Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0)])
+        run([Call("unshare", CLONE_NEWNS), Call("mount", 0, "/", 0, MS_REC | MS_SLAVE, 0)])
     except OSError as error:
         if error.errno != EPERM:  # who may not cannot change the host's either
             raise
