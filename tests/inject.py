@@ -91,7 +91,7 @@ def trace_child(command: Sequence[str], environment: Mapping[str, str], log: Pat
     log.write_text("")
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: _ptrace(_TRACEME, 0),  # noqa: PLW1509 - this process has no threads
+        preexec_fn=lambda: _ptrace(_TRACEME, 0),  # noqa: PLW1509 - another thread only waits
     ) as process:  # fmt: skip
         child = _hold_first_child(process.pid)
         with subprocess.Popen([*_strace(log, options), "-p", str(child)], stderr=subprocess.PIPE) as tracer:
