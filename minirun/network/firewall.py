@@ -7,8 +7,9 @@
     ├── chain user         yours: made empty, jumped to first, never changed again
     ├── chain forward      hook forward, priority filter - 5: before the chains that people make at priority filter
     │     jump user
+    │     same, and not apart: accept         one network; the kernel shows us that only where br_netfilter is
     │     through a published port: accept    also from another network of ours, by an address of the host
-    │     apart: drop ─ same: accept          one network; the kernel shows us that only where br_netfilter is
+    │     apart: drop
     │     bridges to bridges: drop            networks do not reach each other
     │     internal, in or out: drop
     │     to a bridge: what was asked for; else drop
@@ -52,9 +53,9 @@ add chain inet minirun user
 add chain inet minirun forward {{ type filter hook forward priority filter - 5; policy accept; }}
 flush chain inet minirun forward
 add rule inet minirun forward jump user
+add rule inet minirun forward iifname . oifname @same iifname . oifname != @apart accept
 add rule inet minirun forward iifname != @internal oifname != @internal oifname @bridges ct status dnat accept
 add rule inet minirun forward iifname . oifname @apart drop
-add rule inet minirun forward iifname . oifname @same accept
 add rule inet minirun forward iifname @bridges oifname @bridges drop
 add rule inet minirun forward iifname @internal drop
 add rule inet minirun forward oifname @internal drop
