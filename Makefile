@@ -7,7 +7,7 @@ TEST_PACKAGES := apache2-utils attr bind9-dnsutils bubblewrap docker-registry e2
 BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs iperf3 podman runc umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt
-VM_PACKAGES := busybox-static kmod qemu-system-common qemu-system-x86
+VM_PACKAGES := apparmor busybox-static kmod qemu-system-common qemu-system-x86
 
 PREFIX ?= /usr/local
 VENV := .venv

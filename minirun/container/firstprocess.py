@@ -64,7 +64,7 @@ class FirstProcess:
             opened.append(os.open(f"/proc/{now.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             group = _group(box, now)
             # it lives, so all that was read under its number was read of it
-            pidfd_send_signal(opened[0], 0)
+            _see_alive(opened[0])
         except (FileNotFoundError, ProcessLookupError):
             for descriptor in opened:
                 os.close(descriptor)
@@ -146,6 +146,14 @@ class FirstProcess:
         """Let go of it."""
         os.close(self.pidfd)
         os.close(self.root)
+
+
+def _see_alive(pidfd: int) -> None:
+    """Raise ProcessLookupError if the process has ended."""
+    try:
+        pidfd_send_signal(pidfd, 0)
+    except PermissionError:
+        pass  # a profile of AppArmor's may keep every signal from it; the kernel asks that only of who lives
 
 
 def not_running(box: Record) -> Conflict:

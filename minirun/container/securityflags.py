@@ -5,6 +5,8 @@
     mask=PATH:…     unmask=PATTERN:…|ALL   ─▶ mask, unmask: see security/masks.py
     systempaths=unconfined                 ─▶ system_paths
     writable-cgroups[=true|false]          ─▶ writable_cgroups
+    apparmor=PROFILE|unconfined            ─▶ apparmor
+    label=disable                          as it is: other labels, SELinux's, are refused
 
 A profile is read here, once, and is in the record from then on, whatever becomes of its file.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from minirun.errors import BadInput
+from minirun.errors import BadInput, Unsupported
 from minirun.security import capabilities, masks, seccomp
 
 TYPE_CHECKING = False
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _SWITCHES = {"": True, "true": True, "1": True, "false": False, "0": False}
 KNOWN = (
     "seccomp=FILE, seccomp=unconfined, no-new-privileges, mask=PATH, unmask=PATH, unmask=ALL, systempaths=unconfined, "
-    "writable-cgroups"
+    "writable-cgroups, apparmor=PROFILE"
 )
 
 
@@ -51,13 +53,37 @@ def read(given: Sequence[str]) -> dict[str, Any]:
             found.pop("seccomp", None)
             if value != "builtin":
                 found["seccomp"] = _profile(value)
+        elif name == "apparmor" and value:
+            found["apparmor"] = "" if value == "unconfined" else value
+        elif name == "label" and value:
+            _check_label(text, value)
         elif name in ("mask", "unmask") and value:
             found.setdefault(name, []).extend(_paths(text, value))
         elif name == "systempaths" and value == "unconfined":
             found["system_paths"] = value
         else:
             raise BadInput(f"use --security-opt {text!r}", "it is none that is known", f"there are {KNOWN}")
+    if profile := found.get("apparmor"):
+        from minirun.security import apparmor
+
+        apparmor.check(profile)
     return {"security": found}
+
+
+def _check_label(text: str, value: str) -> None:
+    if value == "disable":
+        return
+    kind, separator, word = value.partition(":")
+    if kind not in ("user", "role", "type", "level", "filetype") or not separator or not word:
+        raise BadInput(
+            f"use --security-opt {text}", "it is no part of a label: user:, role:, type:, level:, filetype:, disable",
+            "--security-opt label=disable",
+        )  # fmt: skip
+    has = os.path.exists("/sys/fs/selinux/enforce")
+    raise Unsupported(
+        f"use --security-opt {text}", "SELinux labels are not built" if has else "SELinux is not enabled on this host",
+        "leave it out, or `--security-opt label=disable`",
+    )  # fmt: skip
 
 
 def _paths(text: str, value: str) -> list[str]:

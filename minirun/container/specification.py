@@ -10,7 +10,7 @@ from minirun.launch import ending
 from minirun.launch.spec import Spec
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
-from minirun.security import capabilities, masks, seccomp, user
+from minirun.security import capabilities, labels, masks, seccomp, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def specify(
             options["env"], hostname=options["hostname"], home=who.home, terminal=terminal is not None
         ),
         init=options["init"],
+        labels=labels.of(options),
         seccomp=seccomp.find(home, options, keep),
         no_new_privileges=seccomp.forbids_new_privileges(options),
         stub=ending.stub(),

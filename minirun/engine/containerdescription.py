@@ -59,7 +59,7 @@ def container(home: Home, box: Record, now: State, *, size: bool = False) -> dic
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": box.options.get("security", {}).get("apparmor", ""),
         "HostConfig": host_config(box),
         "GraphDriver": {
             "Name": "overlay",

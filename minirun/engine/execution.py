@@ -16,7 +16,7 @@ from minirun.engine import open_home
 from minirun.errors import Attempt, BadInput, Conflict
 from minirun.launch import ending
 from minirun.launch.enter import Entry
-from minirun.security import capabilities, seccomp, user
+from minirun.security import capabilities, labels, seccomp, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def entry(
         env=environment.complete(env, hostname=options["hostname"], home=who.home, terminal=tty),
         rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
         oom_score_adj=options["oom_score_adj"],
+        labels=labels.of(options),
         # the container's, even if the command keeps more capabilities: so it is in Docker, too
         seccomp=seccomp.find(home, options, keep),
         no_new_privileges=seccomp.forbids_new_privileges(options),

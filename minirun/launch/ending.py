@@ -1,8 +1,8 @@
 """How every plan ends, that of a new container and that of a command in one that runs: give away, then execute.
 
-keyring ─ rlimits ─ bounding set ─ user ─ capabilities         confine: from here on there is nothing to give away
-signals ─ umask ─ close_range ─ no new privileges ─ filter     become
-execveat(stub) ─▶ the command                                  all that a filter has to let through
+labels ─ keyring ─ rlimits ─ bounding set ─ user ─ capabilities    confine: from here on there is nothing to give away
+signals ─ umask ─ close_range ─ no new privileges ─ filter         become
+execveat(stub) ─▶ the command                                      all that a filter has to let through
 
 A filter takes CAP_SYS_ADMIN to install, unless nothing gives new privileges. So that capability is kept until then, and
 what follows is the exec alone, which takes it away: an exec leaves root what is in the bounding set, and anybody else
@@ -28,13 +28,14 @@ from minirun.kernel.names import (
     mode,
 )
 from minirun.rootfs.attach import STUB
-from minirun.security import capabilities, seccomp
+from minirun.security import capabilities, labels, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Protocol
 
+    from minirun.security.labels import Label
     from minirun.security.seccomp import Filter
     from minirun.security.user import User
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         capabilities: int
         env: Sequence[str]
         init: bool
+        labels: Sequence[Label]
         no_new_privileges: bool
         rlimits: Sequence[tuple[int, int, int]]
         seccomp: Filter | None
@@ -68,6 +70,7 @@ def stub() -> str:
 
 def confine(command: Command) -> Iterator[Call]:
     """Give away what the command is not to have."""
+    yield from labels.take_on(command.labels)
     # a full quota or a kernel without keyrings leaves nothing to see either
     yield Call(
         "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight"

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from minirun.launch.machine import Process
+    from minirun.security.labels import Label
     from minirun.security.seccomp import Filter
     from minirun.security.user import User
 
@@ -52,14 +53,14 @@ class Entry:
         pidfd: of that first process.
         terminal: descriptor of the slave that becomes its terminal; None: descriptors 0, 1 and 2 are the caller's own.
         redirects: (descriptor, place) pairs: what takes the place of the caller's 0, 1 or 2.
-        cwd, user, capabilities, argv, env, rlimits, oom_score_adj, seccomp, no_new_privileges, stub, status: as
-            Spec has them.
+        cwd, user, capabilities, argv, env, labels, rlimits, oom_score_adj, seccomp, no_new_privileges, stub,
+            status: as Spec has them.
         init: never: it is not PID 1.
     """
 
     __slots__ = (
-        "argv", "capabilities", "cwd", "env", "init", "no_new_privileges", "oom_score_adj", "pidfd", "redirects",
-        "rlimits", "seccomp", "status", "stub", "terminal", "user",
+        "argv", "capabilities", "cwd", "env", "init", "labels", "no_new_privileges", "oom_score_adj", "pidfd",
+        "redirects", "rlimits", "seccomp", "status", "stub", "terminal", "user",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class Entry:
         capabilities: int,
         argv: Sequence[str],
         env: Sequence[str],
+        labels: Sequence[Label],
         rlimits: Sequence[tuple[int, int, int]],
         oom_score_adj: int | None,
         seccomp: Filter | None,
@@ -88,6 +90,7 @@ class Entry:
         self.capabilities = capabilities
         self.argv = argv
         self.env = env
+        self.labels = labels
         self.rlimits = rlimits
         self.oom_score_adj = oom_score_adj
         self.seccomp = seccomp

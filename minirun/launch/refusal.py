@@ -70,6 +70,11 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
             f"attach at {paths[0]}", describe(OSError(error, failure.strerror)),
             "what is shared with the host goes to no place that a link leads to: give the place itself",
         )  # fmt: skip
+    if call.why.startswith("its label: "):
+        return BadInput(
+            f"give it the label {call.why[11:]!r}", describe(OSError(error, failure.strerror)),
+            "is that profile loaded, and may we change to it? `dmesg | tail` tells",
+        )  # fmt: skip
     if call.name == "openat2" and call.why.startswith("--security-opt mask="):
         return BadInput(
             f"use {call.why}", describe(OSError(error, failure.strerror)),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minirun.rootfs.devices import Device
     from minirun.rootfs.overlay import Overlay
     from minirun.rootfs.volumes import Tmpfs, Volume
+    from minirun.security.labels import Label
     from minirun.security.masks import Masks
     from minirun.security.seccomp import Filter
     from minirun.security.user import User
@@ -46,6 +47,7 @@ class Spec:
         argv: the command and its arguments.
         env: ``NAME=value``.
         init: whether a reaper is PID 1 and the command its child.
+        labels: by which security modules know it: see security/labels.py.
         seccomp: what decides on its system calls; None: it may make all.
         no_new_privileges: whether no program that it executes gives it more than it has.
         stub: path of the program that becomes the command; empty where none was compiled.
@@ -58,9 +60,9 @@ class Spec:
 
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname",
-        "init", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges", "oom_score_adj",
-        "overlay", "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes", "status",
-        "stdin", "stub", "sysctls", "terminal", "user", "volumes",
+        "init", "labels", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges",
+        "oom_score_adj", "overlay", "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes",
+        "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -86,6 +88,7 @@ class Spec:
     argv: Sequence[str]
     env: Sequence[str]
     init: bool
+    labels: Sequence[Label]
     seccomp: Filter | None
     no_new_privileges: bool
     stub: str

@@ -15,7 +15,7 @@ def entry(**changes: Any) -> Entry:
     fields: dict[str, Any] = {
         "pidfd": 5, "terminal": None, "redirects": [(8, 0)], "cwd": "/srv", "user": User(0, 0, [0], "/root"),
         "capabilities": capabilities.DEFAULT, "argv": ["true"], "env": ["A=b"], "rlimits": (), "oom_score_adj": None,
-        "seccomp": None, "no_new_privileges": False,
+        "labels": (), "seccomp": None, "no_new_privileges": False,
         "stub": "/host/stub", "status": 9,
     }  # fmt: skip
     return Entry(**{**fields, **changes})

@@ -57,6 +57,7 @@ def spec(**changes: object) -> Spec:
         "argv": ["true"],
         "env": ["PATH=/a:/b"],
         "init": False,
+        "labels": (),
         "seccomp": FILTER,
         "no_new_privileges": True,
         "stub": "/lib/stub",
