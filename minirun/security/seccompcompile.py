@@ -75,7 +75,7 @@ def make(home: Home, given: tuple[str, str], keep: int, key: str) -> Filter | No
 
 def _kernel() -> list[int]:
     """The numbers of the running kernel's version, three of them."""
-    numbers = os.uname().release.partition("-")[0].split(".")
+    numbers = os.uname().release.replace("+", "-").partition("-")[0].split(".")
     return [int(one) if one.isdigit() else 0 for one in [*numbers, "0", "0"][:3]]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import kept
-from tests.command import Minirun
+from tests.command import PATIENCE, Minirun
 from tests.echo import ask
 from tests.egresslab import (
     OTHER,
@@ -83,7 +83,7 @@ def test_what_is_in_the_list_is_reached_and_nothing_else(place: Site, store: Min
         # whoever connects hears at once that he may not
         for address, port in ((OUTSIDE, 80), (OTHER, 443), (OUTSIDE6, 443), (OTHER6, 80)):
             assert box.ask("tcp", address, port) == "refused"
-        assert time.monotonic() - begun < 0.9
+        assert time.monotonic() - begun < 0.9 * PATIENCE
         assert box.ask("udp", OTHER, 443) == box.ask("udp", OUTSIDE6, 80) == "nothing"
         # what may be reached may be asked whether it is there
         assert box.ping(OUTSIDE)
@@ -107,7 +107,7 @@ def test_where_the_kernel_cannot_refuse_what_it_denies_the_attendant_does(place:
         with inside(box.pid):
             assert ask("udp", OTHER, 80) == "[Errno 113] No route to host"
             assert ask("udp", OTHER6, 80) == "[Errno 13] Permission denied"
-        assert time.monotonic() - begun < 0.9
+        assert time.monotonic() - begun < 0.9 * PATIENCE
         kept.until(lambda: len(box.events()) == 6)
 
 
@@ -291,7 +291,7 @@ def test_a_published_port_of_a_neighbour_or_its_own_is_no_way_round(
 def test_many_that_are_denied_are_few_events_and_a_bounded_list(place: Site, store: Minirun) -> None:
     with limited(store, "none") as box:
         box.ask("tcp", OTHER, 80)
-        kept.until(box.events, "nothing is told", 1.0)
+        kept.until(box.events, "nothing is told", 1.0 * PATIENCE)
         run_in(box.pid, sys.executable, "-c", _FLOOD)
         told = json.loads(store("inspect", "-f", "{{json .NetworkSettings.Egress}}", "limited", check=True).stdout)
         assert len(told["Denied"]) == 256
@@ -345,9 +345,9 @@ def test_rules_that_somebody_removes_are_made_again_at_once_with_all_that_they_h
         box.look_up("good.example")
         assert OUTSIDE in nft("list", "set", "netdev", box.table, "names0_4")
         nft("delete", "table", "netdev", box.table)
-        kept.until(lambda: tables() == [box.table], "they are not made again", 2.0)
+        kept.until(lambda: tables() == [box.table], "they are not made again", 2.0 * PATIENCE)
         # a moment later
-        kept.until(lambda: box.ask("tcp", OUTSIDE, 80) == box.ask("tcp", peer.address, 80) == "80", "", 2.0)
+        kept.until(lambda: box.ask("tcp", OUTSIDE, 80) == box.ask("tcp", peer.address, 80) == "80", "", 2.0 * PATIENCE)
         assert box.ask("tcp", OTHER, 80) == "refused"
 
 
