@@ -97,7 +97,9 @@ CREATE = (
     Flag("memory-swappiness", "", "0|-1", "0: its memory is not swapped; -1: as the host does (-1)"),
     Flag("mount", "", "KEY=VALUE,…", "Attach as type=bind, volume or tmpfs: source=…,target=…,readonly", many=True),
     Flag("name", "", "NAME", "The container's name (a random one)"),
-    Flag("network", "", "NETWORK", "none (loopback only), host, pasta, slirp4netns, a network, or container:NAME's (bridge)", many=True),
+    Flag(
+        "network", "", "NETWORK", "none, host, pasta, slirp4netns, a network, or container:NAME's (bridge)", many=True
+    ),
     Flag("network-alias", "", "NAME", "Another name by which others on its network find it", many=True),
     Flag(
         "network-egress",
