@@ -188,9 +188,20 @@ def cgroups(table: dict[int, Process], own: Path) -> frozenset[str]:
         except OSError:
             continue  # removed meanwhile, or a threaded group, whose members its parent has
         known = [table[pid] for pid in members if pid in table]
+        if not known and "/supervision-" in directory and not leaves_root(root):
+            continue
         if not known or not all(is_foreign(process, table) for process in known):
             found.add(directory)
     return frozenset(found)
+
+
+def leaves_root(root: str) -> bool:
+    """Whether a process may go to the root of the hierarchy, as the last does that leaves a group; or the group stays.
+
+    Where the root that we see is a group below the kernel's, as in a lane, it takes none once it gives controllers to
+    groups below: cgroup-v2.rst, "No Internal Process Constraint". See minirun/container/supervision.py, leave.
+    """
+    return not Path(root, "cgroup.type").exists() or not Path(root, "cgroup.subtree_control").read_text().strip()
 
 
 def descriptors() -> frozenset[str]:
