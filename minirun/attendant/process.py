@@ -205,7 +205,10 @@ class Attendant:
         self.census.look()
         if network_id not in self.census.registers:
             return  # it was removed, and we with it
-        held = lease.hold(self.home, network_id)
+        try:
+            held = lease.hold(self.home, network_id, make=False)
+        except FileNotFoundError:
+            return  # just removed, and we hear of it
         try:
             is_idle = not attendance.needing(self.home, self.census.registers[network_id].network)
             if is_idle:

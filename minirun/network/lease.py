@@ -79,17 +79,23 @@ def folder(home: Home, network_id: str) -> str:
     return f"{home.runtime}/networks/{network_id}"
 
 
-def _hold(directory: str) -> int:
+def _hold(directory: str, *, make: bool = True) -> int:
     try:
         return files.lock(f"{directory}/lock", exclusive=True)
     except FileNotFoundError:
+        if not make:
+            raise
         os.makedirs(directory, 0o700, exist_ok=True)
         return files.lock(f"{directory}/lock", exclusive=True)
 
 
-def hold(home: Home, network_id: str) -> int:
-    """Keep everybody else from taking and giving back leases of a network; closing the descriptor lets go."""
-    return _hold(folder(home, network_id))
+def hold(home: Home, network_id: str, *, make: bool = True) -> int:
+    """Keep everybody else from taking and giving back leases of a network; closing the descriptor lets go.
+
+    Raises:
+        FileNotFoundError: nobody was ever on it, or it was removed, and the directory is not to be made for that.
+    """
+    return _hold(folder(home, network_id), make=make)
 
 
 def take(
