@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
@@ -97,11 +98,20 @@ class Container:
         found = []
         for kind in kinds or ("A", "AAAA"):
             with inside(self.pid):
-                answer = dns.query.udp(dns.message.make_query(name, kind), self.gateway, timeout=5)
+                answer = self._ask(dns.message.make_query(name, kind))
             if answer.rcode() != dns.rcode.NOERROR:
                 return [dns.rcode.to_text(answer.rcode())]
             found += [item.to_text() for group in answer.answer for item in group]
         return sorted(found)
+
+    def _ask(self, question: dns.message.Message) -> dns.message.Message:
+        """Ask as a resolver does: again, where nobody answers, as while another attendant is just being started."""
+        for _ in range(4):
+            try:
+                return dns.query.udp(question, self.gateway, timeout=1)
+            except dns.exception.Timeout:
+                continue
+        return dns.query.udp(question, self.gateway, timeout=5)
 
     def denied(self) -> dict[str, int]:
         """What inspect tells: ``tcp 192.0.2.3 80`` → how often."""
