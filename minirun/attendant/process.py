@@ -207,8 +207,10 @@ class Attendant:
             return  # it was removed, and we with it
         try:
             held = lease.hold(self.home, network_id, make=False)
-        except FileNotFoundError:
-            return  # just removed, and we hear of it
+        except FileNotFoundError:  # it is just being removed
+            self._close(network_id)
+            self._end_if_idle()
+            return
         try:
             is_idle = not attendance.needing(self.home, self.census.registers[network_id].network)
             if is_idle:
