@@ -16,11 +16,11 @@ import pytest
 
 from minirun.engine import cp
 from minirun.errors import MinirunError
-from tests import busybox
+from tests import busybox, inject
 from tests.command import Minirun
 from tests.running import running, state_of
 
-COPIES = 1000  # each way
+COPIES = 1000 if inject.THOROUGH else 300  # each way
 _EXCHANGE = 2  # linux/fs.h: RENAME_EXCHANGE
 _AT_FDCWD = -100
 

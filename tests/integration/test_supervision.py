@@ -38,7 +38,7 @@ from tests.screen import Screen
 FOREVER = ("sleep", "100000")
 TICKING = "i=0; while :; do echo tick $i; i=$((i+1)); sleep 0.02; done"
 ROUNDS = 60 if inject.THOROUGH else 8
-FEW = 6
+FEW = 4
 # how long a container may have to wait for somebody to empty its pipe: an interpreter starts, and a second's grace
 # for a keeper that has not yet seen the one before
 RESTART_S = 2.5 * PATIENCE
