@@ -167,13 +167,13 @@ def changes(call: str, arguments: str) -> bool:
 
 
 def sample(found: Sequence[Point], few: int, edge: int = 50, step: int = 7) -> list[Point]:
-    """Choose among points: half of *few*, evenly, so that all cases of all tests fit into the time that there is.
+    """Choose among points: a third of *few*, evenly, so that all cases of all tests fit into the time that there is.
 
     In a thorough test it is all, or of a long row both edges and every *step*-th.
     """
     if THOROUGH:
         return [p for place, p in enumerate(found) if not edge <= place < len(found) - edge or place % step == 0]
-    few = max(2, (few + 1) // 2)
+    few = max(2, (few + 2) // 3)
     if len(found) <= few:
         return list(found)
     return [found[place * (len(found) - 1) // (few - 1)] for place in range(few)]
