@@ -58,22 +58,6 @@ def ask_in(pid: int, protocol: str, address: str, port: int) -> str:
     return run_in(pid, sys.executable, _ECHO, "ask", protocol, address, str(port)).strip()
 
 
-@contextmanager
-def entered(pid: int) -> Iterator[None]:
-    """Be in the network namespace of a process."""
-    before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _check(_libc.setns(there, _CLONE_NEWNET), "setns")
-        try:
-            yield
-        finally:
-            _check(_libc.setns(before, _CLONE_NEWNET), "setns")
-    finally:
-        os.close(there)
-        os.close(before)
-
-
 def run_in(pid: int, *command: str) -> str:
     """What a command of the host's prints that runs in the network namespace of a process."""
     words = ["nsenter", f"--net=/proc/{pid}/ns/net", *command]

@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 from _socket import if_nametoindex
 
-from minirun.container import endpoint, state
-from minirun.container import record as records
+from minirun.container import endpoint
 from minirun.container.networkflags import JOINED
-from minirun.errors import Conflict, MinirunError, NotFound
+from minirun.errors import Conflict, MinirunError
 from minirun.journal import Step
 from minirun.launch import machine
 from minirun.network import drivers, lease
@@ -128,15 +127,11 @@ class Entrance:
         usermode.attach(self._home, self._record, self._made)
 
     def _join(self) -> None:
+        from minirun.container import sharing
+
         wanted = self._record.options["network"].removeprefix(JOINED)
         attempt = f"join the network of container {wanted[:12]}"
-        try:
-            other = records.read(self._home, wanted)
-        except NotFound:
-            raise NotFound(attempt, "it was removed", "remove this one, too, and make it anew") from None
-        now = state.read(self._home, other)
-        if not now.alive:
-            raise Conflict(attempt, f"it is {now.status}", f"start it first: `minirun start {other.name}`")
+        other, now = sharing.running(self._home, wanted, attempt)
         if "egress" in other.options:
             from minirun.network import egressclaim
 

@@ -22,7 +22,6 @@ nobody listens, and anybody can open them again by their paths.
 from __future__ import annotations
 
 import os
-from _signal import pidfd_send_signal
 from errno import EBADF, ENOENT, ESRCH
 from struct import Struct
 
@@ -31,7 +30,7 @@ from minirun.kernel import jsonfile, process
 
 _EXIT = Struct("<3q")  # wait status, seconds, nanoseconds: as keeper.c writes it
 EXIT_BYTES = _EXIT.size
-_SIGUSR1, _SIGKILL = 10, 9
+_SIGUSR1 = 10
 _DEATH_S = 0.1  # for a keeper to be gone; a busy host may take longer, and nobody has to know
 
 
@@ -183,7 +182,7 @@ def forget(root: str, runtime: str, container_id: str) -> None:
     # the keeper last: were we killed in between, it would have a supervisor go on, or see that it is not needed
     tree.remove(home.kept(container_id))
     if kept:
-        _end(kept)
+        process.end(kept.keeper, kept.keeper_start, _DEATH_S)
     supervision.tidy(runtime)
 
 
@@ -192,7 +191,7 @@ def end_keeper(root: str, runtime: str, container_id: str) -> None:
     home = Home(root, runtime)
     _end_usermode(home, container_id)
     if kept := read(home, container_id):
-        _end(kept)
+        process.end(kept.keeper, kept.keeper_start, _DEATH_S)
 
 
 def _end_usermode(home: Home, container_id: str) -> None:
@@ -200,16 +199,3 @@ def _end_usermode(home: Home, container_id: str) -> None:
         from minirun.container import usermode
 
         usermode.end(home.root, home.runtime, container_id)
-
-
-def _end(kept: Kept) -> None:
-    pidfd = process.open_pidfd(kept.keeper, kept.keeper_start)
-    if pidfd < 0:
-        return
-    try:
-        pidfd_send_signal(pidfd, _SIGKILL)
-        process.wait([pidfd], _DEATH_S)
-    except ProcessLookupError:
-        pass  # it has ended, and waits for its parent
-    finally:
-        os.close(pidfd)

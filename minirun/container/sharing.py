@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from minirun.container.record import Record
+    from minirun.container.state import State
     from minirun.home import Home
 
 JOINED = "container:"
@@ -120,18 +122,22 @@ class Shared:
 
 
 def first_process(home: Home, wanted: str, what: str) -> FirstProcess:
-    """The first process of a container that is to be joined.
+    """The first process of a container that is to be joined; for the rest see `running`."""
+    return FirstProcess.open(*running(home, wanted, f"{what} of container {wanted[:12]}"))
+
+
+def running(home: Home, wanted: str, attempt: str) -> tuple[Record, State]:
+    """A container that is to be joined, and its state.
 
     Args:
         home: the store.
         wanted: the container's id.
-        what: is to be done: ``join the network``.
+        attempt: what is to be done: ``join the network of container 0123456789ab``.
 
     Raises:
         NotFound: the container was removed.
         Conflict: it does not run.
     """
-    attempt = f"{what} of container {wanted[:12]}"
     try:
         other = records.read(home, wanted)
     except NotFound:
@@ -139,4 +145,4 @@ def first_process(home: Home, wanted: str, what: str) -> FirstProcess:
     now = state.read(home, other)
     if not now.alive:
         raise Conflict(attempt, f"it is {now.status}", f"start it first: `minirun start {other.name}`")
-    return FirstProcess.open(other, now)
+    return other, now

@@ -15,7 +15,6 @@ command, or of a session, is not its own. Who finds the container ended ends it,
 from __future__ import annotations
 
 import os
-from _signal import pidfd_send_signal
 
 from minirun.container import ports
 from minirun.container.networkflags import GATEWAY
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from minirun.network.hold import Held
     from minirun.network.namespace import Namespace
 
-_SIGKILL = 9
 _DEATH_S = 1.0
 
 
@@ -159,13 +157,5 @@ def end(root: str, runtime: str, container_id: str) -> None:
     now = _read(home, container_id)
     if not now or now["boot"] != process.boot_id():
         return
-    pidfd = process.open_pidfd(now["pid"], now["start"])
-    if pidfd >= 0:
-        try:
-            pidfd_send_signal(pidfd, _SIGKILL)
-            process.wait([pidfd], _DEATH_S)
-        except ProcessLookupError:
-            pass  # it has ended, and waits for its parent
-        finally:
-            os.close(pidfd)
+    process.end(now["pid"], now["start"], _DEATH_S)
     files.remove(f"{home.kept(container_id)}/usermode")

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SIGKILL = 9
 _START_FIELD = 22  # of /proc/PID/stat
 # linux/pidfd.h: the ioctl and the 64 bytes of its struct pidfd_info, which begins with what is asked for, and was told
 _PIDFD_GET_INFO = 0xC040FF0B
@@ -67,6 +68,20 @@ def open_pidfd(pid: int, start: int) -> int:
         os.close(descriptor)
         return -1
     return descriptor
+
+
+def end(pid: int, start: int, patience_s: float) -> None:
+    """Kill the process *pid* that started at *start*, and wait so long until it has ended. Idempotent."""
+    descriptor = open_pidfd(pid, start)
+    if descriptor < 0:
+        return
+    try:
+        pidfd_send_signal(descriptor, _SIGKILL)
+        wait([descriptor], patience_s)
+    except ProcessLookupError:
+        pass  # it has ended, and waits for its parent
+    finally:
+        os.close(descriptor)
 
 
 def send(pid: int, start: int, number: int) -> bool:

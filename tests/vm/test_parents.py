@@ -17,7 +17,7 @@ from minirun.errors import Conflict
 from tests import kept
 from tests.command import Minirun
 from tests.echo import ask
-from tests.outside import OUTSIDE, Site, entered, link, serving, site
+from tests.outside import OUTSIDE, Site, inside, link, serving, site
 from tests.parents import container, links, serving_outside
 
 BEYOND = "198.51.100.1"  # what is outside, in VLAN 50
@@ -59,7 +59,7 @@ def test_an_ipvlan_has_the_hardware_address_of_its_parent(place: Site, store: Mi
         network(store, "lan", "ipvlan", "192.0.2.0/24", parent="outside", ipvlan_flag="private"),
         container(store, "one", "lan", "--ip", "192.0.2.77") as one,
     ):
-        with entered(one.pid):
+        with inside(one.pid):
             assert ask("tcp", OUTSIDE, 90) == "90 from 192.0.2.77"
             (own,) = json.loads(subprocess.check_output(["ip", "-j", "-d", "link", "show", "eth0"]))
         (parent,) = json.loads(subprocess.check_output(["ip", "-j", "link", "show", "outside"]))
@@ -77,7 +77,7 @@ def test_in_mode_l3_the_host_routes_for_containers_that_know_no_gateway(
         serving("tcp:80", pid=one.pid),
     ):
         assert one.own == "10.50.0.1"  # there is no gateway to be kept
-        with entered(one.pid):
+        with inside(one.pid):
             assert ask("tcp", OUTSIDE, 90) == "90 from 10.50.0.1"
         assert place.ask("tcp", "10.50.0.1", 80) == f"80 from {OUTSIDE}"
         assert networks.inspect("routed")["IPAM"]["Config"] == [{"Subnet": "10.50.0.0/24"}]
@@ -88,7 +88,7 @@ def test_in_mode_l3_the_host_routes_for_containers_that_know_no_gateway(
 def test_a_vlan_is_made_with_the_first_network_and_goes_with_the_last(place: Site, store: Minirun, ours: None) -> None:
     before = links()
     with network(store, "first", "macvlan", "198.51.100.0/24", parent="outside.50"):
-        with container(store, "one", "first", "--ip", "198.51.100.7") as one, entered(one.pid):
+        with container(store, "one", "first", "--ip", "198.51.100.7") as one, inside(one.pid):
             assert ask("tcp", BEYOND, 90) == "90 from 198.51.100.7"
         said = subprocess.check_output(["ip", "-d", "link", "show", "outside.50"], text=True)
         assert "vlan protocol 802.1Q id 50" in said
@@ -122,7 +122,7 @@ def test_without_a_parent_there_are_neighbours_and_no_way_out(place: Site, store
         (made,) = set(links()) - set(before)
         assert made.startswith("dm-")
         assert networks.inspect("shut")["Internal"]
-        with container(store, "one", "shut") as one, container(store, "two", "shut") as two, entered(one.pid):
+        with container(store, "one", "shut") as one, container(store, "two", "shut") as two, inside(one.pid):
             assert ask("tcp", two.own, 80) == "refused"
             assert ask("tcp", OUTSIDE, 90) == "unreachable"
     assert links() == before
