@@ -12,6 +12,7 @@ import pytest
 
 from minirun.cgroup import hierarchy
 from tests.command import Minirun
+from tests.kept import container_id, until
 
 DEPTH, DESCENDANTS = "cgroup.max.depth", "cgroup.max.descendants"
 
@@ -22,8 +23,9 @@ def box(store: Minirun) -> Iterator[Path]:
     with store.start("run", "--name", "box", "--cgroup-conf", f"{DEPTH}=3", "busybox", "sh", "-c", SCRIPT) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"3 max\n"
-        (line,) = store("ps", "--no-trunc", "-q", check=True).stdout.splitlines()
-        yield Path(hierarchy.path(line))
+        # the command may be quicker than who started it, and has yet to write that it runs
+        until(lambda: store("ps", "-q", check=True).stdout, "it is not listed as running")
+        yield Path(hierarchy.path(container_id(store, "box")))
         store("rm", "-f", "box")
 
 
