@@ -59,11 +59,12 @@ class State:
         delay: how long that policy waited the last time, in seconds: see restart.py.
         pid_start: when its first process started, in clock ticks since boot: see process.start_ticks; 0: not known.
         boot: since which boot of the host all that is true: see process.boot_id; empty: not known.
+        seccomp: by what the filter is found that it was started with: see seccomp.key; empty: none, or not known.
     """
 
     __slots__ = (
         "boot", "by_hand", "cgroup", "delay", "error", "exit_code", "finished", "halted", "next_start", "oom_killed",
-        "pid", "pid_start", "restarts", "started", "status",
+        "pid", "pid_start", "restarts", "seccomp", "started", "status",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class State:
         pid_start: int = 0,
         boot: str = "",
         halted: bool = False,
+        seccomp: str = "",
     ) -> None:
         self.status = status
         self.pid = pid
@@ -99,6 +101,7 @@ class State:
         self.pid_start = pid_start
         self.boot = boot
         self.halted = halted
+        self.seccomp = seccomp
 
     @property
     def alive(self) -> bool:
@@ -158,11 +161,14 @@ def exit_code(status: int) -> int:
 
 
 def running(home: Home, record: Record, before: State, pid: int, cgroup: str, pid_start: int = 0) -> State:
-    """Write that a container runs, and in which group."""
+    """Write that a container runs, in which group, and by which filter."""
+    from minirun.security import capabilities, seccomp  # who only reads states needs neither
+
     again = before.status == "restarting"
     now = State(
         "running", pid, time.time(), cgroup=cgroup, restarts=before.restarts + again, delay=before.delay * again,
         pid_start=pid_start or process.start_ticks(pid), boot=process.boot_id(),
+        seccomp=seccomp.key(record.options, capabilities.kept(record.options)),
     )  # fmt: skip
     return _move(home, record, before, now)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from minirun.container.detachkeys import DetachKeys
     from minirun.container.record import Record
+    from minirun.container.state import State
     from minirun.home import Home
 
 
@@ -64,7 +65,7 @@ def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
     words, detach = " ".join(command), bool(flags.get("detach"))
     with Attempt(attempt):
         first = FirstProcess.open(box, now)
-        joining = entry(home, box, first, flags, command, added)
+        joining = entry(home, box, now, first, flags, command, added)
         events.emit(home, "container", f"exec_create: {words}", box.id, box.told(**told))
         joined = Joined(first, joining, stdin=bool(flags.get("interactive")), tty=bool(flags.get("tty")), detach=detach)
         joined.begin(box, now.cgroup, first.group)
@@ -78,13 +79,20 @@ def execute(flags: Mapping[str, Any], name: str, command: Sequence[str]) -> int:
 
 
 def entry(
-    home: Home, box: Record, first: FirstProcess, flags: Mapping[str, Any], command: Sequence[str], added: Sequence[str]
+    home: Home,
+    box: Record,
+    now: State,
+    first: FirstProcess,
+    flags: Mapping[str, Any],
+    command: Sequence[str],
+    added: Sequence[str],
 ) -> Entry:
     """Resolve everything about a command that is to run in a container; its streams are not made yet.
 
     Args:
         home: the store.
         box: the container.
+        now: what is true of it.
         first: its first process.
         flags: by long name: user, workdir, tty, privileged.
         command: the command and its arguments.
@@ -112,8 +120,9 @@ def entry(
         rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
         oom_score_adj=options["oom_score_adj"],
         labels=labels.of(options),
-        # the container's, even if the command keeps more capabilities: so it is in Docker, too
-        seccomp=seccomp.find(home, options, keep),
+        # that of its first process, though the default is another since, or the command keeps more capabilities: so it
+        # is in Docker, too
+        seccomp=seccomp.find_started(home, options, keep, now.seccomp),
         no_new_privileges=seccomp.forbids_new_privileges(options),
         stub=ending.stub(),
         status=-1,

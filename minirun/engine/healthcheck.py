@@ -86,7 +86,7 @@ def _run_in(home: Home, path: str, box: Record, now: State, command: Sequence[st
     first = FirstProcess.open(box, now)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        entry = execution.entry(home, box, first, {}, command, ())
+        entry = execution.entry(home, box, now, first, {}, command, ())
         joined = Joined(first, entry, stdin=False, tty=False, detach=True)
         entry.redirects = [(writing if place else descriptor, place) for descriptor, place in entry.redirects]
         end = time.monotonic() + seconds

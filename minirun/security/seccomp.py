@@ -24,6 +24,7 @@ from struct import Struct as Form
 from struct import pack
 
 from minirun import __version__
+from minirun.errors import MinirunError
 from minirun.kernel.call import Call, Struct
 from minirun.kernel.names import PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, Named
 
@@ -77,24 +78,62 @@ def find(home: Home, options: Mapping[str, Any], keep: int) -> Filter | None:
     Raises:
         MinirunError: of `seccompcompile.make`.
     """
-    wanted = options["security"].get("seccomp") if "security" in options else None
-    if wanted is None:
-        if options.get("privileged"):
-            return None
-        status = os.stat(BUILTIN)
-        digest = f"builtin-{status.st_mtime_ns:x}-{status.st_size:x}"
-    else:
-        digest = wanted["digest"]
-        if not digest:
-            return None
-    key = f"{digest}-{keep:x}-{os.uname().release}-{__version__}"
+    name = key(options, keep)
+    if not name:
+        return None
     try:
-        return _read(f"{folder(home)}/{key}", key)
+        return _read(f"{folder(home)}/{name}", name)
     except (OSError, ValueError):
         pass
     from minirun.security import seccompcompile
 
-    return seccompcompile.make(home, _given(wanted), keep, key)
+    return seccompcompile.make(home, given(options), keep, name)
+
+
+def find_started(home: Home, options: Mapping[str, Any], keep: int, name: str) -> Filter | None:
+    """The filter that a container was started with, whatever the default profile has become since.
+
+    Args:
+        home: as `find` has it.
+        options: as `find` has them.
+        keep: as `find` has it.
+        name: the `key` of then; empty for a container that was started before keys were written down.
+
+    Raises:
+        MinirunError: of `find`; or the default was another then, and what was compiled of it is not kept any more.
+    """
+    if not name:
+        return find(home, options, keep)
+    try:
+        return _read(f"{folder(home)}/{name}", name)
+    except (OSError, ValueError):
+        pass
+    # a profile of the user's is in the record: compiled again it means the same
+    if _wanted(options) is None and name != key(options, keep):
+        raise MinirunError(
+            "have the filter of system calls that the container was started with",
+            f"minirun's default profile is another since, and {folder(home)}/{name} is not there or damaged",
+            "start the container again: it gets today's",
+        )
+    return find(home, options, keep)
+
+
+def key(options: Mapping[str, Any], keep: int) -> str:
+    """By what the filter of a container is found that is started now; empty for one that is to have none.
+
+    Args:
+        options: as `find` has them.
+        keep: as `find` has it.
+    """
+    wanted = _wanted(options)
+    if wanted is None:
+        if options.get("privileged"):
+            return ""
+        status = os.stat(BUILTIN)
+        digest = f"builtin-{status.st_mtime_ns:x}-{status.st_size:x}"
+    else:
+        digest = wanted["digest"]
+    return f"{digest}-{keep:x}-{os.uname().release}-{__version__}" if digest else ""
 
 
 def forbids_new_privileges(options: Mapping[str, Any]) -> bool:
@@ -102,9 +141,14 @@ def forbids_new_privileges(options: Mapping[str, Any]) -> bool:
     return "security" in options and bool(options["security"].get("no_new_privileges"))
 
 
-def _given(wanted: Mapping[str, str] | None) -> tuple[str, str]:
-    """The name and the text of a profile."""
-    if wanted is not None:
+def _wanted(options: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """What was asked for; None for the default profile."""
+    return options["security"].get("seccomp") if "security" in options else None
+
+
+def given(options: Mapping[str, Any]) -> tuple[str, str]:
+    """The name and the text of a container's profile."""
+    if (wanted := _wanted(options)) is not None:
         return wanted["name"], wanted["profile"]
     with open(BUILTIN, encoding="utf-8") as file:
         return "builtin", file.read()

@@ -47,7 +47,7 @@ def make(home: Home, given: tuple[str, str], keep: int, key: str) -> Filter | No
         home: whose.
         given: the name of the profile, for refusals, and its text.
         keep: the bounding set of the container.
-        key: by which it is found: see `seccomp.find`.
+        key: by which it is found: see `seccomp.key`.
 
     Returns:
         None for a profile that asks for no filter.

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from minirun.security.seccomp import BUILTIN
 from minirun.security.seccomprun import Instruction
 from minirun.security.seccomptree import decode
 from tests import busybox
@@ -279,6 +280,65 @@ def test_without_libseccomp_what_is_kept_is_used_and_nothing_new_compiled(
         assert "apt-get install libseccomp2" in result.stderr
     assert busybox.contents(store.root) == before
     assert no_library("run", "--rm", "--security-opt", "seccomp=unconfined", "busybox", "true").returncode == 0
+
+
+# ── the default of tomorrow
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def upgraded(store: Minirun, tmp_path: Path) -> Call:
+    """Runs a minirun whose default profile does not allow mkdir: ENOSPC."""
+    document = json.loads(Path(BUILTIN).read_text())
+    for group in document["syscalls"]:
+        group["names"] = [name for name in group["names"] if name not in ("mkdir", "mkdirat")]
+    profile = tmp_path / "tomorrow.json"
+    profile.write_text(json.dumps({**document, "syscalls": [*document["syscalls"], *NO_MKDIR["syscalls"]]}))
+    script = f'mount --bind {profile} {BUILTIN} && exec "$@"'
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        words = ["unshare", "--mount", "sh", "-c", script, "sh", *store.command(arguments)]
+        return subprocess.run(
+            words, env=store.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=60,
+        )  # fmt: skip
+
+    return call
+
+
+def test_a_command_has_the_filter_that_its_container_was_started_with_though_the_default_is_another_since(
+    store: Minirun, upgraded: Call
+) -> None:
+    assert FULL in upgraded("run", "--rm", "busybox", "mkdir", "/x").stderr
+    store("run", "-d", "--name", "old", "busybox", "sleep", "1000", check=True)
+    try:
+        assert upgraded("exec", "old", "mkdir", "/one").returncode == 0
+        # a start takes today's, and so do commands from then on, whoever joins
+        assert upgraded("restart", "-t", "0", "old").returncode == 0
+        assert FULL in upgraded("exec", "old", "mkdir", "/two").stderr
+        assert FULL in store("exec", "old", "mkdir", "/two").stderr
+        store("restart", "-t", "0", "old", check=True)
+        assert store("exec", "old", "mkdir", "/two", check=True).stdout == ""
+        assert upgraded("exec", "old", "mkdir", "/three").returncode == 0
+    finally:
+        store("rm", "-f", "old", check=True)
+
+
+def test_where_what_was_compiled_is_gone_a_command_is_refused_rather_than_given_another_filter(
+    store: Minirun, upgraded: Call, tmp_path: Path
+) -> None:
+    with (
+        running(store, "default", "sleep", "1000"),
+        running(store, "own", "sleep", "1000", flags=option(tmp_path / "mine.json", NO_MKDIR)),
+    ):
+        shutil.rmtree(store.runtime / "seccomp")
+        result = upgraded("exec", "default", "true")
+        assert result.returncode == 125
+        assert "minirun's default profile is another since" in result.stderr
+        assert FULL in upgraded("exec", "own", "mkdir", "/x").stderr
+        # while the default is what it was it is compiled again
+        assert store("exec", "default", "mkdir", "/x", check=True).stdout == ""
 
 
 # ── nothing more than it has
