@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import echo
+from tests.kept import until
 
 _CLONE_NEWNET = 0x40000000
 _ECHO = str(Path(echo.__file__).resolve())
@@ -130,3 +131,5 @@ def _connect(name: str) -> None:
         f"-n {name} -6 route add default via {HOST6}",
     ):
         link(words)
+    # The kernel tells that a cable is plugged in up to a second later; until then it hears nobody who asks for it.
+    until(lambda: "state UP" in Site(name).run("ip", "link", "show", "dev", "eth0"), "eth0 is not plugged in")
