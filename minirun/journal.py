@@ -230,17 +230,8 @@ def recover(home: Home, *, insist: bool = False) -> int:
     for name in sorted(os.listdir(home.folder("marks"))):
         path = home.mark(name)
         descriptor = files.take_over(path)
-        if descriptor < 0:
-            continue
-        try:
-            undone += _recover_mark(path, descriptor)
-        except BlockingIOError:
-            pass  # the next command tries again
-        except (OSError, MinirunError):
-            if insist:
-                raise
-        finally:
-            os.close(descriptor)
+        if descriptor >= 0:
+            undone += _recover_mark(path, descriptor, insist=insist)
     jsonrecord.sweep(home)
     return undone
 
@@ -275,7 +266,8 @@ def settle(home: Home, container_id: str) -> None:
 
 
 def _is_being_undone(home: Home, container_id: str) -> bool:
-    for name in os.listdir(home.folder("marks")):
+    """Whether somebody else has a mark that names a container; what was let go since `recover` is undone here."""
+    for name in sorted(os.listdir(home.folder("marks"))):
         try:
             with open(home.mark(name), "rb", 0) as file:
                 text = file.readall()
@@ -286,7 +278,7 @@ def _is_being_undone(home: Home, container_id: str) -> bool:
         descriptor = files.take_over(home.mark(name))
         if descriptor < 0:
             return True
-        os.close(descriptor)  # nobody can, for now
+        _recover_mark(home.mark(name), descriptor)  # if it stays, nobody can for now
     return False
 
 
@@ -299,7 +291,21 @@ def _keeps(text: bytes) -> bool:
     return name == KEEP_WHILE_ALIVE and bool(_function("minirun.cgroup.group:alive")(*args))
 
 
-def _recover_mark(path: str, descriptor: int) -> bool:
+def _recover_mark(path: str, descriptor: int, *, insist: bool = False) -> bool:
+    """Undo what the mark *path*, taken over as *descriptor*, has, and let go of it; see `recover`."""
+    try:
+        return _undo_mark(path, descriptor)
+    except BlockingIOError:
+        return False  # the next command tries again
+    except (OSError, MinirunError):
+        if insist:
+            raise
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _undo_mark(path: str, descriptor: int) -> bool:
     size = os.fstat(descriptor).st_size
     # A line without its end was being written when its writer died: what it announces was never begun.
     lines = os.pread(descriptor, size, 0).split(b"\n")[:-1]

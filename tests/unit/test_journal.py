@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -252,6 +253,31 @@ def test_what_somebody_else_is_undoing_with_a_container_is_waited_for(home: Home
     os.close(held)
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+def test_what_was_let_go_between_two_looks_is_undone_before_somebody_starts_it(home: Home, tmp_path: Path) -> None:
+    looked, made = tmp_path / "looked", tmp_path / "c0ffee"
+    looked.touch()
+    made.mkdir()
+    held = files.hold(home.mark("1"))
+    files.write_all(held, f'["remove_tree", "{made}"]\n'.encode())
+    # looked at after the first, and not quickly done
+    for number in range(1000):
+        (tmp_path / "many" / str(number)).mkdir(parents=True)
+    undos = [["remove_tree", f"{tmp_path}/many"], ["remove_file", str(looked)]]
+    Path(home.mark("2")).write_text("".join(json.dumps(undo) + "\n" for undo in undos))
+
+    def die_after_the_first_look() -> None:
+        while looked.exists():
+            time.sleep(0.0001)
+        os.close(held)
+
+    dying = threading.Thread(target=die_after_the_first_look)
+    dying.start()
+    journal.settle(home, "c0ffee")
+    dying.join()
+    assert not marks(home)
+    assert not made.exists()
 
 
 def test_what_nobody_can_undo_now_is_not_waited_for(home: Home) -> None:
