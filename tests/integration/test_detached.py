@@ -205,11 +205,11 @@ def test_restart_starts_it_anew_whether_it_ran_or_not(store: Minirun) -> None:
 
 
 def test_wait_tells_each_code_also_of_what_is_removed_meanwhile(store: Minirun) -> None:
-    store("run", "-d", "--name", "one", "busybox", "sh", "-c", "sleep 0.5; exit 1", check=True)
-    store("run", "-d", "--rm", "--name", "two", "busybox", "sh", "-c", "sleep 0.8; exit 2", check=True)
+    store("run", "-d", "--name", "one", "busybox", "sh", "-c", f"sleep {0.5 * PATIENCE}; exit 1", check=True)
+    store("run", "-d", "--rm", "--name", "two", "busybox", "sh", "-c", f"sleep {0.8 * PATIENCE}; exit 2", check=True)
     store("run", "-d", "--name", "three", "busybox", *FOREVER, check=True)
     with store.start("wait", "one", "two") as waiting, store.start("wait", "three") as removed:
-        time.sleep(0.3)
+        time.sleep(0.3 * PATIENCE)
         store("rm", "-f", "three", check=True)
         assert removed.communicate(timeout=PATIENCE_S)[0] == b"137\n"
         assert waiting.communicate(timeout=PATIENCE_S)[0] == b"1\n2\n"
@@ -217,7 +217,7 @@ def test_wait_tells_each_code_also_of_what_is_removed_meanwhile(store: Minirun) 
 
 def test_with_rm_it_goes_at_its_end_and_its_name_is_free(store: Minirun) -> None:
     for _ in range(3):
-        store("run", "-d", "--rm", "--name", "passing", "busybox", "sleep", "0.2", check=True)
+        store("run", "-d", "--rm", "--name", "passing", "busybox", "sleep", f"{0.2 * PATIENCE}", check=True)
         assert store("ps", "-q").stdout != ""
         until(lambda: store("ps", "-aq").stdout == "")
     store("run", "-d", "--rm", "--name", "passing", "busybox", *FOREVER, check=True)
@@ -252,7 +252,7 @@ def test_on_failure_counts_and_gives_up(store: Minirun) -> None:
     assert [action for action, _ in told] == ["start", "die"] * 4
     pauses = [told[place + 1][1] - told[place][1] for place in (1, 3, 5)]
     for least, pause in zip((0.1, 0.2, 0.4), pauses, strict=True):
-        assert least * 0.95 < pause < least + 2, pauses
+        assert least * 0.95 < pause < least + 2 * PATIENCE, pauses
 
 
 def test_on_failure_is_content_with_a_success(store: Minirun) -> None:
@@ -337,7 +337,7 @@ def test_attach_shows_what_comes_and_ends_with_its_code(store: Minirun) -> None:
     store("run", "-d", "--name", "back", "busybox", "sh", "-c", script, check=True)
     await_log(store, "back", "before")
     with store.start("attach", "back") as one, store.start("attach", "--no-stdin", "back") as two:
-        time.sleep(0.5)
+        time.sleep(0.5 * PATIENCE)
         store("exec", "back", "touch", "/go", check=True)
         for process in (one, two):
             assert process.communicate(timeout=PATIENCE_S) == (b"out\n", b"err\n")
@@ -376,12 +376,12 @@ def test_signals_go_to_it_unless_they_are_not_to(store: Minirun) -> None:
     store("run", "-d", "--name", "back", "busybox", "sh", "-c", OBEYING, check=True)
     await_log(store, "back", "ready")
     with store.start("attach", "--sig-proxy=false", "back") as process:
-        time.sleep(0.5)
+        time.sleep(0.5 * PATIENCE)
         process.terminate()
         assert process.wait(PATIENCE_S) == -signal.SIGTERM
     assert state(store, "back")["Running"]
     with store.start("attach", "back") as process:
-        time.sleep(0.5)
+        time.sleep(0.5 * PATIENCE)
         process.terminate()
         assert process.wait(PATIENCE_S) == 7
 
@@ -390,7 +390,7 @@ def test_who_reads_slowly_loses_nothing_and_stops_nobody(store: Minirun) -> None
     script = "while [ ! -e /go ]; do sleep 0.02; done; seq 1 200000; exit 2"
     store("run", "-d", "--name", "back", "busybox", "sh", "-c", script, check=True)
     with store.start("attach", "back") as process:
-        time.sleep(0.5)
+        time.sleep(0.5 * PATIENCE)
         store("exec", "back", "touch", "/go", check=True)
         assert store("wait", "back").stdout == "2\n"  # it ended, though nobody read
         assert process.stdout

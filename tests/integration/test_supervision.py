@@ -36,7 +36,8 @@ from tests.scene import held
 from tests.screen import Screen
 
 FOREVER = ("sleep", "100000")
-TICKING = "i=0; while :; do echo tick $i; i=$((i+1)); sleep 0.02; done"
+# each tick is a process, and twelve such containers are more than a guest has time for
+TICKING = f"i=0; while :; do echo tick $i; i=$((i+1)); sleep {0.02 * PATIENCE}; done"
 ROUNDS = 60 if inject.THOROUGH else 8
 FEW = 4
 # how long a container may have to wait for somebody to empty its pipe: an interpreter starts, and a second's grace
