@@ -24,6 +24,7 @@ from minirun.kernel.names import (
 from minirun.launch import ending, machine
 from minirun.rootfs import overlay
 
+_SIGKILL = 9
 _NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET
 
 
@@ -111,6 +112,13 @@ def namespaces(patient: Patient) -> Iterator[Finding]:
         os.close(writing)
     if code == 127:
         yield Finding("namespaces", OK, "mnt, pid, ipc, uts, net and cgroup, entered by clone3 into a group")
+    elif code == -_SIGKILL:
+        # cgroup_post_fork compares how often the group was killed with how often that of the parent had been
+        yield Finding(
+            "namespaces", MISSING,
+            "this kernel kills whoever is born from our group into another, as our own was ended by cgroup.kill before",
+            "start minirun from a group that was not: from a new login, or by `systemd-run --scope`",
+        )  # fmt: skip
     else:
         yield Finding("namespaces", MISSING, f"{command!r} ended with {code}", "in the checkout: `sudo make setup`")
 

@@ -16,6 +16,7 @@ import pytest
 
 import minirun as package
 from minirun.cgroup import controllers, hierarchy
+from minirun.launch import machine
 from tests import inject
 from tests.command import LAUNCHER, Minirun
 from tests.scene import Case, Scene, Stage
@@ -133,6 +134,34 @@ def test_a_hierarchy_that_cannot_be_written_is_told(minirun: Minirun) -> None:
     assert code == 1
     assert found["cgroup of minirun"]["State"] == "missing"
     assert "EROFS" in found["cgroup of minirun"]["Meaning"]
+
+
+@pytest.fixture
+def killed_before() -> Iterator[Path]:
+    """A group whose processes were once ended all at once, on a kernel that does not forgive that."""
+    top = Path(hierarchy.mount_point(), f"minirun-test-{os.getpid()}")
+    path = top / "killed"
+    path.mkdir(parents=True)
+    (path / "cgroup.kill").write_text("1")
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    if not (child := machine.fork(directory)):
+        os._exit(0)
+    os.close(directory)
+    forgives = os.waitpid(child, 0)[1] == 0
+    try:
+        if forgives:
+            pytest.skip("this kernel lets a process be born in a group that was killed once")
+        yield path
+    finally:
+        for group in (path, top):
+            group.rmdir()
+
+
+def test_a_group_from_which_the_kernel_lets_nobody_be_born_is_told(minirun: Minirun, killed_before: Path) -> None:
+    code, found = examined(minirun, "sh", "-c", f'echo 0 >{killed_before}/cgroup.procs && exec "$@"', "sh")
+    assert code == 1
+    assert "cgroup.kill" in found["namespaces"]["Meaning"]
+    assert "systemd-run" in found["namespaces"]["Remedy"]
 
 
 def test_without_the_capability_to_mount_no_container_runs(minirun: Minirun) -> None:
