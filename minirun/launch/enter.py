@@ -102,10 +102,11 @@ class Entry:
 
 def plan(entry: Entry) -> list[Call]:
     """List the calls that make *entry* a process, from its birth in the container's pid namespace and cgroup on."""
-    return [*_enter(entry), *_streams(entry), *ending.confine(entry), *ending.become(entry)]
+    return [*entering(entry), *_streams(entry), *ending.confine(entry), *ending.become(entry)]
 
 
-def _enter(entry: Entry) -> Iterator[Call]:
+def entering(entry: Entry) -> Iterator[Call]:
+    """The calls by which a process that is in the container's pid namespace and cgroup gets to all else it has."""
     yield Call("setsid", why="a session of its own: no terminal of the host controls it, nor it one")
     if entry.oom_score_adj is not None:
         from minirun.launch import resources
