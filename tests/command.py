@@ -83,4 +83,5 @@ class Minirun:
         nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
         # most tests are of something else than networks; a bridge for each store would take them twice as long
         own = {"MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime), "MINIRUN_NETWORK": "none"}
-        return {**plain, **nowhere, **own, **(extra or {})}
+        brief = {"MINIRUN_NAMES_LINGER_S": "0.3"}  # or an attendant would be left behind for a minute
+        return {**plain, **nowhere, **own, **brief, **(extra or {})}

@@ -2,6 +2,7 @@
 
     <runtime>/networks/<id>/    a container's link comes, goes, is replaced   ─┐ inotify: what a command
     <store>/names/              a name goes: somebody was renamed, or removed ─┘ did is told before it returned
+    <runtime>/networks/<id>/bridge   comes, goes: see network/bridge.py
 
 Each look takes in what was told by then, so what is answered is never older than the question. Only the leases wake us
 up: names go with every container of the store, and what was told of them can wait for the next question.
@@ -107,12 +108,14 @@ class Census:
         registers: by the network's id.
         changed: each is told of a container that came, went or changed on a network, by the network's id and its own;
             and of a network that is gone, with an empty one.
+        bridges: each is called when the bridge of a network that is served was made anew, or taken down.
         descriptor: there is something to read from it when leases changed: then `look`.
     """
 
     def __init__(self, home: Home) -> None:
         self.registers: dict[str, Register] = {}
         self.changed: list[Callable[[str, str], None]] = []
+        self.bridges: list[Callable[[], None]] = []
         self._home = home
         self._leases = Watch()
         self._names = Watch(home.folder("names"), IN_DELETE | IN_ONLYDIR)
@@ -144,6 +147,9 @@ class Census:
                     self._read_all(network_id)
             elif mask & IN_IGNORED:
                 self.end(self._watched.pop(number, ""))
+            elif name == "bridge":
+                for tell in self.bridges:
+                    tell()
             elif len(name) == _ID_DIGITS and (network_id := self._watched.get(number, "")) in self.registers:
                 self._read(network_id, name)
         gone = {name.lower() for name in self._names.names()}

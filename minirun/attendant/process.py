@@ -20,7 +20,8 @@ from minirun.attendant.census import Census
 from minirun.attendant.connections import Connections
 from minirun.attendant.datagrams import Datagrams
 from minirun.attendant.forwarding import Forwarding
-from minirun.attendant.loop import Loop, Timer, attempt
+from minirun.attendant.loop import Loop, attempt
+from minirun.attendant.place import Place
 from minirun.attendant.resolver import Resolver
 from minirun.attendant.servers import HostServers
 from minirun.container import attendance, supervision
@@ -28,46 +29,21 @@ from minirun.container.children import say
 from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.kernel import descriptors, files, process
-from minirun.network import lease, nameserver, store
+from minirun.network import bridge, lease, nameserver, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirun.attendant.loop import Timer
     from minirun.network.record import Network
 
 # module:function of whatever else is done; called with the Attendant before it serves anybody
 DUTIES = ("minirun.attendant.egress:attend",)
-_IDLE_S = 0.3  # a network without containers is served so long: the next one may be just coming
+_LINGER_S, _LONGEST_LINGER_S = 60.0, 86400.0  # a network without containers is served so long: see _changed
 _BUSY_S = 0.02  # until a look whether somebody has let go of what we need
 _PAUSE_S, _LONGEST_PAUSE_S = 0.02, 5.0  # until what failed is tried again: each time twice as long
 _NAME_BYTES = 256
 _GIVEN = 3  # descriptors of a message: datagrams, connections, and the lock unless we have it
 _SIGHUP = 1
-
-
-class _Place:
-    """A network that is served.
-
-    Attributes:
-        lock: descriptor of the lock that says so.
-    """
-
-    __slots__ = ("connections", "datagrams", "idle", "lock")
-
-    def __init__(self, datagrams: Datagrams, connections: Connections, lock: int) -> None:
-        self.datagrams = datagrams
-        self.connections = connections
-        self.lock = lock
-        self.idle: Timer | None = None
-
-    def close(self, *, keep_lock: bool = False) -> int:
-        """Close the sockets, and let go of the lock; or return it."""
-        self.datagrams.close()
-        self.connections.close()
-        if self.idle:
-            self.idle.cancel()
-        if not keep_lock:
-            os.close(self.lock)
-        return self.lock
 
 
 class Attendant:
@@ -87,12 +63,14 @@ class Attendant:
         self.resolver = Resolver(self.census, Forwarding(self.loop, HostServers()))
         self._listener = socket.socket(fileno=listener)
         self._listener.setblocking(False)
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._ending: Timer | None = None
         self._retry: Timer | None = None
         self._pause_s = _PAUSE_S
         self._said: set[str] = set()
+        self._linger_s = _linger_s()
         self.census.changed.append(self._changed)
+        self.census.bridges.append(self._look_soon)
 
     def run(self) -> None:
         """Attend to containers until there are none."""
@@ -105,8 +83,13 @@ class Attendant:
         self._look()
         self.loop.run()
 
+    def _look_soon(self) -> None:
+        if self._retry:
+            self._retry.cancel()
+        self._retry = self.loop.later(0, self._look)  # not now: a question may be just being answered
+
     def _look(self) -> None:
-        """Serve what has containers and nobody who does: the one before us was killed."""
+        """Serve what has containers and nobody who does: the one before us was killed, or a bridge was made anew."""
         self._retry = None
         try:
             # nobody else binds meanwhile
@@ -123,8 +106,13 @@ class Attendant:
 
     def _serve_what_is_needed(self) -> None:
         for network in store.list_all(self.home, warn=lambda _error: None):
-            if network.id not in self._places and attendance.needing(self.home, network):
+            at = nameserver.where(bridge.made(self.home, network))
+            if network.id in self._places and nameserver.is_served(self.home, network.id, at):
+                continue
+            if attendance.needing(self.home, network):
                 attempt(lambda network=network: self._serve_again(network))  # type: ignore[misc]
+            elif network.id in self._places:
+                self._close(network.id)  # its bridge has gone
 
     def _serve_again(self, network: Network) -> None:
         try:
@@ -139,8 +127,10 @@ class Attendant:
                 self._said.add(str(error))
                 say(str(error))
             return
-        lock = nameserver.note(self.home, network.id, nameserver.where(index))
-        self._serve(network, bound[0].detach(), bound[1].detach(), lock)
+        before = self._places.pop(network.id, None)
+        own = before.close(keep_lock=True) if before else -1
+        noted = nameserver.note(self.home, network.id, nameserver.where(index))
+        self._serve(network, bound[0].detach(), bound[1].detach(), own if before else noted)
 
     def _take_all(self) -> None:
         """Take what whoever starts containers gives us."""
@@ -171,7 +161,7 @@ class Attendant:
         self._serve(network, given[0], given[1], given[2] if len(given) == _GIVEN else lock)
 
     def _serve(self, network: Network, datagrams: int, stream: int, lock: int) -> None:
-        self._places[network.id] = _Place(
+        self._places[network.id] = Place(
             Datagrams(self.loop, self.resolver, network.id, socket.socket(fileno=datagrams)),
             Connections(self.loop, self.resolver, network.id, socket.socket(fileno=stream)),
             lock,
@@ -184,7 +174,10 @@ class Attendant:
         self._changed(network.id, "")
 
     def _changed(self, network_id: str, _container_id: str) -> None:
-        """See whether a network has somebody whom it is served for."""
+        """See whether a network has somebody whom it is served for; if not, the next one may be just coming.
+
+        To start us takes more than a container does, and whoever starts one after the other would wait each time.
+        """
         place = self._places.get(network_id)
         if place is None:
             return
@@ -197,7 +190,7 @@ class Attendant:
                 place.idle.cancel()
                 place.idle = None
         elif place.idle is None:
-            place.idle = self.loop.later(_IDLE_S, lambda: self._retire(network_id))
+            place.idle = self.loop.later(self._linger_s, lambda: self._retire(network_id))
 
     def _retire(self, network_id: str) -> None:
         """Serve a network no more that has nobody; who comes just now finds that he has to ask for it."""
@@ -248,6 +241,16 @@ class Attendant:
     def _try_again(self) -> None:
         self._ending = None
         self._end_if_idle()
+
+
+def _linger_s() -> float:
+    """How long a network is served that has no containers: as the environment of whoever started us says."""
+    said = os.environ.get(supervision.LINGER, "")
+    try:
+        return min(max(float(said), 0.0), _LONGEST_LINGER_S) if said else _LINGER_S
+    except ValueError:
+        say(f"{supervision.LINGER} is no number of seconds: {said}")
+        return _LINGER_S
 
 
 def main(home: Home, lock: int, listener: int) -> None:

@@ -215,7 +215,7 @@ def _keep(home: Home, record: Record, kept: Kept, ending: int, opened: _Opened, 
         f"minirun-keeper {record.name}", str(kept.pid), str(ending), str(opened.input), str(owner),
         home.supervisor_wake, home.supervisor_lock, *supervisor(),
     ]  # fmt: skip
-    env = {"MINIRUN_ROOT": home.root, "MINIRUN_RUNTIME": home.runtime, "PATH": os.environ.get("PATH", os.defpath)}
+    env = supervision.environment(home.root, home.runtime)
     try:
         os.execve(_KEEPER, words, env)
     except FileNotFoundError:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ATTENDANT = "attendant"
+LINGER = "MINIRUN_NAMES_LINGER_S"  # in the environment: how long the attendant serves a network without containers
 FIRST = 3  # where a program that is started here finds the first of its descriptors
 _TRIES = 8  # the end of the last that was in it may take it away under our hands
 _LONGEST = 200  # of a name that may have 255 bytes
@@ -88,8 +89,13 @@ def _become(root: str, runtime: str, entry: str, given: Sequence[int]) -> None:
     os.chdir("/")
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     words = command(entry)
+    os.execve(words[0], words, environment(root, runtime))
+
+
+def environment(root: str, runtime: str) -> dict[str, str]:
+    """What a program of ours that stays is told: where things are, and how to do what it does."""
     env = {"MINIRUN_ROOT": root, "MINIRUN_RUNTIME": runtime, "PATH": os.environ.get("PATH", os.defpath)}
-    os.execve(words[0], words, env)
+    return env | ({LINGER: os.environ[LINGER]} if LINGER in os.environ else {})
 
 
 def fork(runtime: str, below: str = "") -> int:
