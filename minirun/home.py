@@ -1,6 +1,6 @@
 """Where things live on disk: typed paths only, nothing is opened or made here except the two roots.
 
-MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
+MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun); of an ordinary user: see caller.py
 ├── diffs/<name>/       layer contents   ├── root/   where each container attaches its
 ├── layers/<id>.json    layer records    │           root file system, in its own mount
 ├── images/<id>.json    image records    │           namespace; always empty on the host
@@ -24,6 +24,8 @@ MINIRUN_ROOT (/var/lib/minirun)          MINIRUN_RUNTIME (/run/minirun)
 from __future__ import annotations
 
 import os
+
+from minirun import caller
 
 SPARE_BYTES = 128 << 10
 # the last is the youngest: where it is, all are
@@ -51,7 +53,10 @@ class Home:
     def of_environment(cls) -> Home:
         """The home that MINIRUN_ROOT and MINIRUN_RUNTIME name, or the default one."""
         get = os.environ.get
-        return cls(get("MINIRUN_ROOT") or "/var/lib/minirun", get("MINIRUN_RUNTIME") or "/run/minirun")
+        root, runtime = get("MINIRUN_ROOT"), get("MINIRUN_RUNTIME")
+        if caller.ROOTLESS:
+            return cls(root or caller.store(), runtime or caller.runtime())
+        return cls(root or "/var/lib/minirun", runtime or "/run/minirun")
 
     def create(self) -> None:
         """Make the folders that are missing; two quick stats when all are there.

@@ -51,8 +51,14 @@ class Verbs:
 
 def main() -> None:
     """Look after containers until there are none."""
+    from minirun import caller
     from minirun.container import supervisor
 
+    if caller.ROOTLESS:
+        from minirun.container import rootless
+        from minirun.home import Home
+
+        rootless.register(Home.of_environment().runtime, os.getpid())
     supervisor.main(lock=3, verbs=Verbs)
 
 

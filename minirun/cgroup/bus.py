@@ -12,9 +12,9 @@ jeepney, which tests hold this against, takes as long to import as a container t
 
 from __future__ import annotations
 
-import os
 from errno import ECONNRESET, EPROTO
 
+from minirun import caller
 from minirun.cgroup import marshalling
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ class Bus:
             raise
 
     def _greet(self) -> None:
-        self._socket.sendall(b"\0AUTH EXTERNAL %s\r\n" % str(os.geteuid()).encode().hex().encode())
+        self._socket.sendall(b"\0AUTH EXTERNAL %s\r\n" % str(caller.UID).encode().hex().encode())
         line = self._line()
         if not line.startswith(b"OK "):
             raise OSError(EPROTO, f"the bus answered {line!r}")

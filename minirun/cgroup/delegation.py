@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from errno import ENODATA, ENOENT, ENOTSUP
 
+from minirun import caller
 from minirun.cgroup import control, hierarchy
 from minirun.errors import Unsupported
 
@@ -37,7 +38,7 @@ def delegated() -> str | None:
     while own.strip("/") and not _is_manager(own):
         directory = mount + own
         given = marked(directory)
-        if given or (os.geteuid() and not managed and _writable(directory)):
+        if given or (caller.UID and not managed and _writable(directory)):
             if not control.read(directory, "cgroup.procs"):
                 return directory
             crowded = crowded or directory

@@ -1,7 +1,7 @@
 """One container's cgroup: made before its first process, gone after its last.
 
 The group is also the truth about a container: it is alive while its group has processes, whatever any file says, and
-whoever else was killed.
+whoever else was killed. Of an ordinary user to whom no group was given, absent.py says what is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from errno import EBUSY, ENOENT, ENOTEMPTY, EOPNOTSUPP
 
-from minirun.cgroup import control, hierarchy
+from minirun.cgroup import absent, control, hierarchy
 from minirun.errors import MinirunError
 
 TYPE_CHECKING = False
@@ -26,6 +26,9 @@ def create(path: str) -> None:
     One that is there already is left of the time before, when an `exec` that was just beginning kept it from going: the
     container does not run, or nobody would make its group.
     """
+    if absent.is_at(path):
+        absent.create(path)
+        return
     parent = os.path.dirname(path)
     left_over = 3
     while True:
@@ -55,8 +58,17 @@ def make_own(directory: str) -> None:
         make_own(os.path.dirname(directory))
 
 
+def birthplace(path: str) -> int:
+    """A descriptor of the group, to be born in it: see machine.spawn; -1 where an ordinary user has none."""
+    if absent.is_at(path):
+        return -1
+    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def alive(path: str) -> bool:
     """Whether the group is there and has processes, its children's included."""
+    if absent.is_at(path):
+        return absent.alive(path)
     try:
         return "populated 1" in control.read(path, "cgroup.events")
     except FileNotFoundError:
@@ -73,6 +85,8 @@ def frozen(path: str) -> bool:
 
 def condition(path: str) -> str:
     """``running``, ``frozen``, or empty where the group has no process: `alive` and `frozen` at one look."""
+    if absent.is_at(path):
+        return "running" if absent.alive(path) else ""
     try:
         events = control.read(path, "cgroup.events")
     except FileNotFoundError:
@@ -84,6 +98,8 @@ def condition(path: str) -> str:
 
 def processes(path: str) -> list[int]:
     """The host's pids of the processes in the group and in those below it, in their order; none where it is gone."""
+    if absent.is_at(path):
+        return absent.processes(path)
     found: set[int] = set()
     for directory, _, _ in os.walk(path):
         try:
@@ -125,6 +141,9 @@ def thaw(path: str) -> None:
 
 def kill(path: str) -> None:
     """SIGKILL every process of the group at once (Linux 5.14), and return when all are gone."""
+    if absent.is_at(path):
+        absent.kill(path)
+        return
     try:
         control.write(path, "cgroup.kill", "1")
     except FileNotFoundError:
@@ -150,6 +169,9 @@ def _wait(path: str, reached: Callable[[str], bool], what: str) -> None:
 
 def end(path: str) -> None:
     """Kill what is left in the group and remove it, with the groups below it. Idempotent."""
+    if absent.is_at(path):
+        absent.remove(path)
+        return
     for attempt in range(3):
         try:
             os.rmdir(path)
@@ -166,6 +188,8 @@ def end(path: str) -> None:
 def remove(path: str) -> None:
     """Kill what is left in the group and remove it, and what was made for it above and is now empty. Idempotent."""
     end(path)
+    if absent.is_at(path):
+        return
     parent = os.path.dirname(path)
     if hierarchy.is_scope(parent):
         from minirun.cgroup import scope

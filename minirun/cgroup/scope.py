@@ -22,6 +22,7 @@ import os
 from errno import EBUSY, ENODEV, ENOENT
 from time import sleep
 
+from minirun import caller
 from minirun.cgroup import control, delegation, hierarchy
 from minirun.errors import MinirunError, Unsupported
 
@@ -43,7 +44,7 @@ def path(container_id: str) -> str:
     Raises:
         Unsupported: an ordinary user whose processes are not below his own manager: no process of his may go there.
     """
-    manager = delegation.manager() if os.geteuid() else ""
+    manager = delegation.manager() if caller.UID else ""
     return f"{hierarchy.mount_point()}{manager}/{_slice()}/{_unit(container_id)}"
 
 
@@ -147,7 +148,7 @@ def _unit(container_id: str) -> str:
 
 
 def _slice() -> str:
-    return _USERS_SLICE if os.geteuid() else _SLICE
+    return _USERS_SLICE if caller.UID else _SLICE
 
 
 def _hold_place() -> tuple[int, int]:

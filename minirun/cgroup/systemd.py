@@ -10,9 +10,9 @@ docs/decisions/0030-systemd-scope.md.
 
 from __future__ import annotations
 
-import os
 from time import monotonic, sleep
 
+from minirun import caller
 from minirun.cgroup import bus
 from minirun.errors import Conflict, MinirunError, Unsupported
 
@@ -110,7 +110,7 @@ def version() -> str:
 
 
 def _connect() -> bus.Bus:
-    return bus.Bus(f"/run/user/{os.geteuid()}/bus" if os.geteuid() else _SYSTEM_BUS, _PATIENCE_S)
+    return bus.Bus(f"/run/user/{caller.UID}/bus" if caller.UID else _SYSTEM_BUS, _PATIENCE_S)
 
 
 def _queue(connection: bus.Bus, name: str, properties: list[tuple[str, tuple[str, object]]]) -> str:

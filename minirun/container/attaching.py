@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import caller
 from minirun.container import mounts, volumes
 from minirun.errors import BadInput, Conflict, MinirunError
 from minirun.journal import Step
@@ -136,7 +137,7 @@ def _make_overlays(home: Home, folder: str, overlaid: Mapping[int, Mount]) -> No
         os.chown(upper, below.st_uid, below.st_gid)
         os.chmod(upper, below.st_mode & 0o7777)
         for name in os.listxattr(source):
-            if not name.startswith("trusted.overlay."):
+            if not name.startswith(caller.OVERLAY):
                 os.setxattr(upper, name, os.getxattr(source, name))
 
 

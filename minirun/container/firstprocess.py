@@ -16,6 +16,7 @@ from _signal import pidfd_send_signal
 from errno import EACCES, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO
 from stat import S_ISCHR, S_ISREG
 
+from minirun.cgroup import absent
 from minirun.errors import Conflict, MinirunError
 from minirun.kernel import process
 from minirun.kernel.call import Call
@@ -175,6 +176,8 @@ def _open_pidfd(now: State) -> int:
 
 
 def _group(box: Record, now: State) -> str:
+    if absent.is_at(now.cgroup):
+        return now.cgroup
     with open(f"/proc/{now.pid}/cgroup", "rb", 0) as file:
         lines = os.fsdecode(file.readall()).splitlines()
     path = next((line[3:] for line in lines if line.startswith("0::")), "")

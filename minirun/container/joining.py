@@ -154,7 +154,7 @@ def _spawn(box: Record, entry: Entry, groups: tuple[str, ...]) -> Process:
     attempt = f"make a process in container {box.name}"
     for group in groups:
         try:
-            directory = os.open(group, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            directory = cgroups.birthplace(group)
         except FileNotFoundError:
             raise not_running(box) from None
         try:
@@ -180,5 +180,6 @@ def _spawn(box: Record, entry: Entry, groups: tuple[str, ...]) -> Process:
                 raise not_running(box) from None
             raise MinirunError(attempt, error, "run as root; see `minirun info`") from None
         finally:
-            os.close(directory)
+            if directory >= 0:
+                os.close(directory)
     raise not_running(box)

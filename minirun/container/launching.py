@@ -6,6 +6,8 @@ import os
 import time
 from errno import EBUSY
 
+from minirun import caller
+from minirun.cgroup import absent, group
 from minirun.container import specification, wait
 from minirun.container.relay import Relay
 from minirun.errors import MinirunError
@@ -130,16 +132,20 @@ def begin(
     report, status = os.pipe2(os.O_CLOEXEC)
     wait.hold()
     try:
-        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = group.birthplace(path)
         try:
             places = shared.places if shared else {}
             spec = specification.specify(home, record, stdin=stdin, status=status, terminal=terminal, shared=places)
             spec.redirects = redirects
+            spec.has_cgroup = directory >= 0
             if terminal:
                 terminal.give_to(spec.user.uid)
             process = _spawn_connected(home, record, spec, directory, trace)
+            if caller.ROOTLESS:
+                _note(home, path, process.pid)
         finally:
-            os.close(directory)
+            if directory >= 0:
+                os.close(directory)
             os.close(status)
         # empty once the stub has become the command: the pipe is closed by its exec
         error = int.from_bytes(os.read(report, 4), "little")
@@ -153,6 +159,15 @@ def begin(
 
         raise not_executed(spec.argv[0], error)
     return process
+
+
+def _note(home: Home, path: str, pid: int) -> None:
+    """Have others find the process, and by it the namespace that they are to be in."""
+    from minirun.container import rootless
+
+    if absent.is_at(path):
+        absent.note(path, pid)
+    rootless.register(home.runtime, pid)
 
 
 def _shared(home: Home, options: Mapping[str, Any]) -> Shared | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from minirun import hot
+from minirun import caller, hot
 from minirun.container import environment
 from minirun.errors import BadInput, Unsupported
 
@@ -241,7 +241,7 @@ def _hostname(text: str | None) -> str | None:
 
 
 def _network(flags: Mapping[str, Any]) -> dict[str, Any]:
-    given = flags.get("network") or [os.environ.get("MINIRUN_NETWORK") or "bridge"]
+    given = flags.get("network") or [os.environ.get("MINIRUN_NETWORK") or ("pasta" if caller.ROOTLESS else "bridge")]
     if NETWORK.isdisjoint(flags) and given in (["none"], ["host"]):
         return {"network": given[0]}
     hot.load("network")

@@ -5,6 +5,7 @@
     a group given to us      work.service/<id>                   controllers are enabled in it
     systemd is PID 1         machine.slice/minirun-….scope/<id>  a scope of its own, made by systemd and given to us
     anywhere else            minirun/<id>                        ours
+    an ordinary user         a group given to him/<id>, a scope of his manager's, or none: see cgroup/absent.py
 
 A container without limits needs no controller: it is in ``minirun/<id>`` everywhere, which nobody has to be asked for.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import os
 
-from minirun.cgroup import control, delegation, group, hierarchy, limits, requirement, scope, shares
+from minirun import caller
+from minirun.cgroup import absent, control, delegation, group, hierarchy, limits, requirement, scope, shares
 from minirun.container import record as records
 from minirun.errors import NotFound, Unsupported
 from minirun.home import Home
@@ -39,7 +41,9 @@ def find(container_id: str, parent: str, needed: Mapping[str, str]) -> str:
         Unsupported: a controller is not to be had there.
         BadInput: *parent* is not there.
     """
-    if not parent and needed and (os.path.isdir(delegation.BOOTED) or os.geteuid()):
+    if caller.ROOTLESS:
+        return _of_user(container_id, parent, needed)
+    if not parent and needed and os.path.isdir(delegation.BOOTED):
         if given := delegation.delegated():
             return f"{given}/{container_id}"
         requirement.require(needed, hierarchy.own())
@@ -47,6 +51,29 @@ def find(container_id: str, parent: str, needed: Mapping[str, str]) -> str:
     path = hierarchy.path(container_id, parent)
     requirement.require(needed, os.path.dirname(path))
     return path
+
+
+def _of_user(container_id: str, parent: str, needed: Mapping[str, str]) -> str:
+    if parent:
+        raise Unsupported(
+            f"use --cgroup-parent {parent}", "an ordinary user's groups are where he was given one",
+            "leave it out: `systemd-run --user --scope -p Delegate=yes minirun run …` gives one",
+        )  # fmt: skip
+    try:
+        if given := delegation.delegated():
+            return f"{given}/{container_id}"
+    except Unsupported:
+        if needed:
+            raise
+    if not needed:
+        return absent.path(Home.of_environment().runtime, container_id)
+    if os.path.isdir(delegation.BOOTED):
+        return f"{scope.path(container_id)}/{container_id}"
+    raise Unsupported(
+        f"limit {next(iter(needed))}",
+        "no cgroup was given to you, and an ordinary user can make none by himself",
+        "run it without limits, or have root give you one: see docs/rootless.md",
+    )
 
 
 def steps(path: str, limited: Mapping[str, Any], why: str) -> list[Step]:
@@ -89,7 +116,7 @@ def enable(needed: Mapping[str, str], parent: str) -> None:
         Unsupported: one is not to be had there.
     """
     if not hierarchy.is_own(parent):
-        if hierarchy.is_scope(parent) or delegation.marked(parent) or os.geteuid():
+        if hierarchy.is_scope(parent) or delegation.marked(parent) or caller.ROOTLESS:
             scope.enable(needed, parent)
         requirement.require(needed, parent)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from minirun.cgroup import absent
 from minirun.container import create, sharing, specification, start
 from minirun.kernel.names import Named
 from minirun.launch import plan as plans
@@ -40,15 +41,18 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
         home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who, namespace=namespace,
         shared=sharing.places(record.options, lambda _kind, wanted: Named(f"pidfd of {wanted[:12]}", -1)),
     )  # fmt: skip
+    group = start.cgroup(record.id, record.options)
+    spec.has_cgroup = not absent.is_at(group)
     steps = [
         *create.steps(home, record, named=False),
-        *start.steps(home, record, start.cgroup(record.id, record.options)),
+        *start.steps(home, record, group),
         *start.entrance_steps(home, record),
     ]
     lines = ["# on the host, each with its undo written down first"]
     lines += [_line(f"unpack {name}", "into diffs/, once, whatever images use it") for name in unpacked_first]
     lines += [_line(step.text, step.why) for step in steps]
-    lines += [f"# clone3({plans.namespaces(spec)!r}|CLONE_INTO_CGROUP|CLONE_PIDFD), and in the new process"]
+    into = "|CLONE_INTO_CGROUP" if spec.has_cgroup else ""
+    lines += [f"# clone3({plans.namespaces(spec)!r}{into}|CLONE_PIDFD), and in the new process"]
     before = ""
     for call in plans.plan(spec, by_options=_before_lowerdir_plus()):
         lines.append(_line(repr(call), "" if call.why == before else call.why))

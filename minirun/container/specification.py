@@ -86,6 +86,7 @@ def specify(
         no_new_privileges=seccomp.forbids_new_privileges(options),
         stub=ending.stub(),
         shm_bytes=options["shm_bytes"],
+        has_cgroup=True,
         cgroup_namespace=options["cgroupns"] == "private",
         rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
         oom_score_adj=options["oom_score_adj"],

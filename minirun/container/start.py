@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minirun import caller
 from minirun.cgroup import group, hierarchy
 from minirun.container import etc
 from minirun.journal import KEEP_WHILE_ALIVE, Step
@@ -23,7 +24,7 @@ def cgroup(container_id: str, options: Mapping[str, Any]) -> str:
         BadInput: its --cgroup-parent is not there.
     """
     parent = options["cgroup_parent"]
-    if not options["limits"] and not parent:
+    if not options["limits"] and not parent and not caller.ROOTLESS:
         return hierarchy.path(container_id)
     from minirun.cgroup import limits
     from minirun.container import place

@@ -15,6 +15,7 @@ import sys
 import time
 from errno import ENODEV, ENOENT
 
+from minirun import caller
 from minirun.cgroup import group, hierarchy
 from minirun.errors import Unsupported
 from minirun.launch import machine
@@ -95,6 +96,7 @@ def _become(root: str, runtime: str, entry: str, given: Sequence[int]) -> None:
 def environment(root: str, runtime: str) -> dict[str, str]:
     """What a program of ours that stays is told: where things are, and how to do what it does."""
     env = {"MINIRUN_ROOT": root, "MINIRUN_RUNTIME": runtime, "PATH": os.environ.get("PATH", os.defpath)}
+    env |= caller.environment()
     return env | ({LINGER: os.environ[LINGER]} if LINGER in os.environ else {})
 
 

@@ -7,7 +7,7 @@ import os
 from errno import ENXIO
 
 from minirun import journal
-from minirun.errors import MinirunError, Unsupported
+from minirun.errors import MinirunError
 from minirun.home import Home
 
 
@@ -15,15 +15,13 @@ def open_home() -> Home:
     """The store of this command: made where it is missing, mended where somebody was killed.
 
     Raises:
-        MinirunError: no root, or the store cannot be made.
+        MinirunError: the store cannot be made, or an ordinary user cannot be root in a namespace of his own.
     """
-    if os.geteuid() != 0:
-        raise Unsupported(
-            "use containers",
-            "you are not root, and rootless containers are not built in this version",
-            "run it with sudo",
-        )
     home = Home.of_environment()
+    if os.geteuid() != 0:
+        from minirun.container import rootless
+
+        rootless.enter(home)
     try:
         home.create()
     except OSError as error:

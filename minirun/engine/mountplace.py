@@ -22,6 +22,7 @@ import errno
 import fcntl
 import os
 
+from minirun import caller
 from minirun.home import Home
 from minirun.image.reference import is_id
 from minirun.kernel.call import Call
@@ -200,7 +201,7 @@ def _make_like(source: str, target: str) -> None:
     os.chown(target, status.st_uid, status.st_gid)
     os.chmod(target, status.st_mode & 0o7777)
     for name in os.listxattr(source):
-        if not name.startswith("trusted.overlay."):
+        if not name.startswith(caller.OVERLAY):
             try:
                 os.setxattr(target, name, os.getxattr(source, name))
             except OSError as error:

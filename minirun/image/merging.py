@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 from stat import S_IFCHR, S_IMODE, S_ISDIR, S_ISREG
 
+from minirun import caller
 from minirun.kernel import copying
 from minirun.kernel.descent import DIRECTORY
 from minirun.layer import stack
@@ -30,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OVERLAY = "trusted.overlay."
+_OVERLAY = caller.OVERLAY
 
 
 class Merged:

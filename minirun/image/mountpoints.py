@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import stat
 
+from minirun import caller
 from minirun.layer import stack
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ def _copy_metadata(source: str, target: str) -> None:
     os.chown(target, status.st_uid, status.st_gid)
     os.chmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source, follow_symlinks=False):
-        if not name.startswith("trusted.overlay."):
+        if not name.startswith(caller.OVERLAY):
             os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False))
     # last: all of the above, and what was made inside, changed it
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -39,6 +39,12 @@ def start_ticks(pid: int) -> int:
     return int(fields[_START_FIELD - 3]) if fields else 0
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 where there is none of that number, or its parent is none of ours."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
 def runs(pid: int, start: int) -> bool:
     """Whether the process *pid* that started at *start* does anything yet: one that nobody has reaped does not."""
     fields = _stat(pid)

@@ -13,6 +13,7 @@ The order is the security of it; each step says what binds it to its place.
 
 from __future__ import annotations
 
+from minirun import caller
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
     CLONE_NEWCGROUP,
@@ -91,6 +92,8 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     yield from volumes.take(attached, joined=True, by_options=by_options)
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
     yield from volumes.take(attached, by_options=by_options)
+    if caller.ROOTLESS:
+        yield from special.take(**_kernels(spec))
     if spec.stub:
         yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
         attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
@@ -115,13 +118,13 @@ def _attached(spec: Spec) -> list[Volume | Tmpfs]:
 
 def _inside(spec: Spec) -> Iterator[Call]:
     shm = SHM if "ipc" in spec.shared else None if "shm" in spec.shared else spec.shm_bytes
-    yield from special.dev(spec.terminal, shm, spec.devices, opens=spec.makes_devices)
-    yield from special.sys(read_only=not spec.privileged, cgroup_read_only=not spec.masks.writable_cgroup)
+    yield from special.dev(spec.terminal, shm, spec.devices, opens=spec.makes_devices, taken=caller.ROOTLESS)
+    yield from special.sys(**_kernels(spec), taken=caller.ROOTLESS)
     yield from volumes.give(_attached(spec))
     # before /proc is there: a path through it could lead to a descriptor of ours
     if not spec.cwd.startswith("/proc/"):  # nothing can be made there, and here it would be made below the mount
         yield from volumes.make_target(spec.cwd, directory=True)
-    yield from special.proc()
+    yield from special.proc(taken=caller.ROOTLESS)
     yield from masks.masks(spec.masks)
     if spec.network != "host" and spec.network_namespace is None:
         yield from loopback.up()
@@ -129,6 +132,12 @@ def _inside(spec: Spec) -> Iterator[Call]:
         yield Call("sethostname", spec.hostname, len(spec.hostname.encode()), why="the name it has for itself")
     if spec.read_only:
         yield attach.allow(ROOT, MOUNT_ATTR_RDONLY, why="--read-only, now that every mount point is there")
+
+
+def _kernels(spec: Spec) -> dict[str, bool]:
+    """What of the kernel's own file systems it may change, and whether it has a group to see."""
+    read_only, cgroup_read_only = not spec.privileged, not spec.masks.writable_cgroup
+    return {"read_only": read_only, "cgroup_read_only": cgroup_read_only, "has_cgroup": spec.has_cgroup}
 
 
 def _process(spec: Spec) -> Iterator[Call]:

@@ -52,6 +52,7 @@ class Spec:
         no_new_privileges: whether no program that it executes gives it more than it has.
         stub: path of the program that becomes the command; empty where none was compiled.
         shm_bytes: size of /dev/shm.
+        has_cgroup: whether it has a group; an ordinary user's may have none.
         cgroup_namespace: whether its own cgroup is the root of those that it sees.
         rlimits: (resource, soft, hard), by the kernel's numbers.
         oom_score_adj: its place in the OOM killer's order, -1000 to 1000; None for the caller's.
@@ -59,7 +60,8 @@ class Spec:
     """
 
     __slots__ = (
-        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "hostname",
+        "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "has_cgroup",
+        "hostname",
         "init", "labels", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges",
         "oom_score_adj", "overlay", "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes",
         "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
@@ -93,6 +95,7 @@ class Spec:
     no_new_privileges: bool
     stub: str
     shm_bytes: int
+    has_cgroup: bool
     cgroup_namespace: bool
     rlimits: Sequence[tuple[int, int, int]]
     oom_score_adj: int | None

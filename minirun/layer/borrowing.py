@@ -6,6 +6,7 @@ import os
 from operator import itemgetter
 from stat import S_ISDIR
 
+from minirun import caller
 from minirun.kernel import copying, descent
 from minirun.kernel.descent import DIRECTORY
 from minirun.layer import stack
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from minirun.layer.needs import Needs
 
-_OVERLAY = "trusted.overlay."
+_OVERLAY = caller.OVERLAY
 
 
 def complete(needs: Needs, into: str, below: Sequence[str]) -> bool:

@@ -7,6 +7,9 @@ layer tar               here                           on disk
 .wh..wh..opq inside     REPLACED                       the same, whatever the order
 a hardlink below        LINKED, see needs.py           nothing yet
 anything else           WRITTEN                        the entry itself; of equal names the last one stays
+
+An ordinary user can make no device, which is left out, and give nothing to owners that his user namespace has not:
+that is nobody's, 65534.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import os
 from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_ISDIR, S_ISLNK
 
+from minirun import caller
 from minirun.kernel import tree, writeback
 from minirun.layer import metadata, stack, tar
 from minirun.layer.field import Malformed
@@ -26,6 +30,18 @@ MAJOR_MAX, MINOR_MAX = 0xFFF, 0xFFFFF
 _OPAQUE_MARK = b".wh..wh..opq"
 # what AUFS kept in the root of a layer for itself, and Dockers of its time put into tars; nobody unpacks it
 _AUFS = (b".wh..wh.aufs", b".wh..wh.orph", b".wh..wh.plnk")
+
+
+_NOBODY = 65534
+
+
+def _mapped() -> tuple[int, int]:
+    """How many user and group ids the user namespace has, from 0 on: see rootless.py in container/."""
+    counts = []
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/self/{name}") as file:
+            counts.append(sum(int(line.split()[2]) for line in file))
+    return counts[0], counts[1]
 
 
 class Extraction:
@@ -48,6 +64,7 @@ class Extraction:
         self.warnings = metadata.Warnings()
         self._folders = Folders(root, self._made)
         self._own = os.geteuid(), os.getegid()
+        self._ids = _mapped() if caller.ROOTLESS else None
         self._has_removed = False  # directories of its own: what was noted about one may be about another of its name
         self._directories = metadata.Directories(scratch, self.warnings)
         self._put = {
@@ -98,9 +115,19 @@ class Extraction:
             assert opened is not None  # only a search that revives nothing ends without a directory
             folder = opened
         descriptor, path = folder
+        if self._ids is not None:
+            self._give_to_nobody(entry, *self._ids)
         if self.needs.links or self.needs.implied:
             self._settle(path + b"/" + base if path else base)
         self._put[entry.kind](entry, reader, descriptor, path, base)
+
+    def _give_to_nobody(self, entry: tar.Entry, uids: int, gids: int) -> None:
+        if entry.uid >= uids or entry.gid >= gids:
+            self.warnings.add(
+                f"files of users and groups beyond {min(uids, gids) - 1} are of {_NOBODY}: you have no more ids"
+            )
+            entry.uid = entry.uid if entry.uid < uids else _NOBODY
+            entry.gid = entry.gid if entry.gid < gids else _NOBODY
 
     def _settle(self, path: bytes) -> None:
         self.needs.links.pop(path, None)
@@ -109,6 +136,8 @@ class Extraction:
     def _root_entry(self, entry: tar.Entry) -> None:
         if entry.kind != tar.DIRECTORY:
             raise Malformed("the root of a layer must be a directory")
+        if self._ids is not None:
+            self._give_to_nobody(entry, *self._ids)
         self.has_root = True
         self._note(b"", entry, again=False)
 
@@ -156,6 +185,10 @@ class Extraction:
             return
         if not 0 <= major <= MAJOR_MAX or not 0 <= minor <= MINOR_MAX:
             raise Malformed(f"device {major}:{minor} is out of range")
+        if caller.ROOTLESS and entry.kind != tar.FIFO:
+            self._clear(descriptor, path, base)
+            self.warnings.add("device nodes were left out: an ordinary user cannot make any")
+            return
         mode = NODE[entry.kind] | 0o600
         try:
             os.mknod(base, mode, os.makedev(major, minor), dir_fd=descriptor)

@@ -6,6 +6,8 @@ char device 0:0                       what has this name further down is gone (w
 xattr trusted.overlay.opaque = "y"    nothing of this directory shows from further down
 anything that is not a directory      hides what has its name further down
 a directory                           merges with directories of its name further down
+
+An ordinary user's layers say it by user.overlay.opaque: see caller.py.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import os
 from errno import EOPNOTSUPP
 from stat import S_ISCHR, S_ISDIR
 
+from minirun import caller
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-OPAQUE = "trusted.overlay.opaque"
+OPAQUE = f"{caller.OVERLAY}opaque"
 
 
 class Found:

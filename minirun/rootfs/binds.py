@@ -33,7 +33,7 @@ from minirun.kernel.names import (
     RESOLVE_NO_SYMLINKS,
 )
 from minirun.rootfs.attach import CONTEXT, SCRATCH, TARGET, allow, attach_at_target, clone, open_how
-from minirun.rootfs.overlay import OPTIONS
+from minirun.rootfs.overlay import OPTIONS, USERS
 from minirun.rootfs.volumes import Volume, make_target, open_source
 
 TYPE_CHECKING = False
@@ -142,7 +142,8 @@ class Overlaid(Volume):
             yield Call("chdir", self.folder, why="short names: fsconfig(2) takes 255 bytes")
         for key, value in (("upperdir", upper), ("workdir", work), *OPTIONS):
             yield Call("fsconfig", CONTEXT, FSCONFIG_SET_STRING, key, value, 0, why=why)
-        yield Call("fsconfig", CONTEXT, FSCONFIG_SET_FLAG, "volatile", 0, 0, why=why)
+        for flag in ("volatile", *(name for name, _ in USERS)):
+            yield Call("fsconfig", CONTEXT, FSCONFIG_SET_FLAG, flag, 0, 0, why=why)
         yield Call("fsconfig", CONTEXT, FSCONFIG_CMD_CREATE, 0, 0, 0, why=why)
         attributes = MOUNT_ATTR_NODEV | self.attributes
         yield Call("fsmount", CONTEXT, FSMOUNT_CLOEXEC, attributes, save=slot, why=why)

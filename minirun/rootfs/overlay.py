@@ -6,12 +6,14 @@
 
 Options, and why: ``index=on`` keeps hard links whole when one of their names is copied up, and refuses an upper that is
 mounted twice; ``redirect_dir=off`` and ``metacopy=off`` keep every upper readable as a layer, without attributes that
-point elsewhere; ``volatile`` spares a container that is thrown away the syncing of its upper.
+point elsewhere; ``volatile`` spares a container that is thrown away the syncing of its upper;
+``userxattr``, of an ordinary user, has overlayfs keep what it says in xattrs that he may set, too.
 See Documentation/filesystems/overlayfs.rst.
 """
 
 from __future__ import annotations
 
+from minirun import caller
 from minirun.errors import Unsupported
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
@@ -34,7 +36,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-OPTIONS = (("index", "on"), ("redirect_dir", "off"), ("metacopy", "off"))
+# userxattr says the last two by itself, and does not go with them
+OPTIONS = (("index", "on"), *(() if caller.ROOTLESS else (("redirect_dir", "off"), ("metacopy", "off"))))
+# what an ordinary user may set: see caller.OVERLAY
+USERS: tuple[tuple[str, None], ...] = (("userxattr", None),) if caller.ROOTLESS else ()
 # mount(2) copies one page of options and cuts the rest without a word
 OPTION_BYTES = 4095
 
@@ -69,7 +74,7 @@ def mount(overlay: Overlay, attach_point: str) -> Iterator[Call]:
     flags = [("volatile", None)] if overlay.volatile else []
     # Device nodes of an image or of the container's making must not open the host's devices; /dev has its own.
     yield from filesystem(
-        "overlay", [*options, *flags], MOUNT_ATTR_NODEV, save=ROOT, why=f"stack {len(overlay.lower)} layers"
+        "overlay", [*options, *flags, *USERS], MOUNT_ATTR_NODEV, save=ROOT, why=f"stack {len(overlay.lower)} layers"
     )
     yield Call("move_mount", ROOT, "", AT_FDCWD, attach_point, MOVE_MOUNT_F_EMPTY_PATH, why="the root of the container")
 
@@ -93,7 +98,7 @@ def _by_options(lower: Sequence[str], writable: dict[str, str], attach_point: st
     names = {str(number): path for number, path in enumerate(lower)}
     options = [f"lowerdir={':'.join(reversed(names))}", *(f"{option}={option[0]}" for option in writable)]
     options += [f"{key}={value}" for key, value in OPTIONS] if writable else []
-    text = ",".join([*options, flag] if flag else options)
+    text = ",".join([*options, *([flag] if flag else []), *(name for name, _ in USERS)])
     if len(text) > OPTION_BYTES:
         raise Unsupported(
             why, f"this kernel takes {OPTION_BYTES} bytes of overlay options and these are {len(text)}",
@@ -120,9 +125,9 @@ def view(stack: Sequence[str], *, options: Sequence[tuple[str, str | None]] = ()
         stack: paths, bottom to top, 2 to 500 of them (overlayfs takes no single one), each at most 255 bytes long.
         options: more of overlayfs's.
     """
-    layers = [("lowerdir+", name) for name in reversed(stack)]
+    layers = [*(("lowerdir+", name) for name in reversed(stack)), *options, *USERS]
     attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV
-    yield from filesystem("overlay", [*layers, *options], attributes, save=ROOT, why=f"stack {len(stack)} layers")
+    yield from filesystem("overlay", layers, attributes, save=ROOT, why=f"stack {len(stack)} layers")
 
 
 def view_by_options(stack: Sequence[str], attach_point: str) -> Iterator[Call]:

@@ -11,11 +11,15 @@
 
 A container may make device nodes (CAP_MKNOD is one of Docker's), and may open none of them: every mount is ``nodev``
 but those six. That holds without a device filter in the cgroup.
+
+An ordinary user can make no node that opens: his containers have the host's own six, each cloned while the host's
+paths still mean something. And the kernel gives him a /proc, a /sys or a tree of cgroups only while he sees a whole
+one, which is on the host: `take` makes all these before that is gone, and what follows attaches them.
 """
 
 from __future__ import annotations
 
-from minirun.kernel.call import Call, Slot
+from minirun.kernel.call import SLOTS, Call, Slot
 from minirun.kernel.names import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -32,6 +36,7 @@ from minirun.kernel.names import (
 from minirun.rootfs.attach import (
     BARRED,
     DEV,
+    MOUNT,
     NULL,
     allow,
     attach,
@@ -60,9 +65,27 @@ DEV_BYTES = 64 << 20  # Docker's
 DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
 
 
+PROC, SYS, CGROUP = (Slot(SLOTS - 1 - index, name) for index, name in enumerate(("proc", "sys", "cgroup")))
+
+
+def take(*, read_only: bool, cgroup_read_only: bool, has_cgroup: bool) -> Iterator[Call]:
+    """Make what an ordinary user can only make before the root of the container is entered."""
+    for index, (name, _, _) in enumerate(DEVICES):
+        yield clone(f"/dev/{name}", save=_host(index), why="which an ordinary user cannot make")
+    yield from _sysfs(SYS, read_only=read_only)
+    if has_cgroup:
+        yield from _cgroups(CGROUP, read_only=cgroup_read_only)
+    yield from _processes(PROC)
+
+
+def _host(index: int) -> Slot:
+    return Slot(CGROUP.index - len(DEVICES) + index, DEVICES[index][0])
+
+
 def dev(
-    terminal: tuple[int, int] | None, shm: int | Slot | None, devices: Sequence[Device] = (), *, opens: bool = False
-) -> Iterator[Call]:
+    terminal: tuple[int, int] | None, shm: int | Slot | None, devices: Sequence[Device] = (), *, opens: bool = False,
+    taken: bool = False,
+) -> Iterator[Call]:  # fmt: skip
     """Build /dev.
 
     Args:
@@ -71,13 +94,18 @@ def dev(
         shm: size of /dev/shm, or a detached mount that becomes it; None for none.
         devices: more of the host's.
         opens: whether nodes that the container makes in it open.
+        taken: whether the six are those of `take`.
     """
     options = (("mode", "755"), ("size", str(DEV_BYTES)))
     yield from filesystem(
         "tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, save=DEV, why="a /dev of its own"
     )
     yield from attach_at_real_directory("/dev", mount=DEV, keep=True, why="over whatever the image has there")
-    for name, major, minor in DEVICES:
+    for index, (name, major, minor) in enumerate(DEVICES):
+        if taken:
+            yield Call("mknodat", DEV, name, S_IFREG | mode(0o666), 0, why=f"/dev/{name}, the host's")
+            yield from attach(name, mount=_host(index), at=DEV)
+            continue
         yield Call("mknodat", DEV, name, S_IFCHR | mode(0o666), major << 8 | minor, why=f"/dev/{name}")
         yield clone(name, at=DEV, why="a mount of its own, through which the device opens")
         yield from attach(name, at=DEV)
@@ -123,16 +151,37 @@ def _memory(shm: int | Slot | None) -> Iterator[Call]:
     yield from attach("mqueue", at=DEV)
 
 
-def sys(*, read_only: bool = True, cgroup_read_only: bool = True) -> Iterator[Call]:
-    """Mount /sys and, below it, the container's own part of the cgroup tree."""
-    sysfs, cgroup = (BARRED | MOUNT_ATTR_RDONLY if barred else BARRED for barred in (read_only, cgroup_read_only))
-    yield from filesystem("sysfs", (), sysfs, why="devices as its network namespace sees them")
-    yield from attach_at_real_directory("/sys", why="/sys is the host's")
-    yield from filesystem("cgroup2", (), cgroup, why="its own cgroup as the root (CVE-2022-0492)")
-    yield from attach("/sys/fs/cgroup")
+def sys(
+    *, read_only: bool = True, cgroup_read_only: bool = True, has_cgroup: bool = True, taken: bool = False
+) -> Iterator[Call]:
+    """Mount /sys and, below it, the container's own part of the cgroup tree, or nothing where it has none."""
+    if not taken:
+        yield from _sysfs(MOUNT, read_only=read_only)
+    yield from attach_at_real_directory("/sys", mount=SYS if taken else MOUNT, why="/sys is the host's")
+    if not has_cgroup:
+        yield from filesystem("tmpfs", (), BARRED | MOUNT_ATTR_RDONLY, why="it has no group of its own to see")
+    elif not taken:
+        yield from _cgroups(MOUNT, read_only=cgroup_read_only)
+    yield from attach("/sys/fs/cgroup", mount=CGROUP if taken and has_cgroup else MOUNT)
 
 
-def proc() -> Iterator[Call]:
+def _sysfs(save: Slot, *, read_only: bool) -> Iterator[Call]:
+    barred = BARRED | MOUNT_ATTR_RDONLY if read_only else BARRED
+    yield from filesystem("sysfs", (), barred, save=save, why="devices as its network namespace sees them")
+
+
+def _cgroups(save: Slot, *, read_only: bool) -> Iterator[Call]:
+    barred = BARRED | MOUNT_ATTR_RDONLY if read_only else BARRED
+    yield from filesystem("cgroup2", (), barred, save=save, why="its own cgroup as the root (CVE-2022-0492)")
+
+
+def proc(*, taken: bool = False) -> Iterator[Call]:
     """Mount /proc."""
-    yield from filesystem("proc", (), BARRED, why="processes of its pid namespace")
-    yield from attach_at_real_directory("/proc", why="last, so that no other mount can land on it")
+    if not taken:
+        yield from _processes(MOUNT)
+    mount = PROC if taken else MOUNT
+    yield from attach_at_real_directory("/proc", mount=mount, why="last, so that no other mount can land on it")
+
+
+def _processes(save: Slot) -> Iterator[Call]:
+    yield from filesystem("proc", (), BARRED, save=save, why="processes of its pid namespace")

@@ -15,6 +15,7 @@ PACKAGE = Path(minirun.__file__).parent
 ORDER = (
     ("errors", "hot"),
     ("kernel",),
+    ("caller",),
     ("home",),
     ("jsonrecord",),
     ("events",),

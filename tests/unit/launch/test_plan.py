@@ -62,6 +62,7 @@ def spec(**changes: object) -> Spec:
         "no_new_privileges": True,
         "stub": "/lib/stub",
         "shm_bytes": 1 << 20,
+        "has_cgroup": True,
         "cgroup_namespace": True,
         "rlimits": [(7, 64, 128)],
         "oom_score_adj": 500,
