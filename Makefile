@@ -4,7 +4,7 @@ SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev libseccomp2 
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := apache2-utils attr bind9-dnsutils bubblewrap docker-registry e2fsprogs fish golang-github-opencontainers-image-spec-dev \
                  iproute2 libcap2-bin openssl passt podman runc slirp4netns strace zsh
-BENCH_PACKAGES := bubblewrap busybox-static e2fsprogs iperf3 podman runc umoci
+BENCH_PACKAGES := bubblewrap busybox-static crun docker.io e2fsprogs iperf3 podman runc skopeo umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt
 VM_PACKAGES := apparmor busybox-static kmod qemu-system-common qemu-system-x86
@@ -56,7 +56,9 @@ fixture-packages:
 test-packages:
 	@$(if $(strip $(call missing,docker-registry)),systemctl mask docker-registry.service >/dev/null 2>&1 || true)
 	$(call install,$(TEST_PACKAGES))
+# docker's daemon, too, is the benchmark's own.
 bench-packages:
+	@$(if $(strip $(call missing,docker.io)),systemctl mask docker.service docker.socket >/dev/null 2>&1 || true)
 	$(call install,$(BENCH_PACKAGES))
 vm-packages:
 	$(call install,$(VM_PACKAGES))

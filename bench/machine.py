@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.scratch import PLACE
 
-_PROGRAMS = ("runc", "podman", "dockerd", "umoci", "bwrap", "tar", "gzip", "iperf3")
+_PROGRAMS = ("runc", "crun", "podman", "dockerd", "umoci", "skopeo", "bwrap", "tar", "gzip", "iperf3")
 
 
 def facts(minirun: Path, checkout: Path) -> list[tuple[str, str]]:

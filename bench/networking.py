@@ -75,7 +75,7 @@ def contest(
     peers.write_layers(layers)
     with Island():
         stage.run([minirun, "import", layers, "bench"], ours)
-        docker = peers.Docker(scratch)
+        docker = peers.Docker(scratch, "net-docker")
         try:
             _starts(minirun, scratch, stage, rounds, tell, found, ours, docker)
         finally:
@@ -106,21 +106,15 @@ def _starts(
         settings.write(f'[network]\nnetwork_config_dir = "{podman.root}/networks"\n')
     try:
         peers.write_oci(stage, sorted((scratch.path / "net-image").iterdir()), layout)
-        answer = scratch.path / "net-id"
-        stage.run(podman("pull", "--quiet", f"oci:{layout}:bench"), podman.environment, answer)
-        identity = answer.read_text().strip()
+        identity = podman.pull(stage, layout)
         commands[PODMAN] = lambda words: podman.run("--rm", identity, *words, network="bridge")
         environments[PODMAN] = podman.environment
     except (Failure, OSError) as failure:
         left_out[PODMAN] = str(failure)
     try:
         docker.start(stage)
-        archive = scratch.path / "net-docker.tar"
-        stage.run(["skopeo", "copy", "--quiet", f"oci:{layout}:bench", f"docker-archive:{archive}:bench:latest"], {})
-        stage.run(docker("load", "--input", archive), {})
-        # as the others: without a filter of system calls
-        words_before = docker("run", "--rm", "--security-opt=seccomp=unconfined", "--log-driver=none", "bench")
-        commands[DOCKER] = lambda words: [*words_before, *words]
+        docker.load(stage, layout)
+        commands[DOCKER] = lambda words: docker.run("bench", *words)
         environments[DOCKER] = {}
     except (Failure, OSError) as failure:
         left_out[DOCKER] = str(failure)

@@ -1,5 +1,7 @@
 """Other people's programs, set up to do what minirun does, with their state in our scratch directory.
 
+All of them get minirun's own filter of system calls: it would be no comparison if one compiled a longer list.
+
 image/        layers, as minirun takes them        ─▶ image-oci/   by umoci    ─▶ podman/    its store
               00-base.tar … 04-layer.tar                   └▶ unpacked/  by umoci ─▶ bundle-…/ for runc
 """
@@ -9,10 +11,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.contest import Failure, Stage
 from bench.scratch import CGROUP, Scratch
@@ -28,7 +32,9 @@ MASKED = (
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 OWN_FILES = ("hostname", "hosts", "resolv.conf")  # files of /etc that Docker and minirun attach
+CAP_SYS_RESOURCE = 24  # linux/capability.h
 LAYERS = 5
+PROFILE = Path(__file__).resolve().parent.parent / "minirun" / "security" / "seccomp.json"
 
 
 def write_layers(folder: Path) -> None:
@@ -64,10 +70,16 @@ def write_oci(stage: Stage, layers: Sequence[Path], target: Path) -> None:
         stage.run(["umoci", "raw", "add-layer", "--image", f"{target}:bench", layer], {})
 
 
-def write_bundle(root: Path, folder: Path, arguments: Sequence[str]) -> None:
-    """Write the bundle *folder* for runc: what Docker would give it for *arguments*, without a seccomp filter.
+def write_bundle(root: Path, folder: Path, arguments: Sequence[str], *, filter_devices: bool = True) -> None:
+    """Write the bundle *folder* for runc or crun: what Docker would give it for *arguments*.
 
     Its root is the directory *root*, as it is: no overlay is made for it, nor removed afterwards.
+
+    Args:
+        root: of its files.
+        folder: is made.
+        arguments: its command.
+        filter_devices: as Docker does. crun wants to lock memory for that, without end, and may not everywhere.
     """
     folder.mkdir()
     for name in OWN_FILES:
@@ -100,12 +112,42 @@ def write_bundle(root: Path, folder: Path, arguments: Sequence[str]) -> None:
         ],
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]} if filter_devices else {},
+            "seccomp": _seccomp(),
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
         },
     }
     (folder / "config.json").write_text(json.dumps(configuration))
+
+
+def may_filter_devices(runtime: str) -> bool:
+    """Whether *runtime* can filter devices here: crun gives up where it may not lock memory without end."""
+    if runtime != "crun":
+        return True
+    return resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY or _has_sys_resource()
+
+
+def _has_sys_resource() -> bool:
+    effective = Path("/proc/self/status").read_text().partition("CapEff:\t")[2].split()[0]
+    return bool(int(effective, 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def _seccomp() -> dict[str, Any]:
+    """PROFILE as a runtime gets it: what depends on capabilities is decided for CAPABILITIES."""
+    profile = json.loads(PROFILE.read_text())
+    (native,) = profile["archMap"]
+    rules = []
+    for rule in profile["syscalls"]:
+        includes, excludes = (set(rule.get(word, {}).get("caps", ())) for word in ("includes", "excludes"))
+        if includes <= set(CAPABILITIES) and not excludes & set(CAPABILITIES):
+            rules.append({word: rule[word] for word in ("names", "action", "args", "errnoRet") if word in rule})
+    return {
+        "defaultAction": profile["defaultAction"],
+        "defaultErrnoRet": profile["defaultErrnoRet"],
+        "architectures": [native["architecture"], *native["subArchitectures"]],
+        "syscalls": rules,
+    }
 
 
 class Podman:
@@ -131,12 +173,23 @@ class Podman:
         places = ("--root", self.root / "storage", "--runroot", self.root / "run")
         return ["podman", *places, "--storage-driver", "overlay", *arguments]
 
+    def pull(self, stage: Stage, layout: Path) -> str:
+        """Take the image ``bench`` of an OCI layout; returns its id.
+
+        Raises:
+            Failure: it does not.
+        """
+        answer = self.root / "image"
+        stage.run(self("pull", "--quiet", f"oci:{layout}:bench"), self.environment, answer)
+        return answer.read_text().strip()
+
     def run(self, *arguments: str | Path, network: str = "none") -> list[str | Path]:
         """The command line of `podman run` in its fastest form that still does the same."""
-        # podman's own defaults for these are more than root may have where it lacks CAP_SYS_RESOURCE
-        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+        # podman's own defaults are more than root may have where it lacks CAP_SYS_RESOURCE, and its limit of processes
+        # needs a controller, which v2 lacks where v1 has it
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--pids-limit=-1")
         return self(
-            "run", f"--network={network}", "--pull=never", "--log-driver=none", "--security-opt=seccomp=unconfined",
+            "run", f"--network={network}", "--pull=never", "--log-driver=none", f"--security-opt=seccomp={PROFILE}",
             "--cgroups=no-conmon", "--cgroupns=private", f"--cgroup-parent=/{CGROUP}", *limits, *arguments,
         )  # fmt: skip
 
@@ -146,12 +199,13 @@ class Docker:
 
     Args:
         scratch: where its data goes.
+        name: of the directory there.
     """
 
     WAIT_S = 30.0
 
-    def __init__(self, scratch: Scratch) -> None:
-        self.root = scratch.folder("docker")
+    def __init__(self, scratch: Scratch, name: str) -> None:
+        self.root = scratch.folder(name)
         self._alive = -1
 
     def __call__(self, *arguments: str | Path) -> list[str | Path]:
@@ -193,6 +247,21 @@ class Docker:
                 return
         self.stop()
         raise Failure("dockerd does not answer")
+
+    def load(self, stage: Stage, layout: Path) -> None:
+        """Take the image ``bench`` of an OCI layout.
+
+        Raises:
+            Failure: it does not, or skopeo, which makes an archive for it, is not installed.
+        """
+        archive = self.root / "image.tar"
+        stage.run(["skopeo", "copy", "--quiet", f"oci:{layout}:bench", f"docker-archive:{archive}:bench:latest"], {})
+        stage.run(self("load", "--input", archive), {})
+        archive.unlink()
+
+    def run(self, *arguments: str | Path) -> list[str | Path]:
+        """The command line of `docker run --rm` with the filter that all have, and without a log."""
+        return self("run", "--rm", f"--security-opt=seccomp={PROFILE}", "--log-driver=none", *arguments)
 
     def stop(self) -> None:
         """End the daemon, and whatever it has started."""

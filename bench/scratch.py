@@ -3,6 +3,8 @@
     /var/tmp/….img  ─▶  loop device  ─▶  ext4 at /var/tmp/minirun-bench, in a mount namespace of our own
     unlinked once attached
 
+In that namespace /sys/fs/cgroup is cgroup v2, also where the host mixes it with v1.
+
 Why not a directory: ext4 does not give out inodes that were freed in the last minutes, and goes through all of them for
 every new file. A tree removed shortly before, say by the last benchmark, makes unpacking up to ten times slower.
 """
@@ -52,6 +54,7 @@ class Scratch:
         if ctypes.CDLL(None).unshare(CLONE_NEWNS):
             raise Failure("a mount namespace could not be made")
         _do("mount", "--make-rprivate", "/")
+        _show_v2_alone()
         self.path.mkdir(mode=0o700, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=PLACE, prefix="minirun-bench-", suffix=".img") as image:
             os.posix_fallocate(image.fileno(), 0, SIZE_GB << 30)
@@ -99,6 +102,14 @@ def _do(program: str, *arguments: str | Path) -> str:
     if done.returncode:
         raise Failure(f"{program}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def _show_v2_alone() -> None:
+    """Where cgroup v1 and v2 are mixed, have v2 alone, all of us: crun refuses the mixture, and runc has more to do."""
+    top = Path("/sys/fs/cgroup")
+    if not (top / "cgroup.controllers").exists():
+        _do("umount", "--lazy", "--recursive", top)
+        _do("mount", "-t", "cgroup2", "cgroup2", top)
 
 
 def _remove_groups() -> None:

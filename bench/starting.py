@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import peers
 from bench.contest import Contestant, Failure, Outcome, Stage
+from bench.island import Island
 from bench.scratch import Scratch
 
 WARM_UPS = 3
@@ -17,9 +18,10 @@ DIRECTORY = "minirun run --rm, directory of layers"
 RUNC = "runc run"
 CRUN = "crun run"
 PODMAN = "podman run --rm"
+DOCKER = "docker run --rm"
 BUBBLEWRAP = "bubblewrap"
 INTERPRETER = "the interpreter alone"
-TARGETS = ((RUNC, 0.75), (PODMAN, 1 / 6))
+TARGETS = ((RUNC, 0.55), (CRUN, 0.9), (PODMAN, 1 / 10), (DOCKER, 1 / 15))
 
 # Prints one property a line; run by each contestant in a container, since a promise is no isolation.
 PROBE = r"""
@@ -56,12 +58,23 @@ class Isolation:
 def contest(
     minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]
 ) -> tuple[Outcome, dict[str, Isolation]]:
-    """Run it.
+    """Run it, on a network of its own: docker's daemon makes a bridge and rules in it.
 
     Returns:
         The outcome, and for each contestant with a container what it is.
     """
-    commands, environments, left_out = _prepare(minirun, scratch, stage)
+    docker = peers.Docker(scratch, "start-docker")
+    with Island():
+        try:
+            return _contest(minirun, scratch, stage, rounds, tell, docker)
+        finally:
+            docker.stop()
+
+
+def _contest(
+    minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None], docker: peers.Docker
+) -> tuple[Outcome, dict[str, Isolation]]:
+    commands, environments, left_out = _prepare(minirun, scratch, stage, docker)
     found: dict[str, Isolation] = {}
     hidden = (*peers.MASKED, *peers.READ_ONLY)
     answer = scratch.path / "probe"
@@ -92,7 +105,7 @@ Command = Callable[[int, Sequence[str]], Sequence[str | Path]]
 
 
 def _prepare(
-    minirun: Path, scratch: Scratch, stage: Stage
+    minirun: Path, scratch: Scratch, stage: Stage, docker: peers.Docker
 ) -> tuple[dict[str, Command], dict[str, dict[str, str]], dict[str, str]]:
     # contestant → (round, arguments in the container) → command line; contestant → variables; contestant → why not
     commands: dict[str, Command] = {}
@@ -112,16 +125,17 @@ def _prepare(
         peers.write_oci(stage, sorted(layers.iterdir()), layout)
         stage.run(["umoci", "unpack", "--image", f"{layout}:bench", scratch.path / "unpacked"], {})
     except (Failure, OSError) as failure:
-        return commands, environments, left_out | dict.fromkeys((RUNC, CRUN, PODMAN, BUBBLEWRAP), f"umoci: {failure}")
+        missing = (RUNC, CRUN, PODMAN, DOCKER, BUBBLEWRAP)
+        return commands, environments, left_out | dict.fromkeys(missing, f"umoci: {failure}")
     root = scratch.path / "unpacked" / "rootfs"
 
     def of_bundle(runtime: str) -> Command:
         state = scratch.folder(f"{runtime}-state")
 
         def command(number: int, arguments: Sequence[str]) -> Sequence[str | Path]:
-            bundle = scratch.path / f"bundle-{'true' if arguments == ['/bin/true'] else 'probe'}"
+            bundle = scratch.path / f"{runtime}-{'true' if arguments == ['/bin/true'] else 'probe'}"
             if not bundle.exists():
-                peers.write_bundle(root, bundle, arguments)
+                peers.write_bundle(root, bundle, arguments, filter_devices=peers.may_filter_devices(runtime))
             return [runtime, "--root", state, "run", "--bundle", bundle, f"minirun-bench-{os.getpid()}-{number}"]
 
         return command
@@ -132,12 +146,17 @@ def _prepare(
     podman = peers.Podman(scratch, "podman")
     environments[PODMAN] = podman.environment
     try:
-        image = scratch.path / "podman-image"
-        stage.run(podman("pull", "--quiet", f"oci:{layout}:bench"), podman.environment, image)
-        identity = image.read_text().strip()
+        identity = podman.pull(stage, layout)
         commands[PODMAN] = lambda _number, arguments: podman.run("--rm", identity, *arguments)
     except (Failure, OSError) as failure:
         left_out[PODMAN] = str(failure)
+
+    try:
+        docker.start(stage)
+        docker.load(stage, layout)
+        commands[DOCKER] = lambda _number, arguments: docker.run("--network=none", "bench", *arguments)
+    except (Failure, OSError) as failure:
+        left_out[DOCKER] = str(failure)
 
     namespaces = [f"--unshare-{kind}" for kind in ("ipc", "pid", "net", "uts", "cgroup")]
     commands[BUBBLEWRAP] = lambda _number, arguments: [
