@@ -99,8 +99,13 @@ def _change_user(user: User) -> Iterator[Call]:
     yield Call("setresuid", user.uid, user.uid, user.uid, why="the user; any but root loses its capabilities here")
 
 
-def become(command: Command) -> Iterator[Call]:
-    """Execute it, by way of the stub where there is one."""
+def become(command: Command, born: int = -1) -> Iterator[Call]:
+    """Execute it, by way of the stub where there is one.
+
+    Args:
+        command: what is to be executed.
+        born: descriptor on which the stub says the pid of its child that becomes the command; -1: it becomes that.
+    """
     default = Struct("SIG_DFL", bytes(32))
     for signal in _ignored():
         yield Call(
@@ -115,6 +120,8 @@ def become(command: Command) -> Iterator[Call]:
     place = 4 if command.status == 3 else 3
     if command.stub:
         yield Call("fcntl", command.status, F_SETFD, 0, why="but the one on which the stub says that it could not")
+    if born >= 0:
+        yield Call("fcntl", born, F_SETFD, 0, why="and the one on which it says who the command is")
     if by_path:
         # EINVAL: it is there
         yield Call("dup3", STUB, place, O_CLOEXEC, tolerate=(EINVAL,), why="to have a path, as execveat is not allowed")
@@ -125,7 +132,9 @@ def become(command: Command) -> Iterator[Call]:
     if not command.stub:
         yield from _without_stub(command)
         return
-    argv = Vector(["init" if command.init else "exec", str(command.status), *command.argv])
+    role = "join" if born >= 0 else "init" if command.init else "exec"
+    told = [str(command.status), str(born)] if born >= 0 else [str(command.status)]
+    argv = Vector([role, *told, *command.argv])
     if by_path:
         yield Call("execve", f"{BY_PATH}{place}", argv, Vector(command.env), why="become the command")
     else:

@@ -1,20 +1,25 @@
 """A command goes into a container that runs: a process of ours joins its namespaces, and gives away what it gave away.
 
-    prctl(PR_SET_DUMPABLE, 0) ─ setns(its pid namespace)     here, for the children
-      │  clone3(into its cgroup)                             a member from its first instruction
-      ▼  setsid ─ stub                                       the host's paths still mean something
-      setns(mnt ipc uts net cgroup)                          ── from here on no path can name the host ──
+      clone3(into its cgroup)                                a member from its first instruction
+      │  setsid ─ stub                                       the host's paths still mean something
+      ▼  setns(mnt ipc uts net cgroup; pid, for children)    ── from here on no path can name the host ──
       │  descriptors 0 1 2 ─ working directory
       ▼  confine ─ become                                    as a new container's plan ends: see ending.py
+      execveat(stub) ─ fork ─▶ execve(the command)           the first that the container's processes see of it
 
-Between its birth and its exec the process has our memory and our descriptors, and the container's processes see it.
-They may look into it, or trace it, only where it is dumpable, or with capabilities that they have not got: so it is not
-(CVE-2016-9962). The flag is one of the memory; the exec gives the process another, where it is set again.
+Until its exec the process has our memory, and until its setns the host's root. Whoever sees a process and has
+CAP_SYS_PTRACE, as --cap-add gives it, goes into both by /proc/PID/mem and /proc/PID/root. So it is born in the pid
+namespace only when neither is left, by the stub: what is seen then has the rights of the command and no others
+(CVE-2016-9962).
+
+Where there is no stub, or a filter by which it cannot fork, the process itself is born there, and is not dumpable:
+those without that capability may not look into it. See ptrace(2), "Ptrace access mode checking".
 """
 
 from __future__ import annotations
 
 import os
+from errno import ECHILD
 
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
@@ -56,10 +61,11 @@ class Entry:
         cwd, user, capabilities, argv, env, labels, rlimits, oom_score_adj, seccomp, no_new_privileges, stub,
             status: as Spec has them.
         init: never: it is not PID 1.
+        born: write end of a pipe that takes the pid of the command, which the stub forks; -1: no other is forked.
     """
 
     __slots__ = (
-        "argv", "capabilities", "cwd", "env", "init", "labels", "no_new_privileges", "oom_score_adj", "pidfd",
+        "argv", "born", "capabilities", "cwd", "env", "init", "labels", "no_new_privileges", "oom_score_adj", "pidfd",
         "redirects", "rlimits", "seccomp", "status", "stub", "terminal", "user",
     )  # fmt: skip
 
@@ -98,15 +104,16 @@ class Entry:
         self.stub = stub
         self.status = status
         self.init = False
+        self.born = -1
 
 
 def plan(entry: Entry) -> list[Call]:
-    """List the calls that make *entry* a process, from its birth in the container's pid namespace and cgroup on."""
-    return [*entering(entry), *_streams(entry), *ending.confine(entry), *ending.become(entry)]
+    """List the calls that make *entry* a process, from its birth in the container's cgroup on."""
+    return [*entering(entry), *_streams(entry), *ending.confine(entry), *ending.become(entry, entry.born)]
 
 
 def entering(entry: Entry) -> Iterator[Call]:
-    """The calls by which a process that is in the container's pid namespace and cgroup gets to all else it has."""
+    """The calls by which a process that is in the container's cgroup, at least, gets to all else it has."""
     yield Call("setsid", why="a session of its own: no terminal of the host controls it, nor it one")
     if entry.oom_score_adj is not None:
         from minirun.launch import resources
@@ -116,14 +123,16 @@ def entering(entry: Entry) -> Iterator[Call]:
         yield attach.clone(entry.stub, save=STUB, why="the program that becomes the command")
         attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
         yield attach.allow(STUB, attributes, why="no /proc/PID/exe is writable (CVE-2019-5736)")
-    yield Call("setns", entry.pidfd, NAMESPACES, why="the container's mounts, its root, and all that it has of its own")
+    kinds = NAMESPACES if entry.born < 0 else NAMESPACES | CLONE_NEWPID
+    yield Call("setns", entry.pidfd, kinds, why="the container's mounts, its root, and all that it has of its own")
 
 
 def _streams(entry: Entry) -> Iterator[Call]:
     if entry.terminal is not None:
         for place in (0, 1, 2):
             yield Call("dup3", entry.terminal, place, 0, why="its terminal")
-        yield Call("ioctl", 0, TIOCSCTTY, 0, why="which controls its session")
+        if entry.born < 0:  # the session of who is forked is another: the stub does it there
+            yield Call("ioctl", 0, TIOCSCTTY, 0, why="which controls its session")
     for descriptor, place in entry.redirects:
         yield Call("dup3", descriptor, place, 0, why="nothing of the host's that has a path")
     yield from attach.working_directory(entry.cwd)
@@ -139,8 +148,25 @@ def spawn(entry: Entry, cgroup: int) -> Process:
     Raises:
         CallFailed: a call of the plan failed, or the container has ended (ESRCH).
         OSError: clone3(2) failed. EAGAIN: its limit of processes. EBUSY, EOPNOTSUPP: the group may have no processes.
+            ENOMEM: the container has ended, or there is none. ECHILD: what was to fork the command was killed.
     """
-    return among(entry.pidfd, lambda: machine.spawn(plan(entry), 0, cgroup))
+    if not entry.stub or (entry.seccomp and not entry.seccomp.forks):
+        return among(entry.pidfd, lambda: machine.spawn(plan(entry), 0, cgroup))
+    told, entry.born = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            between = machine.spawn(plan(entry), 0, cgroup)
+        finally:
+            os.close(entry.born)
+        os.close(between.pidfd)
+        pid = int.from_bytes(os.read(told, 4), "little")
+        status = os.waitpid(between.pid, 0)[1]
+    finally:
+        os.close(told)
+    if not pid:
+        error = os.WEXITSTATUS(status) if os.WIFEXITED(status) else ECHILD
+        raise OSError(error, os.strerror(error))
+    return machine.Process(pid, os.pidfd_open(pid))  # a child of ours: nobody else has its number until we wait for it
 
 
 def among(pidfd: int, spawn: Callable[[], Process]) -> Process:

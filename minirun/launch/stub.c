@@ -1,10 +1,13 @@
 /* The last step of a plan: a program without libc that becomes the container's command, and reaps for it.
  *
- *   argv: ["exec" | "init", status_fd, command, argument …] or ["drain" | "restore", descriptor]
+ *   argv: ["exec" | "init", status_fd, command, argument …], ["join", status_fd, born_fd, command, argument …]
+ *         or ["drain" | "restore", descriptor]
  *
  *   exec   execve(command)
  *   init   fork ─┬─ child: execve(command)
  *                └─ stays as PID 1: forwards signals to the child, reaps orphans, ends as the child ended
+ *   join   fork ─┬─ child, of our parent, in the pid namespace that is set for children: execve(command)
+ *                └─ says its pid on born_fd, and ends; the errno of the fork as exit status, if there is none
  *   drain  on the host: holds the master of a terminal that nobody looks at, and reads it until nobody has it open
  *   restore  on the host: gives the terminal at 0 the settings that came through the pipe, when nobody writes to that
  *
@@ -14,7 +17,7 @@
  */
 #include "bare.h"
 
-enum { SIGCHLD_ = 17, WNOHANG_ = 1, F_SETFD_ = 2, FD_CLOEXEC_ = 1,
+enum { SIGCHLD_ = 17, CLONE_PARENT_ = 0x8000, TIOCSCTTY_ = 0x540e, WNOHANG_ = 1, F_SETFD_ = 2, FD_CLOEXEC_ = 1,
        SIG_BLOCK_ = 0, SIG_SETMASK_ = 2, TIOCSPGRP_ = 0x5410, TCSETSW_ = 0x5403, TERMIOS_BYTES = 36, PATH_BYTES = 4096 };
 
 /* The value of PATH in *env*, or Docker's default. */
@@ -101,6 +104,24 @@ __attribute__((noreturn)) static void init(int status_fd, char **argv, char **en
     }
 }
 
+/* Have the command be born in a container that runs: before, its processes saw neither this one nor whose it was, and
+ * what they see now has its root, its rights and its filter, and this file's memory. */
+__attribute__((noreturn)) static void join(int status_fd, int born_fd, char **argv, char **env)
+{
+    long child = kernel(__NR_clone, CLONE_PARENT_ | SIGCHLD_, 0, 0, 0);
+    int pid = child;
+    if (child < 0)
+        leave(-child);
+    if (child > 0) {
+        kernel(__NR_write, born_fd, (long)&pid, sizeof pid, 0);
+        leave(0);
+    }
+    kernel(__NR_close, born_fd, 0, 0, 0);
+    kernel(__NR_setsid, 0, 0, 0, 0);
+    kernel(__NR_ioctl, 0, TIOCSCTTY_, 0, 0); /* what is no terminal refuses it */
+    execute(status_fd, argv, env);
+}
+
 __attribute__((noreturn)) static void drain(int master)
 {
     static char nowhere[PATH_BYTES];
@@ -119,14 +140,20 @@ __attribute__((noreturn)) static void restore(int pipe)
     leave(kernel(__NR_ioctl, 0, TCSETSW_, (long)settings, 0) ? 1 : 0);
 }
 
+static int number(const char *text)
+{
+    int value = 0;
+    for (; *text; text++)
+        value = value * 10 + (*text - '0');
+    return value;
+}
+
 static void begin(long *stack)
 {
     char **argv = (char **)(stack + 1), **env = argv + *stack + 1;
-    int status_fd = 0;
     if (*stack < 2)
         leave(125);
-    for (const char *c = argv[1]; *c; c++)
-        status_fd = status_fd * 10 + (*c - '0');
+    int status_fd = number(argv[1]);
     if (argv[0][0] == 'd')
         drain(status_fd);
     if (argv[0][0] == 'r')
@@ -136,5 +163,7 @@ static void begin(long *stack)
     kernel(__NR_fcntl, status_fd, F_SETFD_, FD_CLOEXEC_, 0);
     if (argv[0][0] == 'i')
         init(status_fd, argv + 2, env);
+    if (argv[0][0] == 'j' && *stack > 3)
+        join(status_fd, number(argv[2]), argv + 3, env);
     execute(status_fd, argv + 2, env);
 }

@@ -8,7 +8,7 @@
     offset
        0   crc32 of all that follows
        4   flags of seccomp(2); _NO_FILTER: the profile asks for none
-       8   1: execveat is not allowed; 0: it is
+       8   bits: 1: execveat is not allowed; 2: the stub may fork the command
       12   key, NUL, filled up to a multiple of 8
            struct sock_filter, as many as there are
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 BUILTIN = f"{os.path.dirname(__file__)}/seccomp.json"
 _HEADER = Form("<III")
 _NO_FILTER = 0xFFFFFFFF
+_BY_PATH, _FORKS = 1, 2
 _MOST_BYTES = 40 << 10  # 4096 instructions of 8 bytes, and the rest
 _FLAGS = (
     Named("SECCOMP_FILTER_FLAG_TSYNC", 1), Named("SECCOMP_FILTER_FLAG_LOG", 2),
@@ -52,14 +53,16 @@ class Filter:
         flags: of seccomp(2).
         program: an array of struct sock_filter.
         by_path: whether execveat is not allowed, so that the stub must be executed by a path.
+        forks: whether all is allowed that the stub does to have the command be born in another pid namespace.
     """
 
-    __slots__ = ("by_path", "flags", "program")
+    __slots__ = ("by_path", "flags", "forks", "program")
 
-    def __init__(self, flags: int, program: bytes, *, by_path: bool) -> None:
+    def __init__(self, flags: int, program: bytes, *, by_path: bool, forks: bool = False) -> None:
         self.flags = flags
         self.program = program
         self.by_path = by_path
+        self.forks = forks
 
 
 def folder(home: Home) -> str:
@@ -170,16 +173,19 @@ def _read(path: str, key: str) -> Filter | None:
     begin = _HEADER.size + len(head)
     if len(data) < begin or data[_HEADER.size : begin] != head or (len(data) - begin) % 8:
         raise ValueError(path)
-    checksum, flags, by_path = _HEADER.unpack_from(data)
+    checksum, flags, bits = _HEADER.unpack_from(data)
     if crc32(data[4:]) != checksum:
         raise ValueError(path)
-    return None if flags == _NO_FILTER else Filter(flags, data[begin:], by_path=bool(by_path))
+    if flags == _NO_FILTER:
+        return None
+    return Filter(flags, data[begin:], by_path=bool(bits & _BY_PATH), forks=bool(bits & _FORKS))
 
 
 def encode(key: str, found: Filter | None) -> bytes:
     """A compiled profile as the file of *key* has it."""
     rest = _head(key) + found.program if found else _head(key)
-    values = pack("<II", found.flags, found.by_path) if found else pack("<II", _NO_FILTER, 0)
+    bits = (_BY_PATH * found.by_path | _FORKS * found.forks) if found else 0
+    values = pack("<II", found.flags if found else _NO_FILTER, bits)
     return pack("<I", crc32(values + rest)) + values + rest
 
 

@@ -14,7 +14,7 @@ from errno import EEXIST, ENOSYS
 
 from minirun.errors import BadInput, MinirunError
 from minirun.kernel import files
-from minirun.kernel.names import AT_EMPTY_PATH, F_SETFD
+from minirun.kernel.names import AT_EMPTY_PATH, F_SETFD, TIOCSCTTY
 from minirun.security import capabilities, seccomp, seccomplibrary, seccompprofile, seccomprun, seccomptree
 from minirun.security.seccomp import Filter
 from minirun.security.seccompdecision import Nodes
@@ -37,6 +37,8 @@ _X32, _LAST = 0x40000000, 0xFFFFFFFF  # the bit of a number that says x32; the l
 _NATIVE = {"x86_64": 0, "x32": _X32}
 # asm/unistd_64.h
 _FCNTL, _EXECVE, _EXECVEAT = 72, 59, 322
+# of `join` in launch/stub.c: clone of a child of its parent's, write, close, setsid, ioctl, exit_group
+_FORKING = ((56, 0x8000 | 17), (1, 3), (3, 3), (112,), (16, 0, TIOCSCTTY), (231,))
 _FD_CLOEXEC = 1
 
 
@@ -171,4 +173,6 @@ def _checked(program: bytes, flags: int, attempt: str) -> Filter:
                 attempt, f"it does not allow {name}, which starting the command takes", f"allow {name} in it"
             )
     by_path = not allows(_EXECVEAT, 3, 0, 0, 0, AT_EMPTY_PATH)
-    return Filter(flags, program, by_path=by_path)
+    # not by a path: the container's /proc has none of a process that is not in its pid namespace
+    forks = not by_path and all(allows(*call) for call in _FORKING)
+    return Filter(flags, program, by_path=by_path, forks=forks)

@@ -32,6 +32,16 @@ def test_all_namespaces_but_that_of_pids_are_joined_by_one_call() -> None:
     assert "PID" not in repr(NAMESPACES)
 
 
+def test_who_is_born_by_the_stub_has_the_pid_namespace_set_for_that_and_its_terminal_from_it() -> None:
+    born = entry(terminal=11, redirects=())
+    born.born = 12
+    calls = plan(born)
+    assert [repr(call.args[1]).count("CLONE_NEWPID") for call in calls if call.name == "setns"] == [1]
+    assert "ioctl" not in [call.name for call in calls]
+    assert '["join", "9", "12", "true"]' in repr(calls[-1])
+    assert [call.args[0] for call in calls if call.name == "fcntl"] == [9, 12]
+
+
 def test_the_stub_is_opened_before_and_every_other_path_after_the_hosts_are_gone() -> None:
     calls = plan(entry())
     joined = place(calls, "setns")
