@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from errno import ECHILD
 
+from minirun import caller
 from minirun.kernel.call import Call
 from minirun.kernel.names import (
     CLONE_NEWCGROUP,
@@ -186,7 +187,9 @@ def among(pidfd: int, spawn: Callable[[], Process]) -> Process:
         try:
             return spawn()
         finally:
-            # who makes children elsewhere makes no threads: see clone(2), CLONE_THREAD
-            machine.run([Call("setns", ourselves, CLONE_NEWPID)])
+            # who makes children elsewhere makes no threads: see clone(2), CLONE_THREAD. For an ordinary user there is
+            # no way back: where he came from is a namespace of the host's.
+            if not caller.ROOTLESS:
+                machine.run([Call("setns", ourselves, CLONE_NEWPID)])
     finally:
         os.close(ourselves)
