@@ -149,13 +149,13 @@ def _managers(minirun: Path, scratch: Scratch, stage: Stage) -> tuple[list[Manag
 
     managers = [Manager(MINIRUN, command, command("run", "-d", "--network=none"), ours, "bench")]
     podman = peers.Podman(scratch, "living-podman")
-    layout, image = scratch.path / "living-oci", scratch.path / "living-image-id"
+    layout = scratch.path / "living-oci"
     try:
         peers.write_oci(stage, sorted(layers.iterdir()), layout)
-        stage.run(podman("pull", "--quiet", f"oci:{layout}:bench"), podman.environment, image)
+        identity = podman.pull(stage, layout)
         # with a log, as ours has one
         detached = [word for word in podman.run("--detach") if word != "--log-driver=none"]
-        managers.append(Manager(PODMAN, podman, detached, podman.environment, image.read_text().strip()))
+        managers.append(Manager(PODMAN, podman, detached, podman.environment, identity))
     except (Failure, OSError) as failure:
         return managers, {PODMAN: str(failure)}
     return managers, {}
