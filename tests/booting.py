@@ -43,6 +43,7 @@ mount -t tmpfs -o mode=755 tmpfs /run
 umount --lazy "$3"
 umount --lazy /sys/fs/cgroup 2>/dev/null || :
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo 0 >/sys/fs/cgroup/cgroup.procs
 mount --bind "$1/units" /etc/systemd/system
 mount --bind "$1/vendor" /usr/lib/systemd/system
 mount --bind "$1/generators" /usr/lib/systemd/system-generators
@@ -54,6 +55,11 @@ ip link set lo up
 exec env -i container=test PATH="$PATH" \\
     /usr/lib/systemd/systemd --log-target=null --show-status=no --unit=multi-user.target
 """
+
+
+def _into(group: Path) -> list[str]:
+    """The words before a command that is to be in a group."""
+    return ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(group / "cgroup.procs")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,11 @@ class Host:
     def boot(self) -> None:
         """Start it, and wait until it has booted."""
         self._make_group()
-        words = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--cgroup", "--net", "--ipc", "--uts"]
+        # The group is the root of its hierarchy: who waits for it is out of there, or systemd passes on no controllers.
+        words = [*_into(self._group), "unshare", "--cgroup", *_into(self._group / "session")]
+        words += ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "--ipc", "--uts"]
         command = ["sh", "-c", BOOT, "sh", str(self._folder), str(self.minirun.root), hierarchy.mount_point()]
-        self._process = subprocess.Popen(
-            ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(self._group / "cgroup.procs"), *words, *command],
-            stdin=subprocess.DEVNULL,
-        )
+        self._process = subprocess.Popen([*words, *command], stdin=subprocess.DEVNULL)
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         end = time.monotonic() + PATIENCE_S
         while not (running := self._booted(children)):
@@ -127,7 +132,7 @@ class Host:
     def login(self) -> list[str]:
         """The words before a command that is to be executed in it, in a group as that of a session."""
         enter = ["nsenter", f"--target={self._systemd}", "--mount", "--pid", "--net", "--cgroup", "--ipc", "--uts"]
-        return ["sh", "-c", 'echo 0 >"$0" && exec "$@"', str(self._group / "session/cgroup.procs"), *enter]
+        return [*_into(self._group / "session"), *enter]
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in it."""
