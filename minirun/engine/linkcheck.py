@@ -97,7 +97,7 @@ def _bridge(
     on_it = [alive[own.container] for own in leases if own.container in alive]
     whom = f"containers on network {name}" + (f" ({', '.join(on_it)})" if on_it else "")
     link = by_name.get(network.interface)
-    make = partial(_make, known, network, leases)
+    make = partial(bridge.make, home, network)
     if link is None:
         if on_it:
             damage = OfNetworks("network without its bridge", home.network(name), f"{whom} reach nobody", REPAIR)
@@ -140,24 +140,6 @@ def _has_rules(network: Network, rules: Ruleset) -> bool:
         wanted.add("internal")
     has = {name for name in wanted if network.interface in rules.of(name)}
     return has == wanted and (network.internal or network.interface in rules.masqueraded)
-
-
-def _make(known: Known, network: Network, leases: list[Lease]) -> None:
-    """Make a bridge again, or what it lacks, with the ports that are there still."""
-    index = bridge.make(known.home, network)
-    bridge.restore(known.home)
-    speaker = netlink.speak()
-    try:
-        for own in leases:
-            try:
-                port = netlink.index(speaker, cable.host_end(own))
-            except OSError:
-                continue
-            netlink.ask(speaker, [netlink.join(port, index)])
-            if not network.icc:
-                netlink.ask(speaker, [netlink.isolate(port)])
-    finally:
-        speaker.close()
 
 
 def _orphans(known: Known, there: list[Link]) -> Iterator[Fault]:

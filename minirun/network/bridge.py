@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import os
 from _socket import if_nametoindex
+from errno import ENODEV
 
 from minirun.errors import Conflict, MinirunError, NotFound
 from minirun.home import Home
 from minirun.kernel import files
-from minirun.network import firewall, lease, store
+from minirun.network import cable, firewall, lease, netlink, store
 from minirun.network.address import Subnet
 
 TYPE_CHECKING = False
@@ -44,14 +45,14 @@ def ensure(home: Home, network: Network) -> int:
         MinirunError: the kernel refuses.
     """
     index = made(home, network)
-    if index and firewall.is_there():
+    if index and firewall.is_in_force(network):
         return index
     lock = hold(home)
     try:
         if not os.path.exists(home.network(network.name)):
             raise NotFound(f"use network {network.name}", "it was removed meanwhile", "`minirun network ls` lists them")
         index = made(home, network)
-        if index and not firewall.is_there():
+        if not (firewall.is_in_force(network) if index else firewall.is_there()):
             restore(home)
         if not index:
             index = make(home, network)
@@ -150,7 +151,28 @@ def _configure(home: Home, speaker: IPRoute, network: Network, index: int) -> No
         from minirun.network import forwarding
 
         forwarding.switch_on(home, ipv6=bool(network.subnet6))
+    holders = lease.holders(home, network.id)
+    _take_back(home, network, holders, index)
     speaker.link("set", index=index, state="up")
+    if holders:
+        from minirun.network import published
+
+        published.restore(home)  # that loopback may come through was said of the bridge before
+
+
+def _take_back(home: Home, network: Network, holders: list[str], index: int) -> None:
+    """Have the cables of containers that run be ports of their bridge, after somebody removed the one before."""
+    speaker = netlink.speak()
+    try:
+        for own in filter(None, (lease.find(home, network.id, holder) for holder in holders)):
+            try:
+                port = netlink.index(speaker, cable.host_end(own))
+                netlink.ask(speaker, [netlink.join(port, index), *([] if network.icc else [netlink.isolate(port)])])
+            except OSError as error:
+                if error.errno != ENODEV:
+                    raise  # else it has ended, or is just being started
+    finally:
+        speaker.close()
 
 
 def alias(home: Home, network: Network) -> str:

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 TABLE = "minirun"
 _NETFILTER, _INET = 12, 1
 _REQUEST = 0x1
-_GETCHAIN = 10 << 8 | 4  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN
+_GETCHAIN, _GETSETELEM = 10 << 8 | 4, 10 << 8 | 13  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN, NFT_MSG_GETSETELEM
 _CHAIN_TABLE, _CHAIN_NAME = 1, 3
+# attributes, those of sets as in portelements.py: linux/netfilter/nf_tables.h
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEM, _KEY, _VALUE = 1, 2, 3, 1, 1, 1
+_NESTED = 0x8000
 _ERROR = 2
 
 _RULES = """\
@@ -75,16 +78,28 @@ _MASQUERADE = 'add rule inet minirun {chain} {family} saddr {subnet} oifname != 
 
 
 def is_there() -> bool:
-    """Whether the table is there, with what keeps networks apart: somebody may have flushed all rules."""
-    attributes = b"".join(
-        pack("<HH", 5 + len(text), kind) + text + bytes(1 + (-len(text) - 1 & 3))
-        for kind, text in ((_CHAIN_TABLE, b"minirun"), (_CHAIN_NAME, b"forward"))
-    )
+    """Whether the table is there, with what keeps networks apart."""
+    return _has(_GETCHAIN, _attribute(_CHAIN_TABLE, b"minirun\0") + _attribute(_CHAIN_NAME, b"forward\0"))
+
+
+def is_in_force(network: Network) -> bool:
+    """Whether the rules of a network are: somebody may have flushed all, and another store put back its own."""
+    key = _attribute(_KEY | _NESTED, _attribute(_VALUE, pack("16s", network.interface.encode())))
+    asked = _attribute(_LIST_ELEMENTS | _NESTED, _attribute(_LIST_ELEM | _NESTED, key))
+    return _has(_GETSETELEM, _attribute(_LIST_TABLE, b"minirun\0") + _attribute(_LIST_SET, b"bridges\0") + asked)
+
+
+def _attribute(kind: int, data: bytes) -> bytes:
+    return pack("<HH", 4 + len(data), kind) + data + bytes(-len(data) & 3)
+
+
+def _has(kind: int, attributes: bytes) -> bool:
+    """Whether nftables has what is asked for."""
     body = pack("<BBH", _INET, 0, 0) + attributes
     speaker = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _NETFILTER)
     try:
         speaker.bind((0, 0))
-        speaker.send(pack("<IHHII", 16 + len(body), _GETCHAIN, _REQUEST, 0, 0) + body)
+        speaker.send(pack("<IHHII", 16 + len(body), kind, _REQUEST, 0, 0) + body)
         data = speaker.recv(4096)
     finally:
         speaker.close()

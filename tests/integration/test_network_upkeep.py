@@ -182,6 +182,67 @@ def test_what_a_running_container_lost_comes_back(web: Minirun) -> None:
     assert "minirun0" not in links()
 
 
+def is_isolated(port: str) -> bool:
+    """Whether a port of a bridge reaches no other that is: see bridge(8)."""
+    return "isolated on" in subprocess.run(
+        ["bridge", "-d", "link", "show", "dev", port], check=True, capture_output=True, text=True
+    ).stdout  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["run --rm --network web busybox true", "start two", "network connect web two"])
+def test_a_bridge_that_is_made_anew_has_its_cables_again(web: Minirun, words: str) -> None:
+    if "two" in words:
+        begun = ("run", "-d", "--network", "bridge") if "connect" in words else ("create", "--network", "web")
+        web(*begun, "--name", "two", "busybox", "sleep", "1000", check=True)
+    pid = pid_of(web, "one")
+    try:
+        with serving("tcp:80", pid=pid), serving("tcp:99"):
+            link(f"link delete {BRIDGE}")
+            assert "80 from" not in ask("tcp", "10.77.0.9", 80)
+            web(*words.split(), check=True)
+            assert ask("tcp", "10.77.0.9", 80) == ask("tcp", "127.0.0.1", 8080) == "80 from 10.77.0.1"
+            assert ask_in(pid, "tcp", "10.77.0.1", 99) == "99 from 10.77.0.9"
+            # who answers for names has come along
+            assert "10.77.0.9" in web("exec", "one", "nslookup", "-type=A", "one", check=True).stdout
+        assert found(web) == []
+    finally:
+        web("rm", "-f", "two", check=True)
+        web("gc", check=True)
+
+
+def test_what_was_apart_on_a_bridge_is_apart_on_the_next(place: Site, store: Minirun) -> None:
+    before = links()
+    options = ("--opt", "icc=false", "--opt", f"com.docker.network.bridge.name={BRIDGE}")
+    store("network", "create", *options, "shy", check=True)
+    try:
+        store("run", "-d", "--name", "one", "--network", "shy", "busybox", "sleep", "1000", check=True)
+        port = port_of(before)
+        assert is_isolated(port)
+        link(f"link delete {BRIDGE}")
+        store("run", "--rm", "--network", "shy", "busybox", "true", check=True)
+        assert is_isolated(port)
+    finally:
+        store("rm", "-f", "one", check=True)
+        store("network", "rm", "shy", check=True)
+        kept.unsupervised(store)
+
+
+def test_whoever_asks_for_names_on_the_default_network_is_heard_on_its_next_bridge(place: Site, store: Minirun) -> None:
+    limited = ("--name", "one", "--network", "bridge", "--network-egress", "allow=none")
+    store("run", "-d", *limited, "busybox", "sleep", "1000", check=True)
+    asking = ("exec", "one", "nslookup", "-type=A", "telemetry.example")
+    try:
+        assert "NXDOMAIN" in store(*asking).stdout
+        link("link delete minirun0")
+        store("run", "--rm", "--network", "bridge", "busybox", "true", check=True)
+        kept.until(lambda: "NXDOMAIN" in store(*asking).stdout)
+        assert found(store) == []
+    finally:
+        store("rm", "-f", "one", check=True)
+        kept.unsupervised(store)
+        store("gc", check=True)
+
+
 def test_a_container_whose_interface_is_gone_is_told_of(web: Minirun) -> None:
     before = links()
     web("run", "-d", "--name", "two", "--network", "web", "busybox", "sleep", "1000", check=True)
@@ -286,6 +347,11 @@ def test_what_is_another_stores_is_left_alone(web: Minirun, tmp_path: Path, impo
         web("gc", check=True)
         other("gc", check=True)
         assert (links(), nft("list", "ruleset")) == before
+        # where somebody has flushed all rules, each puts back its own
+        nft("flush", "ruleset")
+        for store in (web, other):
+            store("run", "--rm", "--network", "web", "busybox", "true", check=True)
+        assert found(web) == found(other) == []
     finally:
         other("rm", "-f", "two", check=True)
         other("network", "rm", "web", check=True)
