@@ -3,7 +3,8 @@
     here ── unshare(CLONE_NEWNET) ──▶ there: a socket, a descriptor ── setns(here) ──▶ here
 
 No child is needed: the socket goes on to speak to the namespace that it was opened in, and the container's first
-process enters by the descriptor. Whoever is killed meanwhile leaves nothing: a namespace without processes and
+process enters by the descriptor. For an ordinary user there is no way back to here, which is a namespace of the host's:
+a child goes there, and sends him both. Whoever is killed meanwhile leaves nothing: a namespace without processes and
 descriptors is gone, and with it the interfaces in it and what they are a pair with. See network_namespaces(7).
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 from errno import EEXIST, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENODEV
 
+from minirun import caller
 from minirun.errors import MinirunError
 from minirun.kernel.call import Call
 from minirun.kernel.names import CLONE_NEWNET
@@ -70,6 +72,10 @@ class Namespace:
 
     @classmethod
     def _there(cls, run: Callable[[Sequence[Call]], object], go: Call) -> Namespace:
+        if caller.ROOTLESS:
+            from minirun.network import abroad
+
+            return cls(run, *abroad.fetch(lambda: run([go]), _OWN))
         here = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
             run([go])
