@@ -39,6 +39,7 @@ UNDO = {
     "remove_cgroup": "minirun.cgroup.group:remove",
     "settle_limits": "minirun.container.place:settle_limits",
     "release_egress": "minirun.network.egress:release",
+    "release_range": "minirun.container.ranges:release",
     "release_ports": "minirun.network.published:release",
     "remove_name": "minirun.container.record:release_last_name",
     "settle_name": "minirun.container.renaming:settle",

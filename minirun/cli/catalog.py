@@ -140,6 +140,6 @@ _FLAGS = """
     -a --annotation --attach
     --domainname --gpus --label-file
     --quiet --runtime
-    --storage-opt --userns --volume-driver
+    --storage-opt --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())

@@ -131,6 +131,7 @@ CREATE = (
     Flag("tty", "t", "", "Give it a terminal"),
     Flag("ulimit", "", "NAME=SOFT[:HARD]", "Set a limit of setrlimit(2): nofile=1024:2048; -1 is no limit", many=True),
     Flag("user", "u", "USER[:GROUP]", "Run as this user of the image, by name or number"),
+    Flag("userns", "", "MODE", "Its user ids: host, auto[:size=N], INSIDE:HOST:COUNT, or container:NAME's (host)"),
     Flag("uts", "", "private|host", "Whose host name it has (private)"),
     Flag(
         "volume", "v", "[SOURCE:]TARGET[:OPTIONS]", "Attach a path of the host, or a volume: ro, O, nocopy …", many=True

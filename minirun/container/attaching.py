@@ -53,7 +53,10 @@ def _volume(home: Home, box: Record, mount: Mount, place: int) -> Volume | Tmpfs
         )  # fmt: skip
     source = options["device"] if options else f"{os.path.realpath(home.volume(mount.name))}/_data"
     read_only = mount.read_only or "ro" in options.get("o", "").split(",")
-    return _bind(home, box, mount.but(source=source, read_only=read_only), place)
+    found = _bind(home, box, mount.but(source=source, read_only=read_only), place)
+    # what lies in the store has the ids of containers, whichever has it; a device or a directory of the host its own
+    found.mapped = not options and not mount.overlay
+    return found
 
 
 def _memory(home: Home, box: Record, mount: Mount, options: Mapping[str, str]) -> Tmpfs:

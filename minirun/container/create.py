@@ -117,6 +117,7 @@ def steps(home: Home, record: Record, *, named: bool, held: list[int] | None = N
             ("remove_name", home.name(record.name), record.id), "nobody else can have the name",
         ),
         *_mount_steps(home, record),
+        *_range_steps(home, record),
         Step(f"write {directory}/container.json", lambda: records.write(home, record), (), "what the container is"),
     ]  # fmt: skip
 
@@ -134,6 +135,14 @@ def _mount_steps(home: Home, record: Record) -> list[Step]:
     from minirun.container import copyup
 
     return copyup.steps(home, record)
+
+
+def _range_steps(home: Home, record: Record) -> list[Step]:
+    if "userns" not in record.options:
+        return []
+    from minirun.container import userns
+
+    return userns.steps(home, record)
 
 
 def make_upper(home: Home, record: Record) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from minirun.container.record import Record
     from minirun.container.state import State
     from minirun.home import Home
+    from minirun.launch.userns import UserNamespace
     from minirun.network.lease import Lease
     from minirun.network.record import Network
 
@@ -39,10 +40,12 @@ class Entrance:
         steps: what makes it, in their order; they have no undo: what is made goes with the descriptor.
     """
 
-    __slots__ = ("_home", "_leaderless", "_made", "_record", "descriptor", "steps")
+    __slots__ = ("_home", "_leaderless", "_made", "_record", "_userns", "descriptor", "steps")
 
-    def __init__(self, home: Home, record: Record) -> None:
+    def __init__(self, home: Home, record: Record, userns: UserNamespace | None = None) -> None:
+        """Describe it; *userns*: what is to own it, where that is not the host's."""
         self._home = home
+        self._userns = userns
         self._record = record
         self._made: Namespace | None = None
         self._leaderless = {4, 6}  # kinds of addresses without a default route
@@ -89,10 +92,21 @@ class Entrance:
 
     def _make(self) -> None:
         try:
-            self._made = Namespace.make(machine.run)
+            if self._userns:
+                self._made = self._owned(self._userns)
+            else:
+                self._made = Namespace.make(machine.run)
         except OSError as error:
             raise MinirunError("make a network namespace", error, "run as root; see `minirun info`") from None
         self.descriptor = self._made.descriptor
+
+    @staticmethod
+    def _owned(userns: UserNamespace) -> Namespace:
+        there = userns.network()
+        try:
+            return Namespace.enter(machine.run, there)
+        finally:
+            os.close(there)
 
     def _connection(self, wanted: dict[str, Any]) -> Step:
         networks = self._record.options["networks"]

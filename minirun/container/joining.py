@@ -15,7 +15,7 @@ from errno import EAGAIN, EBUSY, ENOMEM, EOPNOTSUPP, ESRCH
 from minirun.cgroup import group as cgroups
 from minirun.container import wait
 from minirun.container.firstprocess import not_running
-from minirun.container.relay import Relay
+from minirun.container.relay import Relay, give
 from minirun.errors import Conflict, MinirunError
 from minirun.launch import enter
 from minirun.launch.machine import CallFailed
@@ -58,7 +58,7 @@ class Joined:
         if tty:
             from minirun.container.terminal import Terminal
 
-            self.terminal = Terminal.within(first.open_terminals(), entry.user.uid)
+            self.terminal = Terminal.within(first.open_terminals(), entry.owner)
             entry.terminal = self.terminal.slave
             return
         if not detach:
@@ -70,6 +70,8 @@ class Joined:
             null = first.open_null()
             redirects = [(null if descriptor == NULL_DEVICE else descriptor, place) for descriptor, place in redirects]
         entry.redirects = redirects
+        if entry.mapped:
+            give(redirects, entry.owner)
 
     def begin(self, box: Record, *groups: str) -> None:
         """Make the process, and wait until it is the command; signals that come meanwhile are passed on to it.

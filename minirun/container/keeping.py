@@ -176,7 +176,7 @@ def _open(home: Home, record: Record, streams: Streams | None) -> _Opened:
     if record.options["tty"]:
         from minirun.container.terminal import Terminal
 
-        opened.terminal = Terminal.open()
+        opened.terminal = Terminal.open(record.options)
         opened.held, opened.input = [_fifo(f"{directory}/stdout")], opened.terminal.master
     elif streams:
         opened.redirects = streams.redirects

@@ -9,7 +9,7 @@ from errno import EBUSY
 from minirun import caller
 from minirun.cgroup import absent, group
 from minirun.container import specification, wait
-from minirun.container.relay import Relay
+from minirun.container.relay import Relay, give
 from minirun.errors import MinirunError
 from minirun.launch import machine
 from minirun.launch import plan as plans
@@ -84,7 +84,7 @@ def launch(
         if record.options["tty"]:
             from minirun.container.terminal import Terminal
 
-            terminal = Terminal.open()
+            terminal = Terminal.open(record.options)
         else:
             relay = Relay.open(stdin=stdin)
         redirects = relay.redirects if relay else ()
@@ -129,17 +129,27 @@ def begin(
         MinirunError: a call of the plan failed.
     """
     shared = _shared(home, record.options)
+    userns = None
     report, status = os.pipe2(os.O_CLOEXEC)
     wait.hold()
     try:
         directory = group.birthplace(path)
         try:
             places = shared.places if shared else {}
-            spec = specification.specify(home, record, stdin=stdin, status=status, terminal=terminal, shared=places)
+            if "userns" in record.options:
+                from minirun.container import userns as usernamespaces
+
+                userns = usernamespaces.make(home, record)
+            spec = specification.specify(
+                home, record, stdin=stdin, status=status, terminal=terminal, shared=places, userns=userns
+            )
             spec.redirects = redirects
             spec.has_cgroup = directory >= 0
+            owner = userns.host_user(spec.user.uid) if userns else spec.user.uid
             if terminal:
-                terminal.give_to(spec.user.uid)
+                terminal.give_to(owner)
+            elif userns:
+                give(redirects, owner)
             process = _spawn_connected(home, record, spec, directory, trace)
             if caller.ROOTLESS:
                 _note(home, path, process.pid)
@@ -153,6 +163,8 @@ def begin(
         os.close(report)
         if shared:
             shared.close()
+        if userns:
+            userns.close()
     if error:
         os.waitpid(process.pid, 0)
         from minirun.launch.refusal import not_executed
@@ -185,8 +197,10 @@ def _spawn_connected(
         return _spawn(spec, cgroup, trace)
     from minirun.container.entrance import Entrance
 
-    entrance = Entrance(home, record)
-    spec.network_namespace = entrance.open(trace)
+    entrance = Entrance(home, record, spec.userns)
+    opened = entrance.open(trace)
+    if not (spec.userns and spec.userns.owns_network):  # or it is entered with that
+        spec.network_namespace = opened
     try:
         return _spawn(spec, cgroup, trace)
     finally:

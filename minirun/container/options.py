@@ -96,6 +96,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         **_privileges(flags),
         **_security(flags.get("security-opt")),
         **_shared(flags),
+        **_userns(flags.get("userns")),
     }
 
 
@@ -145,6 +146,14 @@ def _shared(flags: Mapping[str, Any]) -> dict[str, str]:
     from minirun.container import sharing
 
     return sharing.read(flags)
+
+
+def _userns(mode: str | None) -> dict[str, Any]:
+    if mode is None:
+        return {}
+    from minirun.container import userns
+
+    return userns.read(mode)
 
 
 def _security(given: Sequence[str] | None) -> dict[str, Any]:

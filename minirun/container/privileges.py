@@ -121,7 +121,7 @@ def nodes(options: Mapping[str, Any]) -> list[Device]:
     return [
         Device(
             target.removeprefix(_ROOTS), block=stat.S_ISBLK(status.st_mode), number=status.st_rdev,
-            permissions=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid,
+            permissions=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid, mapped="userns" in options,
         )
         for target, status, _ in _devices(options)
     ]  # fmt: skip

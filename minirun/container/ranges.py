@@ -1,11 +1,11 @@
 """Ranges of user and group ids of the host, each one container's: no two of --userns auto ever share an id.
 
     /etc/subuid, /etc/subgid     minirun:600000:1048576, or podman's name, containers: what is ours to give
-    without such a line          2147483648 … 4294901759, which no convention gives to anybody
+    without such a line          1879048192 … 2147352575, which no convention gives to anybody
 
     <store>/ranges/
     ├── lock                                   flock of whoever takes one; holds where the last one ended
-    └── 2147483648-2147483648-65536  → ../containers/<id>        the first uid, the first gid, how many
+    └── 1879048192-1879048192-65536  → ../containers/<id>        the first uid, the first gid, how many
 
 A link is there whole or not at all. One whose container is gone is nobody's: a container's directory is made before its
 range is taken, and goes after its processes. Ranges are given in turn: what a container that was removed has left on a
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 SIZE = 65536  # as many as 16 bits tell apart: nobody, 65534, and all that packages of distributions have
 OWNERS = ("minirun", "containers")
-# beyond what login.defs(5) has useradd give, 600,100,000, and systemd's containers, 1,879,048,191; the last 65536 of
-# 2**32 have the number that means "none"
-DEFAULT = 1 << 31, (1 << 31) - (1 << 16)
+# from behind systemd's containers, which are behind all that useradd gives, to its "foreign" ids; no tool prints a
+# number below 2**31 as a negative one
+DEFAULT = 0x70000000, 0x7FFE0000 - 0x70000000
 
 
 class Range:

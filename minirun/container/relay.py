@@ -22,6 +22,10 @@ from stat import S_ISCHR, S_ISFIFO, S_ISSOCK
 from minirun.kernel import files
 from minirun.launch.spec import NULL_DEVICE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _CHUNK_BYTES = 1 << 18
 _PIPE_BYTES = 1 << 20  # what everybody may have, unless fs.pipe-max-size says less
 _F_SETPIPE_SZ = 1031  # linux/fcntl.h
@@ -97,6 +101,18 @@ class Relay:
         """Wait until all that the container wrote has arrived."""
         for ended in self._running:
             ended.acquire()
+
+
+def give(redirects: Sequence[tuple[int, int]], owner: int) -> None:
+    """Let a user, by his uid on the host, open again what he is to have as 0, 1 and 2, as /dev/stdout leads to it.
+
+    Pipes without a name alone: who owns one of those may do no more with it, and root still may.
+    """
+    replaced = {place: descriptor for descriptor, place in redirects}
+    for place in (0, 1, 2):
+        descriptor = replaced.get(place, place)
+        if descriptor >= 0 and _is_nameless(descriptor):
+            os.fchown(descriptor, owner, -1)
 
 
 def _is_nameless(place: int) -> bool:

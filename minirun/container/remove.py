@@ -43,7 +43,7 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
     directory = home.container(box.id)
     temporary = home.temporary(operation.key)
     discards = _discards(home, box) if volumes or box.remove else []
-    connections = _connections(home, box)
+    connections = [*_connections(home, box), *_ranges(home, box)]
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
         [
@@ -90,6 +90,14 @@ def _connections(home: Home, box: Record) -> list[list[str]]:
     from minirun.container import endpoint
 
     return endpoint.undos(home, box)
+
+
+def _ranges(home: Home, box: Record) -> list[list[str]]:
+    if "userns" not in box.options:
+        return []
+    from minirun.container import userns
+
+    return userns.undos(home, box)
 
 
 def _discards(home: Home, box: Record) -> list[list[str]]:

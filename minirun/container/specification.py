@@ -8,18 +8,20 @@ from minirun.container import environment, etc
 from minirun.errors import Unsupported
 from minirun.launch import ending
 from minirun.launch.spec import Spec
+from minirun.rootfs import special
 from minirun.rootfs.overlay import Overlay
 from minirun.rootfs.volumes import Tmpfs, Volume
 from minirun.security import capabilities, labels, masks, seccomp, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from minirun.container.record import Record
     from minirun.container.terminal import Terminal
     from minirun.home import Home
+    from minirun.launch.userns import UserNamespace
     from minirun.rootfs.devices import Device
     from minirun.security.user import User
 
@@ -34,6 +36,7 @@ def specify(
     who: User | None = None,
     namespace: int | None = None,
     shared: Mapping[str, int | None] | None = None,
+    userns: UserNamespace | None = None,
 ) -> Spec:
     """Resolve everything that the record names: the user in the image, the kinds of the volumes' sources.
 
@@ -49,9 +52,16 @@ def specify(
     if options["init"] and not ending.stub():
         raise Unsupported("use --init", "its reaper was not compiled", "install a C compiler and run `make setup`")
     keep = capabilities.kept(options)
+    diffs, tty = home.folder("diffs"), special.TTY
+    if "userns" in options:
+        from minirun.container import userns as usernamespaces
+
+        usernamespaces.check_user(options, who.uid, (who.gid, *who.groups))
+        userns = userns or usernamespaces.describe(home, options)
+        diffs, tty = f"{home.attach_point}/diffs", usernamespaces.terminals(options, special.TTY)
     return Spec(
         overlay=Overlay(
-            home.folder("diffs"),
+            diffs,
             record.stack,
             f"../containers/{record.id}/upper",
             f"../containers/{record.id}/work",
@@ -91,6 +101,8 @@ def specify(
         rlimits=[(resource, soft, hard) for _, resource, soft, hard in options["ulimits"]],
         oom_score_adj=options["oom_score_adj"],
         status=status,
+        userns=userns,
+        tty=tty,
     )
 
 
@@ -102,10 +114,18 @@ def _devices(options: Mapping[str, Any]) -> list[Device]:
     return privileges.nodes(options)
 
 
-def _attached(home: Home, record: Record) -> list[Volume | Tmpfs]:
+def _attached(home: Home, record: Record) -> Sequence[Volume | Tmpfs]:
     """What is attached, in order; most containers have nothing that attaching.py would be needed for."""
     if record.options["volumes"]:
         from minirun.container import attaching
 
-        return attaching.attach(home, record)
-    return [Tmpfs(target, given, attributes) for target, given, attributes in record.options["tmpfs"]]
+        found: Sequence[Volume | Tmpfs] = attaching.attach(home, record)
+    else:
+        found = [Tmpfs(target, given, attributes) for target, given, attributes in record.options["tmpfs"]]
+    if "userns" in record.options:
+        from minirun.container import userns
+
+        for one in found:
+            if isinstance(one, Tmpfs):
+                one.options = userns.owners(record.options, one.options)
+    return found

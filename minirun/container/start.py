@@ -117,7 +117,7 @@ def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]
     if record.remove:
         name = home.name(record.name)
         own = [["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
-        return [*keep, *_volume_undos(home, record), *own]
+        return [*keep, *_volume_undos(home, record), *_range_undos(home, record), *own]
     # undone from the last to the first: the group says how it ended, and then goes
     return [*keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
 
@@ -132,6 +132,14 @@ def _network_undos(home: Home, record: Record) -> list[list[str]]:
     from minirun.container import endpoint
 
     return endpoint.undos(home, record)
+
+
+def _range_undos(home: Home, record: Record) -> list[list[str]]:
+    if "userns" not in record.options:
+        return []
+    from minirun.container import userns
+
+    return userns.undos(home, record)
 
 
 def _volume_undos(home: Home, record: Record) -> list[list[str]]:

@@ -37,12 +37,13 @@ from minirun.kernel.names import (
     TIOCSPTLCK,
 )
 from minirun.launch import machine
+from minirun.rootfs import special
 from minirun.rootfs.attach import STUB, filesystem
-from minirun.rootfs.special import DEVPTS_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from minirun.container.detachkeys import DetachKeys
     from minirun.launch.machine import Process
@@ -67,14 +68,24 @@ class Terminal:
         self.slave = slave
 
     @classmethod
-    def open(cls) -> Terminal:
+    def open(cls, options: Mapping[str, Any]) -> Terminal:
         """Make a devpts and one pty in it, as large as the caller's terminal.
+
+        Args:
+            options: of the record of the container that is to have it.
 
         Raises:
             MinirunError: the kernel refused.
         """
+        tty = special.TTY
+        if "userns" in options:
+            from minirun.container import userns
+
+            tty = userns.terminals(options, tty)
         plan = list(
-            filesystem("devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own")
+            filesystem(
+                "devpts", special.devpts_options(tty), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own"
+            )
         )
         devpts = -1
         try:

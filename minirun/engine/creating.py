@@ -183,6 +183,10 @@ def read(home: Home, flags: Mapping[str, Any]) -> dict[str, Any]:
         from minirun.container import sharing
 
         sharing.check(home, wanted)
+    if "userns" in wanted:
+        from minirun.container import userns
+
+        userns.check(home, wanted)
     return wanted
 
 

@@ -108,6 +108,12 @@ def entry(
     tty = bool(flags.get("tty"))
     env = environment.merge(options["env"], added)
     keep = capabilities.kept(options)
+    owner = who.uid
+    if "userns" in options:
+        from minirun.container import userns
+
+        userns.check_user(options, who.uid, (who.gid, *who.groups))
+        owner = userns.host_user(options, who.uid)
     return Entry(
         pidfd=first.pidfd,
         terminal=None,
@@ -126,6 +132,8 @@ def entry(
         no_new_privileges=seccomp.forbids_new_privileges(options),
         stub=ending.stub(),
         status=-1,
+        mapped="userns" in options,
+        owner=owner,
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NOT_BUILT: dict[str, Any] = {
     "Cgroup": "", "DeviceRequests": None, "Isolation": "", "Links": None, "Runtime": "minirun",
-    "UsernsMode": "", "VolumeDriver": "",
+    "VolumeDriver": "",
 }  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def host_config(box: Record) -> dict[str, Any]:
         "IpcMode": options.get("ipc", "private"),
         "PidMode": options.get("pid", ""),
         "UTSMode": options.get("uts", ""),
+        **_user_namespace(options),
         **networkdescription.asked_for(box),
         **egressdescription.asked_for(box),
         "Init": options["init"],
@@ -70,6 +71,18 @@ def _privileges(options: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "DeviceCgroupRules": options.get("device_rules"),
     }
+
+
+def _user_namespace(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Its mode, and under podman's key the ids that it has: INSIDE:HOST:COUNT."""
+    if "userns" not in options:
+        return {"UsernsMode": ""}
+    asked = options["userns"]
+    maps = {
+        name: [":".join(map(str, extent)) for extent in asked[kind]]
+        for name, kind in (("UidMap", "uid"), ("GidMap", "gid"))
+    }
+    return {"UsernsMode": asked["mode"], "IDMappings": maps}
 
 
 def _capabilities(names: Sequence[str] | None) -> list[str] | None:

@@ -68,14 +68,27 @@ def stub() -> str:
     return _STUB if os.path.exists(_STUB) else ""
 
 
-def confine(command: Command) -> Iterator[Call]:
-    """Give away what the command is not to have."""
+def confine(command: Command, owner: int | None = None) -> Iterator[Call]:
+    """Give away what the command is not to have.
+
+    Args:
+        command: what is to be executed.
+        owner: a pidfd, whose user namespace it is to enter; None: it stays where it is.
+    """
+    if owner is not None:
+        if command.rlimits:  # to raise one takes a capability on the host
+            from minirun.launch import resources
+
+            yield from resources.limit(command.rlimits)
+        from minirun.launch import userns
+
+        yield from userns.enter(owner, command.capabilities)
     yield from labels.take_on(command.labels)
     # a full quota or a kernel without keyrings leaves nothing to see either
     yield Call(
         "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight"
     )
-    if command.rlimits:
+    if command.rlimits and owner is None:
         from minirun.launch import resources
 
         yield from resources.limit(command.rlimits)

@@ -63,10 +63,13 @@ class Entry:
             status: as Spec has them.
         init: never: it is not PID 1.
         born: write end of a pipe that takes the pid of the command, which the stub forks; -1: no other is forked.
+        mapped: whether that has a user namespace of its own.
+        owner: whose terminal it is, as the host sees that uid.
     """
 
     __slots__ = (
-        "argv", "born", "capabilities", "cwd", "env", "init", "labels", "no_new_privileges", "oom_score_adj", "pidfd",
+        "argv", "born", "capabilities", "cwd", "env", "init", "labels", "mapped", "no_new_privileges", "oom_score_adj",
+        "owner", "pidfd",
         "redirects", "rlimits", "seccomp", "status", "stub", "terminal", "user",
     )  # fmt: skip
 
@@ -88,6 +91,8 @@ class Entry:
         no_new_privileges: bool,
         stub: str,
         status: int,
+        mapped: bool = False,
+        owner: int = -1,
     ) -> None:
         self.pidfd = pidfd
         self.terminal = terminal
@@ -104,13 +109,16 @@ class Entry:
         self.no_new_privileges = no_new_privileges
         self.stub = stub
         self.status = status
+        self.mapped = mapped
+        self.owner = user.uid if owner < 0 else owner
         self.init = False
         self.born = -1
 
 
 def plan(entry: Entry) -> list[Call]:
     """List the calls that make *entry* a process, from its birth in the container's cgroup on."""
-    return [*entering(entry), *_streams(entry), *ending.confine(entry), *ending.become(entry, entry.born)]
+    owner = entry.pidfd if entry.mapped else None
+    return [*entering(entry), *_streams(entry), *ending.confine(entry, owner), *ending.become(entry, entry.born)]
 
 
 def entering(entry: Entry) -> Iterator[Call]:

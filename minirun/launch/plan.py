@@ -51,8 +51,10 @@ def namespaces(spec: Spec) -> int:
     """The CLONE_NEW* flags of a container; its cgroup namespace is unshared later, see `plan`."""
     flags = CLONE_NEWNS
     for kind, flag in (("pid", CLONE_NEWPID), ("ipc", CLONE_NEWIPC), ("uts", CLONE_NEWUTS)):
-        if kind not in spec.shared:
+        if kind not in spec.shared and not (spec.userns and flag & spec.userns.kinds):
             flags = flags | flag
+    if spec.userns and spec.userns.owns_network:
+        return flags
     return flags if spec.network == "host" or spec.network_namespace is not None else flags | CLONE_NEWNET
 
 
@@ -72,6 +74,11 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     if spec.cgroup_namespace:
         # clone3 takes the root of a new cgroup namespace from the parent, so it is made only now, inside the cgroup
         yield Call("unshare", CLONE_NEWCGROUP, why="its own cgroup is the root it sees")
+    if spec.userns:
+        from minirun.launch import userns
+
+        yield from userns.become_owner(spec.userns)
+        yield from userns.join(spec.userns)
     if spec.network_namespace is not None:
         # before /sys is mounted, which shows the interfaces of where it was
         yield Call("setns", spec.network_namespace, CLONE_NEWNET, why="its network, which is there already")
@@ -89,15 +96,20 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
         yield from resources.oom_score(spec.oom_score_adj)
     attached = _attached(spec)
     # before it is made private: from then on it has no peers on the host that it could be joined to
-    yield from volumes.take(attached, joined=True, by_options=by_options)
+    idmap = spec.userns.descriptor if spec.userns else None
+    yield from volumes.take(attached, joined=True, by_options=by_options, idmap=idmap)
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
-    yield from volumes.take(attached, by_options=by_options)
+    yield from volumes.take(attached, by_options=by_options, idmap=idmap)
     if caller.ROOTLESS:
         yield from special.take(**_kernels(spec))
     if spec.stub:
         yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
         attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID
         yield attach.allow(STUB, attributes, why="no /proc/PID/exe is writable (CVE-2019-5736)")
+    if spec.userns:
+        from minirun.launch import userns
+
+        yield from userns.attach_store(spec.userns, spec.attach_point)
     mount = overlay.mount_by_options if by_options else overlay.mount
     yield from mount(spec.overlay, spec.attach_point)
     if spec.makes_devices:
@@ -118,7 +130,13 @@ def _attached(spec: Spec) -> list[Volume | Tmpfs]:
 
 def _inside(spec: Spec) -> Iterator[Call]:
     shm = SHM if "ipc" in spec.shared else None if "shm" in spec.shared else spec.shm_bytes
-    yield from special.dev(spec.terminal, shm, spec.devices, opens=spec.makes_devices, taken=caller.ROOTLESS)
+    yield from special.dev(
+        spec.terminal, shm, spec.devices, opens=spec.makes_devices, taken=caller.ROOTLESS, tty=spec.tty
+    )
+    if spec.userns:
+        from minirun.launch import userns
+
+        yield from userns.own_devices(spec.userns, queues="ipc" not in spec.shared)
     yield from special.sys(**_kernels(spec), taken=caller.ROOTLESS)
     yield from volumes.give(_attached(spec))
     # before /proc is there: a path through it could lead to a descriptor of ours
@@ -145,7 +163,7 @@ def _process(spec: Spec) -> Iterator[Call]:
     yield from attach.working_directory(spec.cwd)
     if spec.init and "pid" in spec.shared:
         yield Call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, why="orphans come to the reaper, which is no PID 1")
-    yield from ending.confine(spec)
+    yield from ending.confine(spec, spec.userns.pidfd if spec.userns else None)
 
 
 def _streams(spec: Spec) -> Iterator[Call]:

@@ -41,6 +41,12 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
             "it takes CONFIG_SECCOMP_FILTER in the kernel; `--security-opt seccomp=unconfined` goes without a filter",
         )  # fmt: skip
     paths = [arg for arg in call.args if isinstance(arg, str)]
+    if call.name == "mount_setattr" and "userns_fd" in repr(call):
+        return Unsupported(
+            "give files of the container its owners, in its user namespace", str(failure),
+            "their file system cannot map ids, or this kernel cannot: ext4, xfs and btrfs do since Linux 5.19, tmpfs "
+            "since 6.3; --userns host needs none of that",
+        )  # fmt: skip
     if call.why.startswith("stack writes upon "):
         return MinirunError(
             f"attach {call.why[18:]} as an overlay", str(failure),

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from minirun.launch.userns import UserNamespace
     from minirun.rootfs.devices import Device
     from minirun.rootfs.overlay import Overlay
     from minirun.rootfs.volumes import Tmpfs, Volume
@@ -57,6 +58,8 @@ class Spec:
         rlimits: (resource, soft, hard), by the kernel's numbers.
         oom_score_adj: its place in the OOM killer's order, -1000 to 1000; None for the caller's.
         status: write end of a pipe that takes the errno if the command cannot be executed.
+        userns: the user namespace that it is to have for itself; None: the host's.
+        tty: the group of terminals, as the host sees it.
     """
 
     __slots__ = (
@@ -64,7 +67,7 @@ class Spec:
         "hostname",
         "init", "labels", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges",
         "oom_score_adj", "overlay", "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes",
-        "status", "stdin", "stub", "sysctls", "terminal", "user", "volumes",
+        "status", "stdin", "stub", "sysctls", "terminal", "tty", "user", "userns", "volumes",
     )  # fmt: skip
 
     overlay: Overlay
@@ -100,6 +103,8 @@ class Spec:
     rlimits: Sequence[tuple[int, int, int]]
     oom_score_adj: int | None
     status: int
+    userns: UserNamespace | None
+    tty: int
 
     def __init__(self, **fields: object) -> None:
         """Take every attribute by keyword.

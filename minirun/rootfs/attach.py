@@ -22,6 +22,7 @@ from minirun.kernel.names import (
     FSCONFIG_SET_STRING,
     FSMOUNT_CLOEXEC,
     FSOPEN_CLOEXEC,
+    MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
@@ -82,10 +83,23 @@ def clone(path: str, *, at: int | Slot = AT_FDCWD, recursive: bool = False, save
     return Call("open_tree", at, path, flags, save=save, why=why)
 
 
-def allow(mount: Slot, attributes: int, *, recursive: bool = False, why: str) -> Call:
-    """Set *attributes*, which only ever take away, on a mount. See mount_setattr(2)."""
+def allow(mount: Slot, attributes: int, *, recursive: bool = False, idmap: int | None = None, why: str) -> Call:
+    """Set *attributes*, which only ever take away, on a mount. See mount_setattr(2).
+
+    Args:
+        mount: which; one that was never attached, if it is to be mapped.
+        attributes: MOUNT_ATTR_*.
+        recursive: also on what is mounted below it.
+        idmap: descriptor of the user namespace whose ids its files are to have; None: those that they have.
+        why: see Call.
+    """
     flags = AT_EMPTY_PATH | AT_RECURSIVE if recursive else AT_EMPTY_PATH
-    change = Struct(f"attr_set={attributes!r}", pack("<4Q", attributes, 0, 0, 0))
+    if idmap is None:
+        change = Struct(f"attr_set={attributes!r}", pack("<4Q", attributes, 0, 0, 0))
+    else:
+        attributes = MOUNT_ATTR_IDMAP | attributes if attributes else MOUNT_ATTR_IDMAP
+        # a plan that is only shown has no descriptor yet
+        change = Struct(f"attr_set={attributes!r}, userns_fd={idmap!r}", pack("<3Qq", attributes, 0, 0, idmap))
     return Call("mount_setattr", mount, "", flags, change, 32, why=why)
 
 

@@ -77,7 +77,7 @@ class Bound(Volume):
         """Whether it is attached when all others are."""
         return self.propagation == "shared"
 
-    def take(self, slot: Slot, *, by_options: bool) -> Iterator[Call]:
+    def take(self, slot: Slot, *, by_options: bool, idmap: int | None = None) -> Iterator[Call]:
         """Clone the source."""
         yield from open_source(self)
         source = TARGET
@@ -91,7 +91,7 @@ class Bound(Volume):
         attributes = MOUNT_ATTR_NODEV | self.attributes
         if self.read_only and self.deep:
             attributes = attributes | MOUNT_ATTR_RDONLY
-        yield allow(slot, attributes, recursive=self.recursive, why=_DEVICES)
+        yield allow(slot, attributes, recursive=self.recursive, idmap=idmap if self.mapped else None, why=_DEVICES)
         if self.read_only and not self.deep:
             yield allow(slot, MOUNT_ATTR_RDONLY, why="read-only, but for what is mounted below")
         if self.propagation == "slave":
@@ -125,7 +125,7 @@ class Overlaid(Volume):
         self.folder = folder
         self.attributes = attributes
 
-    def take(self, slot: Slot, *, by_options: bool) -> Iterator[Call]:
+    def take(self, slot: Slot, *, by_options: bool, idmap: int | None = None) -> Iterator[Call]:
         """Make the overlay; nothing that is mounted below the source shows in it."""
         # the beginning of this tells, where it fails, that the kernel may want it the older way: see launch/machine.py
         why = f"stack writes upon {self.source}"

@@ -29,17 +29,22 @@ class Device:
         number: as mknod(2) takes it.
         permissions: its mode, without its type.
         uid, gid: whose it is.
+        owned: whether that has to be said, as it would be another's otherwise.
     """
 
-    __slots__ = ("block", "gid", "name", "number", "permissions", "uid")
+    __slots__ = ("block", "gid", "name", "number", "owned", "permissions", "uid")
 
-    def __init__(self, name: str, *, block: bool, number: int, permissions: int, uid: int, gid: int) -> None:
+    def __init__(
+        self, name: str, *, block: bool, number: int, permissions: int, uid: int, gid: int, mapped: bool = False
+    ) -> None:
         self.name = name
         self.block = block
         self.number = number
         self.permissions = permissions
         self.uid = uid
         self.gid = gid
+        # in a user namespace what we make is the container's root's: the host's disks are not
+        self.owned = mapped or bool(uid or gid)
 
 
 def nodes(devices: Sequence[Device], *, mounted: bool = True) -> Iterator[Call]:
@@ -50,7 +55,7 @@ def nodes(devices: Sequence[Device], *, mounted: bool = True) -> Iterator[Call]:
             yield Call("mkdirat", DEV, "/".join(parts[:depth]), mode(0o755), tolerate=(EEXIST,))
         kind = (S_IFBLK if device.block else S_IFCHR) | mode(device.permissions)
         yield Call("mknodat", DEV, device.name, kind, device.number, why=f"/dev/{device.name}, asked for")
-        if device.uid or device.gid:
+        if device.owned:
             yield Call("fchownat", DEV, device.name, device.uid, device.gid, 0)
         if mounted:
             yield clone(device.name, at=DEV, why="a mount of its own, through which the device opens")

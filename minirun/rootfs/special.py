@@ -61,8 +61,12 @@ LINKS = (
     ("core", "/proc/kcore"),
 )
 DEV_BYTES = 64 << 20  # Docker's
-# gid 5 is the group tty in Debian, Fedora and Docker; since Linux 4.7 every devpts is a new instance
-DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
+TTY = 5  # the gid of the group tty in Debian, Fedora and Docker
+
+
+def devpts_options(tty: int = TTY) -> tuple[tuple[str, str], ...]:
+    """What a devpts is mounted with; *tty*: the gid of that group. Since Linux 4.7 every one is a new instance."""
+    return ("ptmxmode", "0666"), ("mode", "0620"), ("gid", str(tty))
 
 
 PROC, SYS, CGROUP = (Slot(SLOTS - 1 - index, name) for index, name in enumerate(("proc", "sys", "cgroup")))
@@ -84,7 +88,7 @@ def _host(index: int) -> Slot:
 
 def dev(
     terminal: tuple[int, int] | None, shm: int | Slot | None, devices: Sequence[Device] = (), *, opens: bool = False,
-    taken: bool = False,
+    taken: bool = False, tty: int = TTY,
 ) -> Iterator[Call]:  # fmt: skip
     """Build /dev.
 
@@ -95,6 +99,7 @@ def dev(
         devices: more of the host's.
         opens: whether nodes that the container makes in it open.
         taken: whether the six are those of `take`.
+        tty: what the group of terminals is on the host.
     """
     options = (("mode", "755"), ("size", str(DEV_BYTES)))
     yield from filesystem(
@@ -112,7 +117,7 @@ def dev(
     yield Call("openat", DEV, "null", O_PATH | O_CLOEXEC, 0, save=NULL, why="the null device that hides files later on")
     for name, target in LINKS:
         yield Call("symlinkat", target, DEV, name)
-    yield from _terminals(terminal)
+    yield from _terminals(terminal, tty)
     yield from _memory(shm)
     if devices:
         from minirun.rootfs.devices import nodes
@@ -122,11 +127,11 @@ def dev(
         yield allow(DEV, MOUNT_ATTR_NODEV, why="nodes that the container makes here open nothing")
 
 
-def _terminals(terminal: tuple[int, int] | None) -> Iterator[Call]:
+def _terminals(terminal: tuple[int, int] | None, tty: int) -> Iterator[Call]:
     yield Call("mkdirat", DEV, "pts", mode(0o755))
     if terminal is None:
         yield from filesystem(
-            "devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own"
+            "devpts", devpts_options(tty), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, why="terminals of its own"
         )
         yield from attach("pts", at=DEV)
         return

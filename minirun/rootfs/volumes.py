@@ -46,9 +46,11 @@ class Volume:
         directory: whether *source* is one.
         own: whether it is a file of minirun's own making, left out where the image has no place for it; for what a
             user attaches, a place is made.
+        mapped: whether ids on it are the container's own, where that has a user namespace; otherwise they are the
+            host's.
     """
 
-    __slots__ = ("directory", "own", "read_only", "source", "target")
+    __slots__ = ("directory", "mapped", "own", "read_only", "source", "target")
 
     joined = False  # to mounts of the host: see binds.py
     last = False  # attached when all others are
@@ -59,9 +61,10 @@ class Volume:
         self.read_only = read_only
         self.directory = directory
         self.own = own
+        self.mapped = own
 
-    def take(self, slot: Slot, *, by_options: bool) -> Iterator[Call]:
-        """Clone the source."""
+    def take(self, slot: Slot, *, by_options: bool, idmap: int | None = None) -> Iterator[Call]:
+        """Clone the source; *idmap*: descriptor of the container's user namespace, if it has one."""
         why = f"what will be {self.target}"
         if not self.own:
             yield from open_source(self)
@@ -70,7 +73,8 @@ class Volume:
         else:
             yield clone(self.source, recursive=self.directory, save=slot, why=why)
         attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY if self.read_only else MOUNT_ATTR_NODEV
-        yield allow(slot, attributes, recursive=self.directory, why="devices only as /dev has them")
+        why = "devices only as /dev has them"
+        yield allow(slot, attributes, recursive=self.directory, idmap=idmap if self.mapped else None, why=why)
 
     def give(self, slot: Slot) -> Iterator[Call]:
         """Attach the clone."""
@@ -100,7 +104,7 @@ class Tmpfs:
         self.options = options
         self.attributes = attributes
 
-    def take(self, slot: Slot, *, by_options: bool) -> Iterator[Call]:
+    def take(self, slot: Slot, *, by_options: bool, idmap: int | None = None) -> Iterator[Call]:
         """Nothing: it is made where it is attached."""
         return iter(())
 
@@ -111,17 +115,20 @@ class Tmpfs:
         yield from attach(self.target, follow=True)
 
 
-def take(volumes: Sequence[Volume | Tmpfs], *, joined: bool = False, by_options: bool = False) -> Iterator[Call]:
+def take(
+    volumes: Sequence[Volume | Tmpfs], *, joined: bool = False, by_options: bool = False, idmap: int | None = None
+) -> Iterator[Call]:
     """Clone the sources, while the host's paths still mean something.
 
     Args:
         volumes: all of a container's.
         joined: those alone that are joined to mounts of the host, or the others alone.
         by_options: mount overlays the way of Linux before 6.8.
+        idmap: descriptor of the container's user namespace, if it has one.
     """
     for index, volume in enumerate(volumes):
         if volume.joined == joined:
-            yield from volume.take(_slot(index), by_options=by_options)
+            yield from volume.take(_slot(index), by_options=by_options, idmap=idmap)
 
 
 def give(volumes: Sequence[Volume | Tmpfs]) -> Iterator[Call]:

@@ -46,7 +46,7 @@ def test_a_flag_that_is_none_is_refused(line: str, reason: str) -> None:
         flags.parse(line.split(), flags.RUN)
 
 
-@pytest.mark.parametrize("line", ["--gpus all image", "--quiet image", "--name a --userns=auto image"])
+@pytest.mark.parametrize("line", ["--gpus all image", "--quiet image", "--name a --runtime=runc image"])
 def test_a_flag_that_only_docker_has_is_refused_as_one(line: str) -> None:
     with pytest.raises(Unsupported, match="not built in this version"):
         flags.parse(line.split(), flags.RUN)

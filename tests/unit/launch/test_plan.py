@@ -67,6 +67,8 @@ def spec(**changes: object) -> Spec:
         "rlimits": [(7, 64, 128)],
         "oom_score_adj": 500,
         "status": 7,
+        "userns": None,
+        "tty": 5,
     }
     return Spec(**{**fields, **changes})
 
