@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from minirun import caller
+from minirun.errors import Unsupported
 from minirun.kernel import files, process
 
 FOLDER = "groupless"
@@ -29,6 +30,19 @@ def is_at(path: str) -> bool:
 def path(runtime: str, container_id: str) -> str:
     """What stands for the group of a container."""
     return f"{runtime}/{FOLDER}/{container_id}"
+
+
+def refuse(attempt: str, place: str) -> None:
+    """Refuse what cannot be done without a group, where *place* stands for one.
+
+    Raises:
+        Unsupported: it does.
+    """
+    if is_at(place):
+        raise Unsupported(
+            attempt, "it has no cgroup, as none was given to you to make groups in",
+            "start it where you were given one: `systemd-run --user --scope -p Delegate=yes minirun run …`",
+        )  # fmt: skip
 
 
 def create(place: str) -> None:

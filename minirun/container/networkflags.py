@@ -11,6 +11,7 @@ Whether there are such networks and containers is asked in endpoint.py, when the
 
 from __future__ import annotations
 
+from minirun import caller
 from minirun.errors import BadInput, Unsupported
 from minirun.network import address
 from minirun.network.record import DEFAULT
@@ -78,6 +79,11 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
                     f"`--network {DEFAULT}` gives it one",
                 )  # fmt: skip
     else:
+        if caller.ROOTLESS:
+            raise Unsupported(
+                f"use --network {mode}", "a bridge is on the host, and an ordinary user can make none",
+                "leave it out: pasta connects the container; or --network slirp4netns, none, host, container:NAME",
+            )  # fmt: skip
         for flag, word in _OF_ONE.items():
             if given := flags.get(flag):
                 if asked[0][word]:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import stat
 
+from minirun import caller
 from minirun.cgroup import devicefilter
-from minirun.errors import BadInput, Conflict
+from minirun.errors import BadInput, Conflict, Unsupported
 from minirun.journal import Step
 from minirun.rootfs.devices import Device
 from minirun.rootfs.special import DEVICES, LINKS
@@ -37,7 +38,7 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         BadInput: a value has no meaning.
-        Unsupported: we have not got a capability ourselves.
+        Unsupported: we have not got a capability ourselves, or it is not an ordinary user's to give.
     """
     found: dict[str, Any] = {}
     for flag, key in (("cap-add", "cap_add"), ("cap-drop", "cap_drop")):
@@ -47,6 +48,12 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         capabilities.check_had(capabilities.kept(found))
     if groups := flags.get("group-add"):
         found["group_add"] = list(dict.fromkeys(groups))
+    for flag in ("device", "device-cgroup-rule"):
+        if caller.ROOTLESS and (asked := flags.get(flag)):
+            raise Unsupported(
+                f"use --{flag} {asked[0]}", "an ordinary user can make no device, and filter none",
+                f"leave it out; `-v {asked[0].partition(':')[0]}:…` does not open one either",
+            )  # fmt: skip
     if devices := flags.get("device"):
         found["devices"] = [_device(text) for text in devices]
     if rules := flags.get("device-cgroup-rule"):

@@ -45,6 +45,8 @@ def enter(home: Home) -> None:
         Unsupported: there are no subordinate ids for him, or nothing that maps them.
         MinirunError: the kernel refuses, or the runtime directory is somebody else's.
     """
+    if not os.path.isdir(f"{home.runtime}/members"):
+        _maps()  # who has no ids leaves nothing behind
     _check_runtime(home.runtime)
     lock = files.lock(f"{home.runtime}/namespace.lock", exclusive=True)
     try:
@@ -88,7 +90,7 @@ def _enter(home: Home) -> None:
 
 def _make() -> None:
     """Make a user namespace, and have a child that stays outside map it."""
-    maps = [_words(*tool) for tool in _TOOLS]
+    maps = _maps()
     made, go = os.pipe2(os.O_CLOEXEC)
     said, saying = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
@@ -124,6 +126,10 @@ def _map(maps: list[list[str]], made: int, saying: int) -> None:
                 code = code or os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         os._exit(1 if code else 0)
+
+
+def _maps() -> list[list[str]]:
+    return [_words(*tool) for tool in _TOOLS]
 
 
 def _words(tool: str, table: str, flag: str) -> list[str]:

@@ -11,10 +11,11 @@ not end what it leaves: whoever ends it kills its group.
 
 from __future__ import annotations
 
+from minirun import caller
 from minirun.container import record as records
 from minirun.container import state
 from minirun.container.firstprocess import FirstProcess
-from minirun.errors import BadInput, Conflict, NotFound
+from minirun.errors import BadInput, Conflict, NotFound, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def check(home: Home, options: dict[str, Any]) -> None:
     """
     for kind in _JOINABLE:
         mode = options.get(kind, "")
+        if caller.ROOTLESS and mode and (kind == "pid" or mode == "host") and kind != "uts":
+            raise Unsupported(
+                f"use --{kind} {mode}", "an ordinary user's container ends with its own pid namespace, and has the "
+                "message queues of its own IPC namespace alone", f"leave --{kind} out",
+            )  # fmt: skip
         if mode.startswith(JOINED):
             other = records.find(home, mode.removeprefix(JOINED))
             if kind == "ipc" and other.options.get("ipc", "private") in ("private", "none"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from minirun import caller
 from minirun.container import environment, etc
 from minirun.errors import Unsupported
 from minirun.launch import ending
@@ -80,7 +81,7 @@ def specify(
         stdin=stdin,
         redirects=(),
         devices=_devices(options),
-        makes_devices="device_rules" in options or "privileged" in options,
+        makes_devices=not caller.ROOTLESS and ("device_rules" in options or "privileged" in options),
         privileged="privileged" in options,
         masks=masks.of(options),
         user=who,
@@ -107,7 +108,7 @@ def specify(
 
 
 def _devices(options: Mapping[str, Any]) -> list[Device]:
-    if "devices" not in options and "privileged" not in options:
+    if caller.ROOTLESS or ("devices" not in options and "privileged" not in options):
         return []
     from minirun.container import privileges
 

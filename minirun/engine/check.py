@@ -28,7 +28,7 @@ from minirun.engine import blobcheck, damage, links, networkcheck, remains, syst
 from minirun.engine.damage import Damage
 from minirun.engine.fault import OfNetworks
 from minirun.engine.mountplace import MountPlace
-from minirun.errors import Attempt, Conflict, MinirunError, Unsupported
+from minirun.errors import Attempt, Conflict, MinirunError
 from minirun.home import Home
 from minirun.image import lookup
 from minirun.image.reference import is_digest, is_id
@@ -80,7 +80,9 @@ def check(*, repair: bool = False, quick: bool = False) -> Checked:
         MinirunError: it could not be read.
     """
     if os.geteuid():
-        raise Unsupported("check the store", "you are not root", "run it with sudo")
+        from minirun.container import rootless
+
+        rootless.enter(Home.of_environment())
     home = Home.of_environment()
     with Attempt(f"check the store {home.root}"):
         before = examine(home)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from minirun import caller
 from minirun.container import connection, networkflags
 from minirun.container import record as records
 from minirun.engine import open_home
-from minirun.errors import Attempt, BadInput, NotFound
+from minirun.errors import Attempt, BadInput, NotFound, Unsupported
 from minirun.journal import Operation
 from minirun.network import lease, store
 from minirun.network.record import DEFAULT
@@ -36,8 +37,13 @@ def connect(
         NotFound, Conflict: there is no such network or container, or they do not go together.
         BadInput: an address or a name has no meaning.
     """
-    home = open_home()
     attempt = f"connect container {container} to network {network}"
+    if caller.ROOTLESS:
+        raise Unsupported(
+            attempt, "a network is an interface of the host, and an ordinary user can make none",
+            "make the container anew: pasta connects it, or --network container:NAME",
+        )  # fmt: skip
+    home = open_home()
     name = _name(home, network, attempt)
     wanted = networkflags.check({"name": name, "ip": ip, "ip6": ip6, "mac": mac, "aliases": list(aliases)})
     if known := store.find(home, name):

@@ -13,7 +13,7 @@ import select
 import time
 
 from minirun import events
-from minirun.cgroup import group
+from minirun.cgroup import absent, group
 from minirun.container import health, state
 from minirun.container import record as records
 from minirun.container.firstprocess import FirstProcess
@@ -71,6 +71,9 @@ def _run(home: Home, box: Record, now: State, wanted: Mapping[str, Any]) -> Resu
     path = f"{now.cgroup}/minirun-health"
     began = time.time()
     try:
+        if absent.is_at(now.cgroup):
+            code, output = _run_in(home, now.cgroup, box, now, command, wanted["timeout"])
+            return Result(began, time.time(), code, output)
         group.end(path)
         os.mkdir(path)
         try:
@@ -98,7 +101,10 @@ def _run_in(home: Home, path: str, box: Record, now: State, command: Sequence[st
         output, ended = _read(reading, joined.process, end)
         if ended:
             return state.exit_code(os.waitpid(joined.process.pid, 0)[1]), output
-        group.kill(path)
+        if path == now.cgroup:
+            os.kill(joined.process.pid, 9)  # what it started stays: nothing tells that from the container's own
+        else:
+            group.kill(path)
         os.waitpid(joined.process.pid, 0)
         return -1, f"Health check exceeded timeout ({seconds:g}s): {output}".removesuffix(": ")
     finally:

@@ -10,10 +10,10 @@ import os
 from dataclasses import dataclass
 from errno import EBUSY
 
-from minirun import events
+from minirun import caller, events
 from minirun.engine import open_home
 from minirun.engine.mountplace import MountPlace, places, settle
-from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound
+from minirun.errors import Attempt, BadInput, Conflict, MinirunError, NotFound, Unsupported
 from minirun.home import Home
 from minirun.image.reference import is_hex
 from minirun.image.store import Images
@@ -49,6 +49,11 @@ class Mounted:
 
 def mount(names: Sequence[str]) -> Iterator[str | MinirunError]:
     """Mount images, or hold once more what is mounted; yields the path of each, or why it is not mounted."""
+    if caller.ROOTLESS:
+        raise Unsupported(
+            "mount images", "what an ordinary user mounts is gone with the command that did it",
+            "`minirun create` and `minirun export` or `minirun cp` take files out",
+        )  # fmt: skip
     home = open_home()
     for name in names:
         try:

@@ -9,6 +9,7 @@ import os
 import re
 from datetime import UTC, datetime
 
+from minirun import caller
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
@@ -63,6 +64,11 @@ def create(
         BadInput, Unsupported: something of that has no meaning, or is not built.
         Conflict: there is one of that name, or its addresses are somebody's.
     """
+    if caller.ROOTLESS:
+        raise Unsupported(
+            f"create network {name}", "a network is an interface of the host, and an ordinary user can make none",
+            "pasta connects each container: leave --network out; or --network container:NAME shares one",
+        )  # fmt: skip
     attempt = f"create network {name}"
     if driver not in drivers.NAMES:
         reason = "is not built in this version" if driver in _NO_DRIVERS else "does not exist"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from minirun import events
-from minirun.cgroup import group
+from minirun.cgroup import absent, group
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
@@ -57,6 +57,7 @@ def _pause(home: Home, box: Record) -> None:
         raise Conflict(attempt, "it is restarting", "wait until it runs")
     if not now.alive:
         raise Conflict(attempt, "it is not running", "`minirun ps` lists those that are")
+    absent.refuse(attempt, now.cgroup)
     # who does not stand still in time goes on
     with Attempt(attempt), Operation(home) as operation:
         operation.will("thaw", now.cgroup)

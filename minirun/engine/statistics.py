@@ -15,7 +15,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from minirun.cgroup import group, usage
+from minirun.cgroup import absent, group, usage
 from minirun.container import record as records
 from minirun.container import state
 from minirun.engine import open_home
@@ -119,6 +119,7 @@ def _look(box: Record, now: State, called: str, before: Cpu | None) -> Statistic
     """Take a container's figures; zeros, as Docker has them, for one that does not run."""
     if not now.alive:
         return Statistics(box, called)
+    absent.refuse(f"read statistics of container {box.name}", now.cgroup)
     try:
         used = usage.read(now.cgroup)
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from minirun import events
-from minirun.cgroup import control, group, limits, memory
+from minirun.cgroup import absent, control, group, limits, memory
 from minirun.container import ending, place, restart, state
 from minirun.container import record as records
 from minirun.engine import open_home
@@ -80,6 +80,7 @@ def _limit(home: Home, box: Record, changed: Mapping[str, Any], operation: Opera
     now = state.read(home, box)
     if now.alive:
         settings = limits.settings(wanted)
+        absent.refuse(f"limit container {box.name}", now.cgroup)
         place.enable(limits.needed(wanted), os.path.dirname(now.cgroup))
         operation.will("settle_limits", home.root, box.id, now.cgroup, *control.before(now.cgroup, settings))
         _apply(now.cgroup, settings, operation, attempt=f"update container {box.name}")

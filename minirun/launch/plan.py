@@ -101,7 +101,7 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     yield Call("mount", 0, "/", 0, MS_REC | MS_PRIVATE, 0, why="nothing mounted here reaches the host, or back")
     yield from volumes.take(attached, by_options=by_options, idmap=idmap)
     if caller.ROOTLESS:
-        yield from special.take(**_kernels(spec))
+        yield from special.take(**_kernels(spec), hosts_network=spec.network == "host")
     if spec.stub:
         yield attach.clone(spec.stub, save=STUB, why="the program that becomes the command")
         attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID

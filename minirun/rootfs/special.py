@@ -72,11 +72,16 @@ def devpts_options(tty: int = TTY) -> tuple[tuple[str, str], ...]:
 PROC, SYS, CGROUP = (Slot(SLOTS - 1 - index, name) for index, name in enumerate(("proc", "sys", "cgroup")))
 
 
-def take(*, read_only: bool, cgroup_read_only: bool, has_cgroup: bool) -> Iterator[Call]:
+def take(*, read_only: bool, cgroup_read_only: bool, has_cgroup: bool, hosts_network: bool) -> Iterator[Call]:
     """Make what an ordinary user can only make before the root of the container is entered."""
     for index, (name, _, _) in enumerate(DEVICES):
         yield clone(f"/dev/{name}", save=_host(index), why="which an ordinary user cannot make")
-    yield from _sysfs(SYS, read_only=read_only)
+    if hosts_network:
+        why = "the host's, as its network namespace is"
+        yield clone("/sys", recursive=True, save=SYS, why=why)
+        yield allow(SYS, BARRED | MOUNT_ATTR_RDONLY, recursive=True, why=why)
+    else:
+        yield from _sysfs(SYS, read_only=read_only)
     if has_cgroup:
         yield from _cgroups(CGROUP, read_only=cgroup_read_only)
     yield from _processes(PROC)
