@@ -3,7 +3,7 @@
 All of them get minirun's own filter of system calls: it would be no comparison if one compiled a longer list.
 
 image/        layers, as minirun takes them        ─▶ image-oci/   by umoci    ─▶ podman/    its store
-              00-base.tar … 04-layer.tar                   └▶ unpacked/  by umoci ─▶ bundle-…/ for runc
+              000-base.tar … 004-layer.tar                 └▶ unpacked/  by umoci ─▶ bundle-…/ for runc
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ LAYERS = 5
 PROFILE = Path(__file__).resolve().parent.parent / "minirun" / "security" / "seccomp.json"
 
 
-def write_layers(folder: Path) -> None:
-    """Make an image of LAYERS layers: busybox, and small ones on it.
+def write_layers(folder: Path, count: int = LAYERS) -> None:
+    """Make an image of so many layers: busybox, and small ones on it.
 
     Not the fixture busybox-layers: podman applies the modes of its hardlink entries, and then cannot execute busybox.
     """
-    with tarfile.open(folder / "00-base.tar", "w") as tar:
+    with tarfile.open(folder / "000-base.tar", "w") as tar:
         for name in (".", "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
@@ -55,8 +55,8 @@ def write_layers(folder: Path) -> None:
             entry = tarfile.TarInfo(f"bin/{name}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
-    for number in range(1, LAYERS):
-        with tarfile.open(folder / f"{number:02}-layer.tar", "w") as tar:
+    for number in range(1, count):
+        with tarfile.open(folder / f"{number:03}-layer.tar", "w") as tar:
             entry = tarfile.TarInfo(f"etc/layer-{number}")
             entry.mode = 0o644
             tar.addfile(entry)

@@ -27,6 +27,7 @@ CLONE_NEWNS = 0x20000  # linux/sched.h
 SIZE_GB = 24
 PLACE = Path("/var/tmp")  # noqa: S108 - a disk, like that on which stores live; /tmp may be memory
 CGROUP = "minirun-bench"  # the group below which podman makes its groups
+CGROUP_MOUNT = Path("/sys/fs/cgroup")
 BLOB_CACHE = Path("/var/lib/containers/cache/blob-info-cache-v1.boltdb")  # podman's; no option moves it
 
 
@@ -106,17 +107,14 @@ def _do(program: str, *arguments: str | Path) -> str:
 
 def _show_v2_alone() -> None:
     """Where cgroup v1 and v2 are mixed, have v2 alone, all of us: crun refuses the mixture, and runc has more to do."""
-    top = Path("/sys/fs/cgroup")
-    if not (top / "cgroup.controllers").exists():
-        _do("umount", "--lazy", "--recursive", top)
-        _do("mount", "-t", "cgroup2", "cgroup2", top)
+    if not (CGROUP_MOUNT / "cgroup.controllers").exists():
+        _do("umount", "--lazy", "--recursive", CGROUP_MOUNT)
+        _do("mount", "-t", "cgroup2", "cgroup2", CGROUP_MOUNT)
 
 
 def _remove_groups() -> None:
-    # /sys/fs/cgroup is one hierarchy (v2), or holds one a controller (v1)
-    for top in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
-        for folder, _, _ in os.walk(top / CGROUP, topdown=False):
-            try:
-                os.rmdir(folder)  # noqa: PTH106
-            except OSError:
-                continue  # something lives in it: not ours to end
+    for folder, _, _ in os.walk(CGROUP_MOUNT / CGROUP, topdown=False):
+        try:
+            os.rmdir(folder)  # noqa: PTH106
+        except OSError:
+            continue  # something lives in it: not ours to end
