@@ -178,6 +178,10 @@ def _part(home: Home, box: Record, now: State, network: Network, own: Lease) -> 
         return  # it has just ended, and its interfaces with it
     try:
         namespace.disconnect(network, own)
+        if "egress" in box.options:
+            from minirun.container import egress
+
+            egress.let_go(home, own)
         _lead(home, box, namespace)
     finally:
         namespace.close()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from minirun.errors import BadInput, Unsupported
 from minirun.journal import Step
 from minirun.network import egress, egressclaim, egresslist
+from minirun.network.cable import host_end
 from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
@@ -80,6 +81,11 @@ def steps(home: Home, record: Record, network: Callable[[], Network]) -> list[St
 def undos(home: Home, record: Record) -> list[list[str]]:
     """What whoever finds it ended must do."""
     return [["release_egress", home.root, home.runtime, record.id]]
+
+
+def let_go(home: Home, lease: Lease) -> None:
+    """It has left a network while it runs: its cable there is gone. Idempotent."""
+    egress.let_go(home, lease.container, host_end(lease))
 
 
 def guard(home: Home, network: Network, lease: Lease) -> Callable[[str], None]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minirun.network.record import Network
 
 _EXFULL = 54
+_PREFIX, _DIGITS = "mr", 13
 
 
 def plug(
@@ -61,4 +62,9 @@ def unplug(attempt: str, _network: Network, lease: Lease, _speaker: socket) -> N
 
 def host_end(lease: Lease) -> str:
     """The name of the interface on the host that leads to a container: nobody ever has it again."""
-    return f"mr{lease.endpoint[:13]}"
+    return f"{_PREFIX}{lease.endpoint[:_DIGITS]}"
+
+
+def is_host_end(name: str) -> bool:
+    """Whether that could be one's name."""
+    return name.startswith(_PREFIX) and len(name) == len(_PREFIX) + _DIGITS

@@ -14,11 +14,12 @@ from _socket import if_nametoindex
 from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.kernel import files, jsonfile, tree
-from minirun.network import address, egressclaim, egressdenials, egresselements, egressrules, firewall
+from minirun.network import address, cable, egressclaim, egressdenials, egresselements, egressrules, firewall
 from minirun.network.address import Subnet
 from minirun.network.egresslink import Link
 from minirun.network.egresslist import GATEWAY, services
 from minirun.network.egressrules import Group
+from minirun.network.record import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def guard(home: Home, network: Network, lease: Lease, interface: str, bridge: st
         raise MinirunError(_attempt(lease.container), "what it may reach was taken away meanwhile", "start it again")
     try:
         value = {"mac": lease.mac, "bridge": bridge, "ends": ends}
+        if network.name == DEFAULT:
+            value["default"] = network.interface
         jsonfile.write(f"{egressclaim.folder(home, lease.container)}/{interface}", value, durable=False)
         _apply(home, lease.container)
     finally:
@@ -75,30 +78,56 @@ def restore(home: Home, container_id: str, *, wait: bool = True) -> bool:
         os.close(lock)
 
 
-def _apply(home: Home, container_id: str) -> bool:
-    """Put the rules in force; the claim is held. False: it has no interface any more."""
+def let_go(home: Home, container_id: str, interface: str) -> None:
+    """A container has left a network: nothing is kept of its cable there, which is gone. Idempotent.
+
+    Args:
+        home: the store.
+        container_id: whose.
+        interface: the end on the host.
+
+    Raises:
+        MinirunError, OSError: the kernel refuses.
+    """
+    lock = egressclaim.hold(home, container_id)
+    if lock < 0:
+        return
+    path = f"{egressclaim.folder(home, container_id)}/{interface}"
+    try:
+        if os.path.exists(path):
+            egresselements.ask_no_more(Link(interface, **jsonfile.read(path)).asking)
+            _apply(home, container_id, [interface])
+            files.remove(path)
+    finally:
+        os.close(lock)
+
+
+def _apply(home: Home, container_id: str, gone: Sequence[str] = ()) -> bool:
+    """Put the rules in force, without those of interfaces that are gone; the claim is held. False: it has none."""
     links = _links(home, container_id)
-    if not links:
+    if not links and not gone:
         return False
     told = egressclaim.read(home, container_id)
     gateways = [gateway for link in links for _, _, gateway in link.ends]
     groups = _groups(told["elements"], told["hosts"], gateways)
     rejects = not os.path.exists(_without_reject(home))
     try:
-        _change(home, container_id, groups, links, rejects=rejects)
+        _change(home, container_id, groups, links, gone, rejects=rejects)
     except MinirunError:
         if len(_links(home, container_id)) < len(links):
-            return _apply(home, container_id)  # one has just gone, and the rules name it
+            return _apply(home, container_id, gone)  # one has just gone, and the rules name it
         if not rejects:
             raise
-        _change(home, container_id, groups, links, rejects=False)
+        _change(home, container_id, groups, links, gone, rejects=False)
         files.replace(_without_reject(home), b"", durable=False)
     return True
 
 
-def _change(home: Home, container_id: str, groups: Sequence[Group], links: Sequence[Link], *, rejects: bool) -> None:
+def _change(
+    home: Home, container_id: str, groups: Sequence[Group], links: Sequence[Link], gone: Sequence[str], *, rejects: bool
+) -> None:
     attempt = _attempt(container_id)
-    script = egressrules.script(container_id, groups, links, log_group(home), rejects=rejects)
+    script = egressrules.script(container_id, groups, links, log_group(home), rejects=rejects, gone=gone)
     try:
         firewall.change(script, attempt)
     except MinirunError as error:
@@ -117,14 +146,20 @@ def _attempt(container_id: str) -> str:
 
 def _links(home: Home, container_id: str) -> list[Link]:
     """The interfaces that are there."""
-    directory, found = egressclaim.folder(home, container_id), []
-    for name in sorted(os.listdir(directory)):
+    found = []
+    for link in _noted(egressclaim.folder(home, container_id)):
         try:
-            if_nametoindex(name)
+            if_nametoindex(link.interface)
         except OSError:
-            continue  # no interface, or one that is gone
-        found.append(Link(name, **jsonfile.read(f"{directory}/{name}")))
+            continue  # it is gone
+        found.append(link)
     return found
+
+
+def _noted(directory: str) -> list[Link]:
+    """The interfaces that were written down."""
+    names = sorted(name for name in os.listdir(directory) if cable.is_host_end(name))
+    return [Link(name, **jsonfile.read(f"{directory}/{name}")) for name in names]
 
 
 def _groups(elements: Sequence[str], hosts: Sequence[Sequence[str]], gateways: Sequence[str]) -> list[Group]:
@@ -177,6 +212,7 @@ def release(root: str, runtime: str, container_id: str) -> None:
             os.close(lock)
     elif not os.path.isdir(ending):
         return
+    egresselements.ask_no_more([pair for link in _noted(ending) for pair in link.asking])
     if egressclaim.is_shared(ending):
         _unplug(ending)
     egresselements.remove(container_id)

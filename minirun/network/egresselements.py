@@ -14,9 +14,12 @@ from __future__ import annotations
 
 from struct import pack, unpack
 
+from minirun.network import address
 from minirun.network.egressrules import table
+from minirun.network.firewall import TABLE
 from minirun.network.flows import attributes
 from minirun.network.portelements import answers, attribute, batch, message, speak
+from minirun.network.portrules import ASKING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _REQUEST, _ACK, _CREATE, _DUMP = 0x1, 0x4, 0x400, 0x300
-_NFTABLES, _NETDEV = 10 << 8, 5
+_NFTABLES, _NETDEV, _INET = 10 << 8, 5, 1
 _GET_TABLE, _DELETE_TABLE = _NFTABLES | 1, _NFTABLES | 2
 _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT = _NFTABLES | 12, _NFTABLES | 13, _NFTABLES | 14
 _NEW_OBJECT, _GET_OBJECT = _NFTABLES | 18, _NFTABLES | 19
@@ -80,6 +83,22 @@ def remove(container_id: str) -> None:
         batch(speaker, [message(_DELETE_TABLE, _REQUEST | _ACK, _NETDEV, attribute(_TABLE_NAME, _name(container_id)))])
     except FileNotFoundError:
         pass
+    finally:
+        speaker.close()
+
+
+def ask_no_more(asking: Sequence[tuple[str, str]]) -> None:
+    """Take addresses out of those that ask for names: see egresslink.py. Idempotent."""
+    speaker = speak()
+    try:
+        for bridge, own in asking:
+            key = pack("16s", bridge.encode()) + address.pack(own)
+            body = attribute(_LIST_TABLE, TABLE.encode() + b"\0") + attribute(_LIST_SET, ASKING.encode() + b"\0")
+            body += attribute(_LIST_ELEMENTS | _NESTED, _element(key))
+            try:
+                batch(speaker, [message(_DELETE_ELEMENT, _REQUEST | _ACK, _INET, body)])
+            except FileNotFoundError:
+                continue
     finally:
         speaker.close()
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESOLVER_PORT = 53
+# kinds of chains, each with the name of an interface behind it; the hooks, which name the others, first
+KINDS = ("from", "to", "arp", "ip4", "ip6")
 _MANY = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"  # multicast and broadcast
 # what they need; with more they would be a way for more
 _ARP_BYTES, _ND_BYTES = 28, 40
@@ -34,15 +36,24 @@ class Link:
         mac: the container's hardware address.
         bridge: the bridge's.
         ends: (address, subnet, gateway), of IPv4, and of IPv6 where the container has that.
+        default: the default network's bridge, if that is it: others on it ask whoever publishes port 53.
     """
 
-    __slots__ = ("bridge", "ends", "interface", "mac")
+    __slots__ = ("bridge", "default", "ends", "interface", "mac")
 
-    def __init__(self, interface: str, mac: str, bridge: str, ends: Sequence[tuple[str, str, str]]) -> None:
+    def __init__(
+        self, interface: str, mac: str, bridge: str, ends: Sequence[tuple[str, str, str]], default: str = ""
+    ) -> None:
         self.interface = interface
         self.mac = mac
         self.bridge = bridge
         self.ends = ends
+        self.default = default
+
+    @property
+    def asking(self) -> list[tuple[str, str]]:
+        """The bridge and the address by which it asks for names where they are not asked for by all."""
+        return [(self.default, own) for own, _, _ in self.ends if self.default and ":" not in own]
 
 
 def chains(link: Link) -> dict[str, list[str]]:

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from minirun.network import egresslink
 from minirun.network.egresslist import within
+from minirun.network.firewall import TABLE
+from minirun.network.portrules import ASKING, ASKING_TYPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def script(
     log_group: int,
     *,
     rejects: bool = True,
+    gone: Sequence[str] = (),
 ) -> str:
     """What nft(8) reads to put the rules in force, in one transaction; what the sets hold stays if it was done before.
 
@@ -91,6 +94,7 @@ def script(
         links: its interfaces, which are there.
         log_group: of nfnetlink_log, for whoever reads there that something was denied.
         rejects: whether the kernel can refuse what it denies; otherwise whoever reads there is asked to.
+        gone: interfaces that it had, of which nothing is to be left.
     """
     name = table(container_id)
     sets = [f"set link {{ type ether_type; flags dynamic,timeout; size 64; timeout {DENIED_S}s; counter; }}"]
@@ -104,11 +108,17 @@ def script(
         hooks[f"to-{link.interface}"] = f"type filter hook egress device {link.interface} priority 0; policy accept;"
         chains |= egresslink.chains(link)
     lines = [f"add table netdev {name}", f"flush table netdev {name}", f"table netdev {name} {{", "counter more { }"]
+    # what is added first can be deleted, whether it was there or not
+    whole = [f"chain netdev {name} {kind}-{interface}" for interface in gone for kind in egresslink.KINDS]
+    lines[2:2] = [f"{verb} {chain}" for chain in whole for verb in ("add", "delete")]
     lines += sets
     # a chain is there before a rule of another names it
     lines += [f"chain {chain} {{ {hooks.get(chain, '')} }}" for chain in chains]
     lines += ["}"]
     lines += [f"add rule netdev {name} {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+    if asking := [pair for link in links for pair in link.asking]:
+        lines += [f"add table inet {TABLE}", f"add set inet {TABLE} {ASKING} {{ {ASKING_TYPE} }}"]
+        lines += [f'add element inet {TABLE} {ASKING} {{ "{bridge}" . {own} }}' for bridge, own in asking]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@
 
     published4, …      what leads where: see portelements.py
     publishing         bridges that let 127.0.0.1 through (route_localnet), and so let nobody else pretend to be it
+    names, asking      bridges, and bridge . address, of who asks his gateway for names
     hairpin4, hairpin6 bridge . subnet: who reaches a neighbour, or himself, by an address of the host
 
 The chains stand 5 behind what nft calls dstnat, so that a dnat of the user's own comes first. What follows is forwarded
@@ -36,8 +37,10 @@ _MAPS = {
     "published6": "inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service",
     "published6_any": "inet_proto . inet_service : ipv6_addr . inet_service",
 }
+ASKING, ASKING_TYPE = "asking", "type ifname . ipv4_addr;"
 _SETS = {
     "names": "type ifname;",
+    ASKING: ASKING_TYPE,
     "publishing": "type ifname;",
     "hairpin4": "type ifname . ipv4_addr; flags interval;",
     "hairpin6": "type ifname . ipv6_addr; flags interval;",
@@ -49,6 +52,7 @@ _LOCAL_ROUTE = (255, 4, 0, 2)  # RT_TABLE_LOCAL, RTPROT_STATIC, RT_SCOPE_UNIVERS
 _RTA_DST, _RTA_OIF, _RTA_PRIORITY = 1, 4, 6
 _LAST = 4096  # behind the one of lo
 _PROTOCOLS = "meta l4proto { tcp, udp, sctp }"
+_TO_GATEWAY = "meta nfproto ipv4 meta l4proto { tcp, udp } th dport 53 fib daddr . iif type local"
 # chain → (what hooks it in, its rules)
 _CHAINS: dict[str, tuple[str, Sequence[str]]] = {
     "publish": (
@@ -71,7 +75,8 @@ _CHAINS: dict[str, tuple[str, Sequence[str]]] = {
         (
             "ip daddr 127.0.0.0/8 return",
             # who asks his gateway for names is not led to a name server that somebody publishes
-            "iifname @names meta nfproto ipv4 meta l4proto { tcp, udp } th dport 53 fib daddr . iif type local return",
+            f"iifname @names {_TO_GATEWAY} return",
+            f"iifname . ip saddr @{ASKING} {_TO_GATEWAY} return",
             f"{_PROTOCOLS} jump publish",
         ),
     ),

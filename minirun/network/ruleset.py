@@ -25,7 +25,7 @@ MASQUERADE = "masquerade-"
 # chains whose rules are the same whatever networks there are
 CHAINS = ("forward", "publish", "publish_raw", "publish_prerouting", "publish_output", "publish_postrouting")
 # sets whose elements name a bridge, by itself, twice, or with a subnet
-OF_BRIDGES = ("bridges", "internal", "names", "same", "apart", "publishing", "hairpin4", "hairpin6")
+OF_BRIDGES = ("bridges", "internal", "names", "asking", "same", "apart", "publishing", "hairpin4", "hairpin6")
 _REQUEST, _ACK = 0x1, 0x4
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NFTABLES, _INET = 10, 1

@@ -380,14 +380,47 @@ def test_a_network_that_it_is_connected_to_later_is_no_way_out(place: Site, stor
             run_in(box.pid, "ip", "route", "replace", "default", "via", db.gateway)
             assert box.ask("tcp", OUTSIDE, 80) == "80"
             assert box.ask("tcp", OTHER, 80) == "refused"
+            ends = cables(store, box)
+            assert len(ends) == 2
             store("network", "disconnect", "back", "limited", check=True)
+            (left,) = cables(store, box)
+            (gone,) = {*ends} - {left}
+            assert gone not in nft("list", "table", "netdev", box.table)
+            assert left in nft("list", "table", "netdev", box.table)
             assert f"tcp {db.gateway} 80" in box.denied()
             nft("delete", "table", "netdev", box.table)
             kept.until(lambda: tables() == [box.table])  # also without the interface that is gone
             run_in(box.pid, "ip", "route", "replace", "default", "via", box.gateway)
             assert box.ask("tcp", OTHER, 80) == "refused"
+            # of none nothing is left but what was denied, and the next one is guarded as the first
+            store("network", "disconnect", "web", "limited", check=True)
+            assert cables(store, box) == []
+            assert "hook" not in nft("list", "table", "netdev", box.table)
+            assert store("system", "check", "--quick", check=True).stderr == ""
+            store("network", "connect", "back", "limited", check=True)
+            assert (box.ask("tcp", db.gateway, 80), box.ask("tcp", OUTSIDE, 80)) == ("refused", "80")
+            assert f"tcp {OTHER} 80" in box.denied()
     finally:
         store("network", "rm", "back", check=True)
+
+
+def cables(store: Minirun, box: Container) -> list[str]:
+    """The interfaces on the host by which it is held, as they are written down."""
+    return sorted(path.name for path in (store.runtime / "egress" / box.id).glob("mr*"))
+
+
+def test_its_questions_go_past_whoever_publishes_the_port_of_names(place: Site, store: Minirun) -> None:
+    with (
+        container(store, "server", "-p", "53:53/udp", network="bridge") as server,
+        serving("udp:53", pid=server.pid),
+        container(store, "free", network="bridge") as free,
+        limited(store, f"allow={OUTSIDE}", network="bridge") as box,
+    ):
+        # as with Docker, others reach it at their gateway as they do at the host's other addresses
+        assert free.ask("udp", free.gateway, 53) == "53"
+        assert box.ask("udp", box.gateway, 53) == "nothing"
+        assert box.look_up("telemetry.example") == ["NXDOMAIN"]
+    assert box.address not in nft("list", "ruleset")
 
 
 @pytest.mark.parametrize(
