@@ -30,6 +30,7 @@ _ALLOW_MULTI = 1 << 1
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 _TYPES = {"b": 1, "c": 2}
 _LAST = (1 << 32) - 1
+_LAST_NUMBERS = ((1 << 12) - 1, (1 << 20) - 1)  # major and minor: linux/kdev_t.h
 # what programs expect, as in Docker's containers: the six of /dev, terminals, and nodes of any kind may be made
 DEFAULT: tuple[Rule, ...] = (
     ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"), ("c", 1, 8, "rwm"), ("c", 1, 9, "rwm"),
@@ -47,13 +48,13 @@ def parse(text: str) -> Rule:
     Raises:
         BadInput: it is none.
     """
-    words = text.split()
+    words = text.split(" ")
     attempt = f"use --device-cgroup-rule {text!r}"
     numbers = words[1].split(":") if len(words) == 3 else []
     if len(numbers) != 2 or words[0] not in ("a", "b", "c"):
         raise BadInput(attempt, "it is no rule", "it is a type, numbers and access: 'c 10:229 rw', 'b *:* m'")
-    for number in numbers:
-        if number != "*" and not (number.isascii() and number.isdigit() and int(number) <= _LAST):
+    for number, last in zip(numbers, _LAST_NUMBERS, strict=True):
+        if number != "*" and not (number.isascii() and number.isdigit() and len(number) < 8 and int(number) <= last):
             raise BadInput(attempt, f"{number!r} is no number of a device", "'c 10:229 rw', 'b 8:* r'")
     major, minor = (None if number == "*" else int(number) for number in numbers)
     return words[0], major, minor, access(attempt, words[2])

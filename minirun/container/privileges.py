@@ -67,7 +67,8 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _capability(flag: str, text: str) -> str:
     name = text.upper().removeprefix("CAP_")
-    if name != "ALL" and name not in capabilities.NAMES:
+    # of some other signs upper() makes one of ASCII's: U+017F
+    if not text.isascii() or (name != "ALL" and name not in capabilities.NAMES):
         raise BadInput(
             f"use --{flag} {text}",
             "there is no such capability",

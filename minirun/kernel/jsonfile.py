@@ -23,13 +23,20 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not in JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0:  # 1e999
+        raise ValueError(f"{text[:40]} is no number that can be written again")
+    return value
+
+
 class _Context:
     """What the C scanner asks its decoder for; see Modules/_json.c, scanner_new."""
 
     strict = True
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
     parse_constant = _refuse_constant
     memo: dict[str, str] = {}
@@ -72,7 +79,7 @@ def loads(text: str) -> Any:
 def _slow_loads(text: str) -> Any:
     import json
 
-    return json.loads(text, parse_constant=_refuse_constant)
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def dumps(value: object) -> str:

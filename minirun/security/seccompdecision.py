@@ -77,11 +77,15 @@ class Nodes:
     def simpler(self, root: Node) -> Node:
         """A decision that is the same as *root*, by fewer tests where many say which few values are left out."""
         known: dict[Node, Node] = {}
+        covered: dict[Node, int] = {}  # how many values the tests of a chain hold for, at most
         for node in below(root):
             if node.load is None or node.yes is None or node.no is None:
                 known[node] = node
                 continue
-            forms, rest = _chain(node)
+            more = covered.get(node.no, 0) if _follows(node, node.no) else 0
+            covered[node] = more + (1 << 32 - node.load[1].bit_count())
+            # of thousands of tests it is not to be asked at each
+            forms, rest = _chain(node) if covered[node] > ALL - _FEW else ([], node)
             left_out = _left_out(forms) if len(forms) >= _SEVERAL else None
             if left_out is None:
                 known[node] = self.test(node.load, node.test, node.value, known[node.yes], known[node.no])
@@ -109,13 +113,20 @@ def below(root: Node) -> list[Node]:
     return order
 
 
+def _follows(node: Node, after: Node) -> bool:
+    """Whether *after* is one more test of the same word, with the same outcome."""
+    if node.test != EQUAL or after.test != EQUAL or not node.load or not after.load:
+        return False
+    return after.yes is node.yes and after.load[0] == node.load[0]
+
+
 def _chain(node: Node) -> tuple[list[Form], Node]:
     """The tests of one word that follow each other and have one outcome; and what follows if none of them holds."""
     forms: list[Form] = []
-    first, yes = node.load, node.yes
-    while node.test == EQUAL and node.yes is yes and node.load and first and node.load[0] == first[0] and node.no:
+    before = node
+    while node.test == EQUAL and node.load and node.no and (node is before or _follows(before, node)):
         forms.append((node.load[1], node.value))
-        node = node.no
+        before, node = node, node.no
     return forms, node
 
 
