@@ -65,9 +65,14 @@ def of_running(box: Record, now: State) -> Root:
         os.close(process)
     try:
         # not its first process's root, which that may have changed by chroot(2)
-        return _entered([Call("setns", namespace, CLONE_NEWNS, why="where its mounts are")])
+        root = _entered([Call("setns", namespace, CLONE_NEWNS, why="where its mounts are")])
     finally:
         os.close(namespace)
+    if "userns" in box.options:
+        from minirun.container import owners
+
+        root.owners = owners.of(box.options)
+    return root
 
 
 def of_stopped(home: Home, box: Record, lock: int, *, writes: bool) -> Root:
@@ -88,6 +93,7 @@ def of_stopped(home: Home, box: Record, lock: int, *, writes: bool) -> Root:
     # what goes in is to survive a power cut, and the mark of a volatile overlay would keep it from being mounted again
     stack = spec.overlay
     stack.volatile = False
+    stack.diffs = home.folder("diffs")  # with the ids on the disk, which are the container's own
     seen = overlay.Overlay(stack.diffs, [*stack.lower, stack.upper or ""], None, "", volatile=False)
     try:
         if not writes:

@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from minirun.container.owners import Owners
+
 _TRIES = 100
 _STATFS_BYTES = 256  # struct statfs has 120; its first eight are f_type
 # linux/magic.h: what is in these the kernel makes up, for one process, at the moment at which it is read
@@ -38,13 +40,17 @@ class Root:
         descriptor: of it, O_PATH; closed by `close`.
         held: descriptors that are closed with it: what keeps it mounted, a lock.
         confined: whether no link leads out of it; the host's own root is that of a caller, who may go anywhere.
+
+    Attributes:
+        owners: whose files are in there, where that is a user namespace of its own and they are seen from outside.
     """
 
-    __slots__ = ("_held", "_hidden", "_real", "_resolve", "confined", "descriptor")
+    __slots__ = ("_held", "_hidden", "_real", "_resolve", "confined", "descriptor", "owners")
 
     def __init__(self, descriptor: int, held: Sequence[int] = (), *, confined: bool) -> None:
         self.descriptor = descriptor
         self.confined = confined
+        self.owners: Owners | None = None
         self._held = list(held)
         self._resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS if confined else 0
         self._real = {os.fstat(descriptor).st_dev: True}

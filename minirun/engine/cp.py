@@ -12,7 +12,7 @@ meanwhile, and mounted where nobody else sees it. See container/inside.py.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from errno import EDQUOT, EFBIG, ENOSPC
 
 from minirun import events
@@ -163,9 +163,10 @@ def _copy(
         if opened.source is None:
             return _read_tar(home, roots, target, attempt, told)
         owner = None if archive else _ROOT_OWNER if target.container else (os.geteuid(), os.getegid())
-        landing = Landing(attempt, owner=owner, devices=archive or bool(target.container))
+        landing = Landing(attempt, owner=owner, devices=archive or bool(target.container), owners=into.owners)
         transfer = Transfer(roots.roots[source.container], into, landing, told)
-        transfer.copy(opened.source, opened.target)
+        with into.owners.root() if into.owners else nullcontext():
+            transfer.copy(opened.source, opened.target)
         _tell(roots, source, "archive-path")
         _tell(roots, target, "extract-to-dir")
         return transfer.size, list(landing.warnings.sentences)
@@ -189,7 +190,8 @@ class _Opened:
 def _write_tar(roots: _Roots, place: Place, source: Source, told: Callable[[int], object]) -> tuple[int, list[str]]:
     from minirun.layer.archive import Archive
 
-    archive = Archive(literal=True, is_walked=roots.roots[place.container].is_walked)
+    root = roots.roots[place.container]
+    archive = Archive(literal=True, is_walked=root.is_walked, owner=root.owners.of if root.owners else None)
     if source.name:
         chunks = archive.one(source.directory, source.name, source.base)
     else:
@@ -206,10 +208,12 @@ def _write_tar(roots: _Roots, place: Place, source: Source, told: Callable[[int]
 def _read_tar(
     home: Home, roots: _Roots, place: Place, attempt: str, told: Callable[[int], object]
 ) -> tuple[int, list[str]]:
-    landing = Landing(attempt, owner=None, devices=True)
-    unpacking = Unpacking(roots.roots[place.container], place.path, landing, home.folder("tmp"))
+    root = roots.roots[place.container]
+    landing = Landing(attempt, owner=None, devices=True, owners=root.owners)
+    unpacking = Unpacking(root, place.path, landing, home.folder("tmp"))
     try:
-        size = unpacking.unpack(0, told)
+        with root.owners.root() if root.owners else nullcontext():
+            size = unpacking.unpack(0, told)
     finally:
         unpacking.close()
     _tell(roots, place, "extract-to-dir")

@@ -24,6 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from minirun.container.owners import Owners
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_PLACE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _TRIES = 100
@@ -36,18 +38,22 @@ class Landing:
         attempt: for refusals.
         owner: whose everything becomes, uid and gid; None: of those whose it was.
         devices: whether device nodes are made; without that they are left out, with a warning.
+        owners: of the container that has it all, which is seen from outside of its user namespace.
 
     Attributes:
         warnings: sentences about what was left out.
         removed: how often something was in the way.
     """
 
-    def __init__(self, attempt: str, *, owner: tuple[int, int] | None, devices: bool) -> None:
+    def __init__(
+        self, attempt: str, *, owner: tuple[int, int] | None, devices: bool, owners: Owners | None = None
+    ) -> None:
         self.attempt = attempt
         self.warnings = metadata.Warnings()
         self.removed = 0
         self._owner = owner
         self._devices = devices
+        self._owners = owners
 
     def file(self, directory: int, name: bytes, same: tuple[int, int] | None = None) -> tuple[int, bool]:
         """Make an empty file *name* in *directory*, a descriptor.
@@ -141,7 +147,8 @@ class Landing:
 
     def owner_of(self, status: Status) -> tuple[int, int]:
         """Whose an entry becomes."""
-        return self._owner or (status.uid, status.gid)
+        owner = self._owner or (status.uid, status.gid)
+        return self._owners.outside(*owner) if self._owners else owner
 
     def _make(self, directory: int, name: bytes, make: Callable[[], object]) -> None:
         for _try in range(_TRIES):
@@ -196,10 +203,11 @@ class Status:
         self.xattrs = xattrs
 
 
-def status(stat: os.stat_result, xattrs: Sequence[tuple[str, bytes]] = ()) -> Status:
-    """What an entry is like that stat(2) and listxattr(2) say this of."""
+def status(stat: os.stat_result, xattrs: Sequence[tuple[str, bytes]], owners: Owners | None) -> Status:
+    """What an entry is like that stat(2) and listxattr(2) say this of; *owners*: of the container where it is."""
     named = {os.fsencode(name): value for name, value in xattrs} if xattrs else None
-    return Status(stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime_ns, named)
+    uid, gid = owners.of(stat) if owners else (stat.st_uid, stat.st_gid)
+    return Status(stat.st_mode, uid, gid, stat.st_mtime_ns, named)
 
 
 def opened(directory: int, name: bytes) -> int:

@@ -109,7 +109,7 @@ class Transfer:
             raise BadInput(self._landing.attempt, f"what is in {os.fsdecode(name)!r} there is made up by the kernel")
 
     def _finish(self, directory: int, stat: os.stat_result, made: int) -> None:
-        self._landing.finish(made, landings.status(stat, xattrs(directory)))
+        self._landing.finish(made, landings.status(stat, xattrs(directory), self._root.owners))
 
     def _linked(self, stat: os.stat_result, name: bytes, root: int, target: int) -> bool:
         """Make what was copied under another name a hard link; False: it was not."""
@@ -135,7 +135,7 @@ class Transfer:
         if S_ISREG(stat.st_mode):
             return self._file(directory, name, target, new_name)
         try:
-            said = landings.status(stat, xattrs(b"/proc/self/fd/%d/%b" % (directory, name)))
+            said = landings.status(stat, xattrs(b"/proc/self/fd/%d/%b" % (directory, name)), self._root.owners)
             link = os.readlink(name, dir_fd=directory) if S_ISLNK(stat.st_mode) else b""
         except OSError as error:
             # it vanished, or something else has its name now
@@ -164,7 +164,7 @@ class Transfer:
             try:
                 self._data(reading, stat, writing)
                 if is_new:
-                    self._landing.finish(writing, landings.status(stat, xattrs(reading)))
+                    self._landing.finish(writing, landings.status(stat, xattrs(reading), self._root.owners))
             except BaseException:
                 if is_new:
                     os.unlink(new_name, dir_fd=target)  # half a file is worse than none

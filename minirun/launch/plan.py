@@ -77,7 +77,7 @@ def _root(spec: Spec, *, by_options: bool) -> Iterator[Call]:
     if spec.userns:
         from minirun.launch import userns
 
-        yield from userns.become_owner(spec.userns)
+        yield from userns.become_owner(spec.userns.uid, spec.userns.gid)
         yield from userns.join(spec.userns)
     if spec.network_namespace is not None:
         # before /sys is mounted, which shows the interfaces of where it was

@@ -139,11 +139,11 @@ def host_id(extents: Extents, inside: int) -> int:
     return -1
 
 
-def become_owner(user: UserNamespace) -> Iterator[Call]:
-    """Have all that is made from here on be the container's root's; what we may do stays what it is."""
+def become_owner(uid: int, gid: int) -> Iterator[Call]:
+    """Have all that is made from here on be these ids'; what we may do stays what it is."""
     yield Call("prctl", PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0, why="capabilities do not go with the uid")
-    yield Call("setresgid", UNMOVED, user.gid, UNMOVED)
-    yield Call("setresuid", UNMOVED, user.uid, UNMOVED, why="what is made from here on is the container's root's")
+    yield Call("setresgid", UNMOVED, gid, UNMOVED)
+    yield Call("setresuid", UNMOVED, uid, UNMOVED, why="what is made from here on is the container's root's")
 
 
 def join(user: UserNamespace) -> Iterator[Call]:

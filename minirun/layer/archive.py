@@ -34,6 +34,7 @@ class Archive:
             others; None: unless *literal*.
         latest_ns: what is younger gets this time, in nanoseconds since 1970; None leaves every time as it is.
         is_walked: see descent.walk.
+        owner: says whose an entry is in the archive; None: whose it is.
 
     Attributes:
         entries: how many were written.
@@ -43,11 +44,13 @@ class Archive:
     def __init__(
         self, *, literal: bool = False, overlay: bool | None = None, latest_ns: int | None = None,
         is_walked: Callable[[int, os.stat_result], bool] | None = None,
+        owner: Callable[[os.stat_result], tuple[int, int]] | None = None,
     ) -> None:  # fmt: skip
         self.literal = literal
         self.overlay = not literal if overlay is None else overlay
         self.is_walked = is_walked
         self.latest_ns = latest_ns
+        self._owner = owner
         self.entries = 0
         self.warnings: list[str] = []
         self._links: dict[tuple[int, int], bytes] = {}
@@ -163,9 +166,8 @@ class Archive:
         size = stat.st_size
         if size > _SMALL_BYTES or stat.st_blocks * 512 < size:
             return False
-        entry = entries.read(
-            directory, name, path, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, size, self._time(stat)
-        )
+        uid, gid = self._owner(stat) if self._owner else (stat.st_uid, stat.st_gid)
+        entry = entries.read(directory, name, path, stat.st_mode & 0o7777, uid, gid, size, self._time(stat))
         if entry is None:
             return False
         self.entries += 1
@@ -224,8 +226,9 @@ class Archive:
         xattrs: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         self.entries += 1
+        uid, gid = self._owner(stat) if self._owner else (stat.st_uid, stat.st_gid)
         self._write(header.entry(
-            path, kind, mode=stat.st_mode & 0o7777, uid=stat.st_uid, gid=stat.st_gid, size=size,
+            path, kind, mode=stat.st_mode & 0o7777, uid=uid, gid=gid, size=size,
             mtime_ns=self._time(stat), link=link, device=device, xattrs=xattrs,
         ))  # fmt: skip
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -257,6 +260,42 @@ def test_volumes_are_containers_and_binds_the_hosts(store: Minirun, tmp_path: Pa
         assert (tmp_path / "hosts").read_text() == "of the host's root"
     finally:
         store("volume", "rm", "shared-ids", check=True)
+
+
+def owners(store: Minirun, path: str) -> dict[str, tuple[int, int]]:
+    """Whose what `cp` puts into a tar is, by name."""
+    done = subprocess.run(store.command(("cp", path, "-")), env=store.environment(), capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        return {one.name: (one.uid, one.gid) for one in archive}
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "stopped"])
+def test_what_is_copied_has_the_containers_owners(store: Minirun, tmp_path: Path, runs: bool) -> None:
+    (tmp_path / "d/sub").mkdir(parents=True)
+    (tmp_path / "d/file").write_text("of the host's")
+    (tmp_path / "d/link").symlink_to("file")
+    os.chown(tmp_path / "d/file", 1000, 50)
+    tmp_path.chmod(0o700)
+    with background(store, "copied", *AUTO, script="mkdir /own; echo x > /own/a; chown 7:8 /own/a; exec sleep 1000"):
+        if not runs:
+            store("stop", "-t", "0", "copied", check=True)
+        store("cp", f"{tmp_path}/d", "copied:/root-owns", check=True)
+        store("cp", "-a", f"{tmp_path}/d", "copied:/as-it-was", check=True)
+        packed = subprocess.run(["tar", "-C", tmp_path, "-c", "d"], capture_output=True, check=True).stdout
+        subprocess.run(store.command(("cp", "-", "copied:/opt")), env=store.environment(), input=packed, check=True)
+        for place, owner in (("/root-owns", (0, 0)), ("/as-it-was", (1000, 50)), ("/opt/d", (1000, 50))):
+            found = owners(store, f"copied:{place}")
+            assert {found[f"{Path(place).name}/{name}"] for name in ("link", "sub")} == {(0, 0)}
+            assert found[f"{Path(place).name}/file"] == owner
+        assert owners(store, "copied:/own") == {"own": (0, 0), "own/a": (7, 8)}
+        store("cp", "copied:/own/a", f"{tmp_path}/a", check=True)
+        store("cp", "-a", "copied:/own/a", f"{tmp_path}/b", check=True)
+        assert [(tmp_path / name).stat().st_uid for name in ("a", "b")] == [0, 7]
+        if runs:
+            script = "stat -c '%u:%g' /root-owns /root-owns/file /as-it-was/file; echo >> /root-owns/file"
+            told = store("exec", "copied", "sh", "-c", script, check=True).stdout
+            assert told.split() == ["0:0", "0:0", "1000:50"]
+        assert not [one for one in store.root.glob("*") if one.stat().st_uid]
 
 
 def test_memory_is_roots_or_whose_it_is_to_be(store: Minirun) -> None:
