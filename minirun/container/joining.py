@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-import time
-from errno import EAGAIN, EBUSY, ENOMEM, EOPNOTSUPP, ESRCH
+from errno import EAGAIN, EBUSY, ECHILD, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, ESRCH
 
 from minirun.cgroup import group as cgroups
 from minirun.container import wait
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from minirun.launch.machine import Process
 
 _STANDARD = (0, 1, 2)
-_LOOKS, _LOOK_S = 50, 0.01
+_ENDING_S = 0.5  # for a container to have ended whose processes are being killed
 
 
 class Joined:
@@ -143,13 +142,11 @@ def _failure(report: int, process: Process) -> int:
     return int.from_bytes(os.read(report, 4), "little")
 
 
-def _ends(path: str) -> bool:
-    """Whether the processes of a group are gone, or going."""
-    for _ in range(_LOOKS):
-        if not cgroups.alive(path):
-            return True
-        time.sleep(_LOOK_S)
-    return False
+def _ends(first: int) -> bool:
+    """Whether the first process of a container is gone, or going; by its pidfd, for another has its group by then."""
+    from minirun.kernel import process
+
+    return process.wait([first], _ENDING_S)
 
 
 def _spawn(box: Record, entry: Entry, groups: tuple[str, ...]) -> Process:
@@ -177,8 +174,9 @@ def _spawn(box: Record, entry: Entry, groups: tuple[str, ...]) -> Process:
                     attempt, "EAGAIN: it has as many processes as it may have",
                     f"`minirun update --pids-limit N {box.name}` allows more",
                 ) from None  # fmt: skip
-            # so says clone(2), too, when the first process of the pid namespace has ended: pid_namespaces(7)
-            if error.errno == ENOMEM and _ends(groups[0]):
+            # so says clone(2), too, when the first process of the pid namespace has ended: pid_namespaces(7); or that
+            # the group has gone since it was opened; or who was to fork the command was ended with the container
+            if error.errno in (ENOMEM, ENOENT, ENODEV, ECHILD) and _ends(entry.pidfd):
                 raise not_running(box) from None
             raise MinirunError(attempt, error, "run as root; see `minirun info`") from None
         finally:
