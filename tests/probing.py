@@ -16,6 +16,8 @@ from tests.command import Minirun
 SOURCE = Path(__file__).with_name("probe.c")
 # what Docker's containers have and podman's have not
 DOCKERS = ("--cap-add=AUDIT_WRITE", "--cap-add=MKNOD", "--cap-add=NET_RAW")
+# podman's --userns auto wants a line of its own in the host's /etc/subuid
+PODMANS_MAP = ("--uidmap=0:100000:65536", "--gidmap=0:100000:65536")
 KINDS = ("syscall", "socket", "write", "read", "list", "device", "mknod", "open-made")
 
 Answers = dict[tuple[str, str], str]  # (kind, name) → errno's name, ok, or a value
@@ -74,13 +76,16 @@ def table(columns: dict[str, Answers]) -> str:
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # whose root has other ids is everybody
         program = build(Path(folder))
         minirun = Minirun(Path(folder) / "root", Path(folder) / "runtime")
         layers = Path("rootfs-fixtures/out/busybox-layers")
         columns = {
             "host, root": of_host(program),
             "minirun": of_minirun(minirun, program, image=layers),
+            "minirun, `--userns auto`": of_minirun(minirun, program, "--userns=auto", image=layers),
             "podman, Docker's capabilities": of_podman(program),
+            "podman, `--uidmap`": of_podman(program, *PODMANS_MAP),
         }
     sys.stdout.write(table(columns) + "\n")
 

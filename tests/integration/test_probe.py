@@ -38,13 +38,23 @@ def host(program: Path) -> Answers:
     return probing.of_host(program)
 
 
-@pytest.fixture(scope="module", params=["run", "exec", "run -u 1000"])
+@pytest.fixture(
+    scope="module",
+    params=["run", "exec", "run -u 1000", "run --userns=auto", "exec --userns=auto"],
+    ids=lambda told: told,
+)
 def inside(request: pytest.FixtureRequest, root: None, store: Minirun, program: Path) -> Answers:
     """The answers in a container."""
-    if request.param == "exec":
-        with running(store, "probed", "sleep", "1000", flags=("-v", f"{program.parent}:/probing:ro")):
+    verb, *flags = request.param.split()
+    if verb == "exec":
+        with running(store, "probed", "sleep", "1000", flags=("-v", f"{program.parent}:/probing:ro", *flags)):
             return probing.parse(store("exec", "probed", "/probing/probe", check=True).stdout)
-    return probing.of_minirun(store, program, *request.param.split()[1:])
+    return probing.of_minirun(store, program, *flags)
+
+
+def is_mapped(inside: Answers) -> bool:
+    """Whether it has a user namespace of its own."""
+    return inside["namespace", "user"] != str(Path("/proc/self/ns/user").readlink())
 
 
 def of(kind: str, answers: Answers) -> dict[str, str]:
@@ -98,7 +108,7 @@ def test_nothing_that_tells_about_the_host_can_be_read(inside: Answers) -> None:
 def test_devices_are_six_and_none_that_it_makes_opens(inside: Answers) -> None:
     assert {Path(name).name for name in of("device", inside)} == DEVICES
     made = of("mknod", inside)
-    if inside["status", "CapEff"] == CAPABILITIES:
+    if inside["status", "CapEff"] == CAPABILITIES and not is_mapped(inside):
         assert set(made.values()) == {"ok"}
         assert set(of("open-made", inside)) == set(made)
         assert set(of("open-made", inside).values()) <= {"EACCES", "EPERM"}
@@ -106,9 +116,12 @@ def test_devices_are_six_and_none_that_it_makes_opens(inside: Answers) -> None:
         assert set(made.values()) <= {"EPERM", "EACCES"}
 
 
-def test_namespaces_are_its_own(inside: Answers) -> None:
+def test_namespaces_are_its_own(inside: Answers, request: pytest.FixtureRequest) -> None:
+    assert is_mapped(inside) == ("userns" in request.node.name)
     for kind, answer in of("namespace", inside).items():
-        assert (answer == str(Path(f"/proc/self/ns/{kind}").readlink())) == (kind in SHARED_WITH_HOST), kind
+        assert (answer == str(Path(f"/proc/self/ns/{kind}").readlink())) == (
+            kind in SHARED_WITH_HOST and not (kind == "user" and is_mapped(inside))
+        ), kind
 
 
 def test_it_holds_three_descriptors_and_no_file_of_the_hosts(inside: Answers) -> None:
@@ -130,8 +143,22 @@ def test_mounts_are_private_and_no_device_opens_but_on_six(inside: Answers) -> N
     assert {"ro"} <= set(inside["mount", "/sys"].split(",")) & set(inside["mount", "/sys/fs/cgroup"].split(","))
 
 
-def test_nothing_is_answered_that_podman_refuses(store: Minirun, program: Path) -> None:
-    ours, theirs = probing.of_minirun(store, program), probing.of_podman(program)
+def test_with_a_user_namespace_no_answer_is_kinder(store: Minirun, program: Path) -> None:
+    root, mapped = (probing.of_minirun(store, program, *flags) for flags in ((), ("--userns=auto",)))
+    kinder = {
+        key: (answer, root.get(key)) for key, answer in mapped.items()
+        if key[0] in probing.KINDS and answer == "ok" and root.get(key) != "ok"
+    }  # fmt: skip
+    assert len(mapped) > 100
+    assert not kinder
+    stricter = {key[1] for key, answer in root.items() if answer == "ok" and mapped.get(key) != "ok"}
+    assert {"kmsg", "disk", "null"} <= stricter  # it makes no device nodes
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["root", "userns"])
+def test_nothing_is_answered_that_podman_refuses(store: Minirun, program: Path, mapped: bool) -> None:
+    ours = probing.of_minirun(store, program, *(("--userns=auto",) if mapped else ()))
+    theirs = probing.of_podman(program, *(probing.PODMANS_MAP if mapped else ()))
     compared = [key for key in theirs if key[0] in ("syscall", "socket", "write", "read", "list", "open-made")]
     assert len(compared) > 80
     looser = {
