@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import commoner
+
 # how many times as long what is to be quick may take: a guest's processor is emulated (docs/vm.md)
 PATIENCE = 20 if "MINIRUN_TEST_GUEST" in os.environ else 1
 LAUNCHER = Path(__file__).resolve().parent.parent / ".venv/bin/minirun"
@@ -19,6 +21,7 @@ class Minirun:
 
     root: Path
     runtime: Path
+    commoner: bool = commoner.EVERYWHERE  # whether an ordinary user runs it
 
     def __call__(
         self,
@@ -74,7 +77,10 @@ class Minirun:
         """Return the words to execute."""
         if not LAUNCHER.exists():
             raise FileNotFoundError(f"{LAUNCHER} is not there: run `sudo make setup`")
-        return [str(LAUNCHER), *map(str, arguments)]
+        if not self.commoner:
+            return [str(LAUNCHER), *map(str, arguments)]
+        commoner.give(self.root, self.runtime)
+        return [*commoner.words(), str(LAUNCHER), *map(str, arguments)]
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return this process's environment with this store's MINIRUN_*, and *extra*."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import host, lanes
+from tests import commoner, host, lanes
 from tests.command import Minirun
 
 _CLONE_NEWNET = 0x40000000
@@ -35,15 +35,25 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     lanes.open_lanes(config)
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)  # pytest's own makes the directory for temporary ones
+def pytest_configure(config: pytest.Config) -> None:
     """Have SIGINT as a terminal has it: shells ignore it for what they start in the background, and its children do."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if commoner.EVERYWHERE and not config.option.basetemp:
+        config.option.basetemp = f"{commoner.folder()}/base"  # pytest's usual place is closed to everybody but root
     if os.geteuid() == 0:
         _leave_the_network()
     # the same examples every day; MINIRUN_TEST_THOROUGH looks for new ones
     settings.register_profile("daily", derandomize=True, deadline=None)
     if not os.environ.get("MINIRUN_TEST_THOROUGH"):
         settings.load_profile("daily")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what an ordinary user cannot have, with the reason: see commoner.py."""
+    for item in items:
+        if reason := commoner.rootful(item.path, item.name):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def _leave_the_network() -> None:
@@ -112,6 +122,18 @@ def ubuntu_docker() -> Path:
 def ubuntu_docker_tar() -> Path:
     """The same image as docker-save archive, by skopeo."""
     return built("ubuntu-docker.tar")
+
+
+if commoner.EVERYWHERE:
+    _mktemp = pytest.TempPathFactory.mktemp
+
+    def _his(self: pytest.TempPathFactory, basename: str, numbered: bool = True) -> Path:
+        folder = _mktemp(self, basename, numbered)
+        os.chown(folder, commoner.UID, commoner.UID)
+        commoner.give(folder)
+        return folder
+
+    setattr(pytest.TempPathFactory, "mktemp", _his)  # tests' directories are his own  # noqa: B010 - mypy
 
 
 @pytest.fixture
