@@ -92,10 +92,13 @@ def parts(home: Home, box: Record) -> Iterator[Part]:
 
 def _namespaces(options: Mapping[str, Any]) -> Iterator[Part]:
     modes = {
-        "net": options["network"], "cgroup": options["cgroupns"], "user": "host", "time": "host",
+        "net": options["network"], "cgroup": options["cgroupns"], "time": "host",
         **{kind: options.get(kind, "private") for kind in ("pid", "ipc", "uts")},
     }  # fmt: skip
     for kind, (meaning, flag) in meanings.NAMESPACES.items():
+        if kind == "user":
+            yield _user_namespace(options, meaning, flag)
+            continue
         mode = modes.get(kind, "private")
         shared = mode == "host" or mode.startswith("container:")
         change = flag if not shared else f"without --{flag.split()[0].removeprefix('--')} {mode}" if flag else ""
@@ -103,12 +106,27 @@ def _namespaces(options: Mapping[str, Any]) -> Iterator[Part]:
         yield Part("namespace", kind, whose, meaning, change)
 
 
+def _user_namespace(options: Mapping[str, Any], meaning: str, flag: str) -> Part:
+    asked = options.get("userns")
+    if asked is None:
+        return Part("namespace", "user", SHARED, meaning, flag)
+    if asked["mode"].startswith("container:"):
+        return Part(
+            "namespace", "user", f"{SHARED}: {asked['mode'][:22]}", meaning, f"without --userns {asked['mode']}"
+        )
+    root = f"0 in it is {asked['uid'][0][1]} of the host" if "uid" in asked else "ids that nobody else has"
+    return Part("namespace", "user", OWN, f"{meaning}: {root}", f"without --userns {asked['mode']}")
+
+
 def _capabilities(options: Mapping[str, Any], keep: int) -> Iterator[Part]:
     is_root = options["user"].partition(":")[0] in ("", "0", "root")
     for number, name in enumerate(capabilities.NAMES):
         has = keep >> number & 1
         state = (ALLOWED if is_root else f"{ALLOWED} to root alone") if has else DENIED
-        yield Part("capability", name, state, meanings.CAPABILITIES[name], f"--cap-{'drop' if has else 'add'} {name}")
+        meaning = meanings.CAPABILITIES[name]
+        if has and "userns" in options:
+            meaning += ", where it is its own namespace's"
+        yield Part("capability", name, state, meaning, f"--cap-{'drop' if has else 'add'} {name}")
 
 
 def _calls(home: Home, options: Mapping[str, Any], keep: int) -> Iterator[Part]:
@@ -134,7 +152,8 @@ def _calls(home: Home, options: Mapping[str, Any], keep: int) -> Iterator[Part]:
 
 def _paths(options: Mapping[str, Any]) -> Iterator[Part]:
     if options.get("privileged"):
-        yield Part("path", "/proc, /sys", ALLOWED, "all that root of the host sees and changes there", WITHOUT)
+        meaning = "sees and changes there" if "userns" not in options else "sees there; it changes what anybody may"
+        yield Part("path", "/proc, /sys", ALLOWED, f"all that root of the host {meaning}", WITHOUT)
         return
     masked = masks.of(options)
     for path in masked.hidden:
@@ -167,7 +186,8 @@ def _mounts(box: Record) -> Iterator[Part]:
 
 def _devices(options: Mapping[str, Any]) -> Iterator[Part]:
     if options.get("privileged"):
-        yield Part("device", "every", ALLOWED, "those of the host, and nodes that it makes", WITHOUT)
+        nodes = "and nodes that it makes" if "userns" not in options else "as far as anybody may open them"
+        yield Part("device", "every", ALLOWED, f"those of the host, {nodes}", WITHOUT)
         return
     names = ", ".join(name for name, *_ in DEVICES)
     yield Part("device", f"/dev: {names}", ALLOWED, "what programs expect")
@@ -175,7 +195,9 @@ def _devices(options: Mapping[str, Any]) -> Iterator[Part]:
         yield Part("device", target, f"{ALLOWED}: {access}", f"{source} of the host", f"without --device {source}")
     for rule in options.get("device_rules", ()):
         yield Part("device", rule, ALLOWED, "nodes of these numbers that it makes", "without --device-cgroup-rule")
-    if not options.get("device_rules"):
+    if "userns" in options:
+        yield Part("device", "made by itself", DENIED, "in a user namespace nobody makes any")
+    elif not options.get("device_rules"):
         yield Part("device", "made by itself", DENIED, "every mount is nodev", "--device-cgroup-rule 'c 10:229 rw'")
 
 
@@ -193,7 +215,12 @@ def _limits(options: Mapping[str, Any]) -> Iterator[Part]:
 
 def _rest(options: Mapping[str, Any]) -> Iterator[Part]:
     user = options["user"] or "root"
-    yield Part("user", user, "as on the host", "its files on volumes belong to that number there", "-u USER")
+    if "userns" in options:
+        yield Part(
+            "user", user, "another on the host", "there it owns nothing but what the container has made", "-u USER"
+        )
+    else:
+        yield Part("user", user, "as on the host", "its files on volumes belong to that number there", "-u USER")
     forbids = seccomp.forbids_new_privileges(options)
     yield Part(
         "process", "new privileges", DENIED if forbids else ALLOWED,

@@ -13,7 +13,7 @@ NAMESPACES = {
     "ipc": ("System V's IPC, POSIX queues, /dev/shm", "--ipc host"),
     "uts": ("the host name", "--uts host"),
     "cgroup": ("the root of the cgroups that it sees: not where its group is", "--cgroupns host"),
-    "user": ("user and group ids, and all power of root's", ""),
+    "user": ("user and group ids, and all power of root's", "--userns auto"),
     "time": ("the clocks since boot", ""),
 }
 

@@ -346,6 +346,20 @@ def test_a_joined_container_has_the_same_ids(store: Minirun) -> None:
     assert store("run", "--rm", "--userns=container:first", "busybox", "true").returncode == 125
 
 
+def test_explain_tells_of_it(store: Minirun) -> None:
+    told = store("explain", "busybox", check=True).stdout
+    assert re.search(r"user +shared .*--userns auto", told)
+    assert re.search(r"user +own .*ids that nobody else has.*without --userns auto",
+                     store("explain", "--userns", "auto", "busybox", check=True).stdout)  # fmt: skip
+    store("create", "--name", "explained", *AUTO, "busybox", "true", check=True)
+    try:
+        told = store("explain", "explained", check=True).stdout
+        assert f"0 in it is {range_of(store, 'explained')[0]} of the host" in told
+        assert re.search(r"made by itself +denied +in a user namespace nobody makes any", told)
+    finally:
+        store("rm", "explained", check=True)
+
+
 WITHOUT_STUB = """
 import os
 from minirun.launch import ending, userns
