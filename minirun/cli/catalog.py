@@ -57,6 +57,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "info": ("system", "Show what is stored, and what this host offers"),
         "doctor": ("doctor", "Try what containers need of this host, and say what to do"),
         "explain": ("explain", "Tell what keeps a container apart, and what changes that"),
+        "why": ("why", "Tell why a container is told EPERM, and what lifts that"),
         "version": ("system", "Show the versions of minirun and of what it stands on"),
         "gc": ("system", "Finish what was cut short, and free layers that nothing uses"),
         "completion": ("completion", "Print the script that lets a shell complete commands and names"),

@@ -44,6 +44,13 @@ def paused(context: click.Context, parameter: click.Parameter, beginning: str) -
     return _in(("paused",), containers(context, parameter, beginning))
 
 
+def calls(_context: click.Context, _parameter: click.Parameter, beginning: str) -> list[str]:
+    """System calls that begin so; paths of a container are not looked at."""
+    from minirun.security import callquestion
+
+    return [] if "/" in beginning else _beginning(beginning, callquestion.calls())
+
+
 def stopped(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
     """The same of those that can be started."""
     return _in(("created", "exited"), containers(context, parameter, beginning))

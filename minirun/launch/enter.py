@@ -42,11 +42,14 @@ from minirun.rootfs.attach import STUB
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
 
     from minirun.launch.machine import Process
     from minirun.security.labels import Label
     from minirun.security.seccomp import Filter
     from minirun.security.user import User
+
+    Made = TypeVar("Made")
 
 # one call for all: since Linux 5.8 a pidfd stands for the namespaces of its process
 NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
@@ -178,7 +181,7 @@ def spawn(entry: Entry, cgroup: int) -> Process:
     return machine.Process(pid, os.pidfd_open(pid))  # a child of ours: nobody else has its number until we wait for it
 
 
-def among(pidfd: int, spawn: Callable[[], Process]) -> Process:
+def among(pidfd: int, spawn: Callable[[], Made]) -> Made:
     """Have the process that *spawn* makes be born in the pid namespace of another.
 
     Raises:

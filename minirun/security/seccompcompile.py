@@ -60,7 +60,7 @@ def make(home: Home, given: tuple[str, str], keep: int, key: str) -> Filter | No
     """
     name, text = given
     names = [capabilities.name(number) for number in range(capabilities.LAST + 1) if keep >> number & 1]
-    profile = seccompprofile.reduce(seccompprofile.parse(text, name), name, names, _kernel())
+    profile = seccompprofile.reduce(seccompprofile.parse(text, name), name, names, kernel())
     found = None if profile is None else compile_profile(profile, name)
     data = seccomp.encode(key, found)
     folder = seccomp.folder(home)
@@ -75,7 +75,7 @@ def make(home: Home, given: tuple[str, str], keep: int, key: str) -> Filter | No
     return found
 
 
-def _kernel() -> list[int]:
+def kernel() -> list[int]:
     """The numbers of the running kernel's version, three of them."""
     numbers = os.uname().release.replace("+", "-").partition("-")[0].split(".")
     return [int(one) if one.isdigit() else 0 for one in [*numbers, "0", "0"][:3]]

@@ -91,6 +91,45 @@ def evaluate(program: Sequence[Instruction], arch: int, number: int, arguments: 
             place += jt if _holds(code, loaded, k) else jf
 
 
+def answers(program: Sequence[Instruction], arch: int, number: int, arguments: Sequence[int | None]) -> set[int]:
+    """All that *program* may answer to a call of which not everything is known.
+
+    Args:
+        program: as `evaluate` has it.
+        arch: as `evaluate` has it.
+        number: of the call.
+        arguments: of 64 bits; None for one that can be anything, as those that are missing can.
+    """
+    known = {NUMBER[0]: number, ARCH[0]: arch}
+    for place, value in enumerate(arguments):
+        if value is not None:
+            offset = ARGUMENTS + 8 * place
+            known[offset], known[offset + 4] = value & ALL, value >> 32
+    found: set[int] = set()
+    met: set[tuple[int, int | None]] = set()
+    pending: list[tuple[int, int | None]] = [(0, None)]  # an instruction, and what is loaded: None, if not known
+    while pending:
+        here = pending.pop()
+        if here in met:
+            continue
+        met.add(here)
+        place, loaded = here
+        code, jt, jf, k = program[place]
+        place += 1
+        if code == RETURN:
+            found.add(k)
+        elif code == LOAD:
+            pending.append((place, known.get(k)))
+        elif code == AND:
+            pending.append((place, None if loaded is None else loaded & k))
+        elif code == JUMP:
+            pending.append((place + k, loaded))
+        else:
+            ways = (True, False) if loaded is None else (_holds(code, loaded, k),)
+            pending += [(place + (jt if yes else jf), loaded) for yes in ways]
+    return found
+
+
 def segments(program: Sequence[Instruction], arch: int, nodes: Nodes) -> Segments:
     """What *program* decides of every number of a call on *arch*.
 
