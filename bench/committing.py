@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Failure, Outcome, Stage
 from bench.scratch import Scratch
 
@@ -94,3 +94,15 @@ def _contestant(
         check=check,
         environment=environment,
     )
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Commit containers: its section of the results."""
+    outcome = contest(minirun, scratch, stage, rounds, tell)
+    text = f"""## Commit: a stopped container becomes an image, {rounds} rounds
+
+{report.times(outcome, SMALL, 1e-3, "ms")}
+minirun renames the container's layer; its digest is computed when something needs it, so that what a container wrote
+takes no time. podman packs it at once. Each image was run, and asked for the file.
+"""
+    return report.Part(text, report.short(outcome, "commit a stopped container", 1e-3, "ms"), report.samples(outcome))

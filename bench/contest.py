@@ -146,15 +146,17 @@ class Stage:
             raise Failure(f"`{Path(arguments[0]).name}` ended with {code}: {said[-1][:200]}")
         return Sample(wall_s, usage.ru_utime + usage.ru_stime)
 
-    def leave_running(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> Sample:
-        """Run *command* to its end; what it leaves running is not waited for, nor ended when we end.
+    def leave_running(
+        self, command: Sequence[str | Path], environment: Mapping[str, str], output: Path | None = None
+    ) -> Sample:
+        """Run *command* to its end, as `run` does; what it leaves running is not waited for, nor ended when we end.
 
         Raises:
             Failure: its exit status is not 0.
         """
         _adopt(orphans=False)
         try:
-            return self.run(command, environment)
+            return self.run(command, environment, output)
         finally:
             _adopt(orphans=True)
 

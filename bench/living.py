@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Failure, Outcome, Stage
 from bench.scratch import Scratch
 
@@ -159,3 +160,26 @@ def _managers(minirun: Path, scratch: Scratch, stage: Stage) -> tuple[list[Manag
     except (Failure, OSError) as failure:
         return managers, {PODMAN: str(failure)}
     return managers, {}
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Start, stop and remove containers in the background: its section of the results."""
+    outcomes, ps_ms = contest(minirun, scratch, stage, rounds, tell)
+    text = f"## In the background, {rounds} rounds\n"
+    rows: list[report.Row] = []
+    samples: dict[str, Any] = {}
+    for job, outcome in outcomes.items():
+        text += f"""
+`{job}`:
+
+{report.times(outcome, MINIRUN, 1e-3, "ms")}
+{report.targets(outcome, MINIRUN, TARGETS)}"""
+        rows += report.short(outcome, f"`{job}`", 1e-3, "ms")
+        samples[job] = report.samples(outcome)
+    word = "met" if ps_ms <= PS_MS else "**missed**"
+    text += f"""- {word}: `ps` of {MANY} containers that run in {PS_MS} ms: {ps_ms:.0f} ms
+
+Both keep a log. The command that is stopped ends as soon as it gets the signal. That each container ran was asked of
+whoever started it; what is left to do after the reply has {QUIET_S * 1000:.0f} ms before the other's turn.
+"""
+    return report.Part(text, rows, samples)

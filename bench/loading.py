@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Failure, Outcome, Stage
 from bench.scratch import Scratch
 from tests import family
@@ -26,6 +26,7 @@ TAR_GZIP = "tar xzf"
 TAR = "tar xf, not compressed"
 TARGETS = ((UMOCI, 1 / 3), (PODMAN, 1 / 6), (TAR, 1.6))
 MEMORY_MB = 100
+LAYER = Path(__file__).resolve().parent.parent / "rootfs-fixtures" / "out" / "ubuntu-layers" / "00-base.tar"
 
 
 class Archive:
@@ -163,3 +164,23 @@ def _tar(name: str, target: Callable[[int], Path], source: Path, archive: Archiv
         ],
         check=lambda number: archive.check(target(number)),
     )  # fmt: skip
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Load images: its section of the results."""
+    outcome, image, peak_mb = contest(minirun, LAYER, scratch, stage, rounds, tell)
+    size = f"{LAYER.stat().st_size / 1e6:.0f} MB, {len(image.paths):,} paths"
+    word = "met" if peak_mb <= MEMORY_MB else "**missed**"
+    memory = f"- {word}: at most {MEMORY_MB} MB of memory for two layers, in all processes: {peak_mb:.0f} MB"
+    text = f"""## Load: a minbase layer of {size}, gzip -6, {rounds} rounds
+
+{report.times(outcome, MINIRUN, 1, "s")}
+{report.targets(outcome, MINIRUN, TARGETS)}{memory}
+
+Into a store that is not there yet, with nothing left to write out from before; for umoci it is a bundle. minirun and
+podman read an OCI archive; umoci reads none, and gets the layout in it. All three check the digests of the blob and of
+the tar in it, and tar checks nothing. minirun keeps the compressed layer, too, so that it can leave with every digest
+that it came with. What minirun made is on the disk when it ends; the others leave that to the kernel. Each result was
+compared with the layer, path by path.
+"""
+    return report.Part(text, report.short(outcome, "load a minbase layer", 1, "s"), report.samples(outcome))

@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Failure, Outcome, Stage, quartiles
 from bench.island import Island
 from bench.scratch import Scratch
@@ -141,7 +141,7 @@ def _contestant(name: str, words: Words, environment: dict[str, str]) -> Contest
 
 def _check_connected(stage: Stage, words: Words, environment: dict[str, str], scratch: Scratch) -> None:
     answer = scratch.path / "net-answer"
-    stage.run(words, environment, answer)
+    stage.leave_running(words, environment, answer)
     if answer.read_text().strip() != "connected":
         raise Failure("its container has no address, or no way out")
 
@@ -252,3 +252,50 @@ class _Wire:
 
     def _ip(self, *words: str) -> None:
         self._stage.run(["ip", *words], {})
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Start containers on networks, and send something through one: its section of the results."""
+    found = contest(minirun, scratch, stage, rounds, tell)
+    low, over_ms, high = found.over_none_ms()
+    word = "met" if over_ms <= OVER_NONE_MS else "**missed**"
+    more = f"{over_ms:.1f} ms ({low:.1f}–{high:.1f})"
+    first, last = f"{found.first_ms:.1f} ms", f"{found.last_ms:.1f} ms"
+    many, ends = MANY, ENDS
+    targets = report.targets(found.starts, BRIDGE, TARGETS)
+    text = f"""## Network: `/bin/true` in a container on a bridge, {rounds} rounds
+
+{report.times(found.starts, BRIDGE, 1e-3, "ms")}
+{targets}- {word}: at most {OVER_NONE_MS:.0f} ms more than without a network: {more}
+
+Each container was asked whether it has an address and a way out. What podman and docker do to interfaces and rules is
+done in a network namespace of the benchmark's own. docker's daemon was there before, and keeps no log; podman is set up
+as in the part on starts, and connects by CNI's plugins. On a network with names containers find each other, by a
+resolver that is one process for all.
+
+A start on a network with nobody else, and beside {many} others on the same bridge:
+
+{report.times(found.crowd, ALONE, 1e-3, "ms")}
+Of {many} `run -d` on one bridge, one after the other, the first {ends} took {first} and the last {ends} {last}, in the
+median: × {found.last_ms / found.first_ms:.2f}.
+
+{_told_flows(found)}"""
+    rows = report.short(found.starts, "`/bin/true` on a bridge", 1e-3, "ms")
+    samples = {"starts": report.samples(found.starts), "crowd": report.samples(found.crowd), "flows": found.flows}
+    return report.Part(text, rows, samples)
+
+
+def _told_flows(found: Networked) -> str:
+    if not found.flows:
+        return f"iperf3 was left out: {found.no_flows}.\n"
+    shares = [inside / by_hand for inside, by_hand in found.flows]
+    low, share, high = quartiles(shares)
+    inside, by_hand = (quartiles(list(rates))[1] for rates in zip(*found.flows, strict=True))
+    least = 1 - WITHIN
+    word = "met" if share >= least else "**missed**"
+    how = f"one TCP connection for {FLOW_S} s, {len(shares)} rounds"
+    return f"""iperf3, {how}: between two containers on the default bridge {inside:.1f} Gbit/s, between
+two namespaces on a bridge made by hand, in one without rules, {by_hand:.1f} Gbit/s.
+
+- {word}: at least {least:.2f} of that: {share:.2f} ({low:.2f}–{high:.2f})
+"""

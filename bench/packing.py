@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Failure, Outcome, Stage
 from bench.scratch import Scratch
 
@@ -101,3 +101,17 @@ def _check_archive(archive: Path) -> None:
                 if sum("many/" in name for name in files) == FOLDERS * FILES:
                     return
     raise Failure(f"{archive.name} has no layer with {FOLDERS * FILES:,} files")
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Pack layers: its section of the results."""
+    outcome = contest(minirun, scratch, stage, rounds, tell)
+    text = f"""## Pack: {FOLDERS * FILES:,} files of 2 kB that a container wrote, {rounds} rounds
+
+{report.times(outcome, MINIRUN, 1, "s")}
+{report.targets(outcome, MINIRUN, TARGETS)}
+minirun packs when an image is saved or pushed: into a gzip-compressed layer that it keeps, and an archive of the whole
+image. podman packs at the commit, uncompressed, into its store. Each image was run, and the files in it counted; those
+in each archive, too.
+"""
+    return report.Part(text, report.short(outcome, "pack 20,000 files", 1, "s"), report.samples(outcome))

@@ -5,11 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.contest import Outcome, quartiles
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+
+
+class Row(NamedTuple):
+    """A line of the README's table, and a bar of its picture."""
+
+    job: str
+    name: str  # of the contestant
+    shown: str  # what it took
+    times: str = ""  # how many times the first one's that is
+    seconds: float = 0  # 0: no bar
+
+
+class Part(NamedTuple):
+    """What one part has to say."""
+
+    text: str  # its section of RESULTS.md
+    rows: list[Row]
+    samples: dict[str, Any]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -56,15 +74,24 @@ def targets(outcome: Outcome, ours: str, wanted: Iterable[tuple[str, float]]) ->
     return "".join(lines)
 
 
-def short(outcome: Outcome, job: str, unit_s: float, unit: str) -> list[list[str]]:
-    """Rows for the README: the job, each contestant, its median, and how many times the first one's that is."""
+def short(outcome: Outcome, job: str, unit_s: float, unit: str) -> list[Row]:
+    """Rows for the README: each contestant, its median, and how many times the first one's that is."""
     rows = []
     first = next(iter(outcome.samples))
     for name in outcome.samples:
         middle = quartiles(outcome.wall_s(name))[1]
         times_ours = "" if name == first else f"× {1 / quartiles(outcome.ratios(first, name))[1]:.1f}"
-        rows.append([job if name == first else "", name, f"{middle / unit_s:.{_digits(unit)}f} {unit}", times_ours])
+        rows.append(Row(job, name, f"{middle / unit_s:.{_digits(unit)}f} {unit}", times_ours, middle))
     return rows
+
+
+def summary(rows: Iterable[Row]) -> str:
+    """They as a table, which names each job once."""
+    said, lines = "", []
+    for row in rows:
+        lines.append(["" if row.job == said else row.job, row.name, row.shown, row.times])
+        said = row.job
+    return table(["", "", "median", ""], lines)
 
 
 def samples(outcome: Outcome) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Outcome, Stage
 from bench.scratch import CGROUP_MOUNT, Scratch
 
@@ -156,3 +156,42 @@ def _store(minirun: Path, scratch: Scratch, stage: Stage, name: str) -> Environm
 
 def _environment(scratch: Scratch, name: str) -> Environment:
     return {"MINIRUN_ROOT": f"{scratch.path}/scale-{name}", "MINIRUN_RUNTIME": f"{scratch.path}/scale-{name}-runtime"}
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Have much of everything: its section of the results."""
+    many = alive(minirun, scratch, stage, tell)
+    beside_many, images_s = stored(minirun, scratch, stage, rounds, tell)
+    on_many = deep(minirun, scratch, stage, rounds, tell)
+    later = many.last_ms / many.first_ms
+    figures = [
+        (later <= LATER, f"the last {ENDS} start in at most {LATER} of the first: {later:.2f}"),
+        (
+            many.supervision_mb <= SUPERVISION_MB,
+            f"who watches them takes at most {SUPERVISION_MB} MB: {many.supervision_mb:.1f} MB",
+        ),
+        (many.ps_ms <= PS_MS, f"`ps` in at most {PS_MS} ms: {many.ps_ms:.0f} ms"),
+        (
+            many.removed_s <= REMOVED_S,
+            f"`rm -f` of all in at most {REMOVED_S} s: {many.removed_s:.1f} s",
+        ),
+    ]
+    told = "".join(f"- {'met' if met else '**missed**'}: {what}\n" for met, what in figures)
+    beside = report.targets(beside_many, MANY_NAME, [(FEW_NAME, BESIDE)])
+    word = "met" if images_s <= IMAGES_S else "**missed**"
+    text = f"""## Scale
+
+{ALIVE:,} containers alive; the first {ENDS} started in {many.first_ms:.1f} ms each, the last in
+{many.last_ms:.1f} ms:
+
+{told}
+`run --rm`, {rounds} rounds:
+
+{report.times(beside_many, MANY_NAME, 1e-3, "ms")}
+{beside}- {word}: `images` in at most {IMAGES_S:.0f} s: {images_s:.2f} s
+
+{report.times(on_many, DEEP_NAME, 1e-3, "ms")}
+{report.targets(on_many, DEEP_NAME, [(SHALLOW_NAME, DEEPER)])}"""
+    rows = [report.Row(f"{ALIVE:,} containers", f"the last {ENDS} starts against the first", f"× {later:.2f}")]
+    samples = {"stored": report.samples(beside_many), "deep": report.samples(on_many)}
+    return report.Part(text, rows, samples)

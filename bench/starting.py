@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import peers
+from bench import peers, report
 from bench.contest import Contestant, Failure, Outcome, Stage
 from bench.island import Island
 from bench.scratch import Scratch
@@ -187,3 +187,34 @@ def _read(text: str) -> Isolation:
         masked=int(said["masked"]),
         overlay=said["root"] == "overlay",
     )
+
+
+def part(minirun: Path, scratch: Scratch, stage: Stage, rounds: int, tell: Callable[[str], None]) -> report.Part:
+    """Start containers: its section of the results."""
+    outcome, found = contest(minirun, scratch, stage, rounds, tell)
+    hidden = len(peers.MASKED) + len(peers.READ_ONLY)
+    head = [
+        "",
+        "own namespaces of 6",
+        "capabilities",
+        "seccomp filter",
+        f"hidden or read-only paths of {hidden}",
+        "overlay",
+    ]
+    isolation = report.table(head, [[name, *what.cells()] for name, what in found.items()])
+    text = f"""## Start: `/bin/true` in a container of an image of {peers.LAYERS} layers, no network, {rounds} rounds
+
+{report.times(outcome, MINIRUN, 1e-3, "ms")}
+{report.targets(outcome, MINIRUN, TARGETS)}
+What each container was, found by a look from inside:
+
+{isolation}
+minirun, podman and docker make the overlay, the container's directory and its record, and remove them. runc and crun
+get a bundle with Docker's defaults, and its root ready-made: one directory, no overlay to mount, nothing to store.
+All that take one have the same filter of system calls, minirun's. podman runs without log, events and a group for its
+monitor, by way of runc; docker's daemon was there before, and keeps no log. bubblewrap neither drops capabilities,
+nor hides paths, nor makes a cgroup, nor filters: it is the floor. The interpreter alone is the part of minirun's time
+in which nothing of minirun runs. Where the host mixes cgroup v1 and v2, all of them see v2 alone; where locked memory
+is limited and cannot be raised, crun filters no devices, or it would not run.
+"""
+    return report.Part(text, report.short(outcome, "start `/bin/true`", 1e-3, "ms"), report.samples(outcome))
