@@ -71,7 +71,7 @@ python = $(shell for python in /usr/bin/python3.11 $$(ls /usr/bin/python3.[0-9][
 
 HOT := minirun/hot.$(shell $(python) -c 'import sys; print(sys.implementation.cache_tag)').bin
 
-setup: setup-packages $(VENV)/native.stamp $(RUN)/minirun $(HOT) ## packages, .venv, the C parts, .venv/bin/minirun
+setup: setup-packages $(VENV)/native.stamp $(RUN)/minirun $(RUN)/minirun-warm $(HOT) ## packages, .venv, the C parts, .venv/bin/minirun
 
 $(VENV)/python.stamp: pyproject.toml
 	@[ -n "$(python)" ] || { echo "no Python 3.11 or newer in /usr/bin" >&2; exit 1; }
@@ -89,6 +89,12 @@ $(VENV)/native.stamp: $(VENV)/python.stamp setup.py $(wildcard minirun/*/*.[ch])
 $(RUN)/minirun: minirun/launcher.in $(VENV)/python.stamp
 	@sed -e 's#@PYTHON@#$(python)#' -e 's#@CHECKOUT@#$(CURDIR)#' \
 	    -e "s#@SITE_PACKAGES@#$$($(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')#" $< >$@.new
+	@chmod 755 $@.new && mv $@.new $@
+
+# The launcher that asks for a warm start first: docs/warm-start.md. Without a compiler it is the launcher with a line more.
+$(RUN)/minirun-warm: $(RUN)/minirun $(VENV)/native.stamp
+	@if [ -x minirun/launch/client ]; then cp minirun/launch/client $@.new; \
+	else sed -e '/^from minirun import hot/i from minirun.resident import client\n\nclient.ask("$(CURDIR)/$<")' $< >$@.new; fi
 	@chmod 755 $@.new && mv $@.new $@
 
 fixtures: setup fixture-packages ## build the root file systems of rootfs-fixtures/ (out/)
@@ -137,13 +143,13 @@ $(HOT): $(VENV)/native.stamp $(wildcard minirun/*.py minirun/*/*.py)
 	@cd minirun/.. && $(python) -I -S -X no_debug_ranges -c 'import sys; sys.path += ["$(CURDIR)"]; from minirun import hot; hot.build()'
 
 install: setup ## put a launcher of this checkout at $(PREFIX)/bin/minirun
-	@install -D -m 755 $(RUN)/minirun $(DESTDIR)$(PREFIX)/bin/minirun
+	@mkdir -p $(DESTDIR)$(PREFIX)/bin && ln -sfn $(CURDIR)/$(RUN)/minirun-warm $(DESTDIR)$(PREFIX)/bin/minirun
 
 uninstall: ## remove that launcher
 	@rm -f $(DESTDIR)$(PREFIX)/bin/minirun
 
 clean: ## remove what the other targets made here
-	@rm -rf $(VENV) build *.egg-info minirun/*/_*.so minirun/launch/stub rootfs-fixtures/out
+	@rm -rf $(VENV) build *.egg-info minirun/*/_*.so minirun/launch/{stub,keeper,client} rootfs-fixtures/out
 	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@[ ! -w /var/lib ] || rm -rf --one-file-system /var/lib/minirun-demo /run/minirun-demo
 	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 minirun/launch/_plan.c    ─▶  minirun/launch/_plan.<abi>.so    runs a plan in a child (else: ctypes and fork)
 minirun/launch/stub.c     ─▶  minirun/launch/stub              static, without libc: the last step of a plan
 minirun/launch/keeper.c   ─▶  minirun/launch/keeper            the same: parent of a detached container (else: Python)
+minirun/launch/client.c   ─▶  minirun/launch/client            the same: asks for a warm start (else: Python)
 minirun/layer/_entries.c  ─▶  minirun/layer/_entries.<abi>.so  the plain entries of a tar (else: Python)
 """
 
@@ -20,7 +21,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 LAUNCH = Path("minirun/launch")  # relative to this file: setuptools runs it from its directory
-PROGRAMS = ("stub", "keeper")
+PROGRAMS = ("stub", "keeper", "client")
 EXTENSIONS = ("minirun.launch._plan", "minirun.layer._entries")
 STATIC_FLAGS = [
     "-static",

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it with Docker's exit code."""
+    # Tearing the interpreter down would take milliseconds and do nothing that the kernel does not do.
+    os._exit(answer())
+
+
+def answer() -> int:
+    """Run the command line of this process; its exit code."""
     code = 125
     try:
         _open_standard_descriptors()
@@ -35,8 +41,7 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user never sees a traceback
         _say(f"this is a fault of minirun's own: {type(error).__name__}: {error}\n  MINIRUN_DEBUG=1 tells where")
         _debug()
-    # Tearing the interpreter down would take milliseconds and do nothing that the kernel does not do.
-    os._exit(code)
+    return code
 
 
 def _command(args: list[str]) -> int:

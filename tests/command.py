@@ -13,6 +13,10 @@ from tests import commoner
 # how many times as long what is to be quick may take: a guest's processor is emulated (docs/vm.md)
 PATIENCE = 20 if "MINIRUN_TEST_GUEST" in os.environ else 1
 LAUNCHER = Path(__file__).resolve().parent.parent / ".venv/bin/minirun"
+# MINIRUN_TEST_WARM=1: by the client of warm starts, with a resident process of the session's: see tests/conftest.py
+WARM = os.environ.get("MINIRUN_TEST_WARM", "0") != "0"
+CLIENT = LAUNCHER.with_name("minirun-warm") if WARM else LAUNCHER
+SOCKET: list[str] = []  # of that process, once it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,12 @@ class Minirun:
 
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
         """Return the words to execute."""
-        if not LAUNCHER.exists():
-            raise FileNotFoundError(f"{LAUNCHER} is not there: run `sudo make setup`")
+        if not CLIENT.exists():
+            raise FileNotFoundError(f"{CLIENT} is not there: run `sudo make setup`")
         if not self.commoner:
-            return [str(LAUNCHER), *map(str, arguments)]
+            return [str(CLIENT), *map(str, arguments)]
         commoner.give(self.root, self.runtime)
-        return [*commoner.words(), str(LAUNCHER), *map(str, arguments)]
+        return [*commoner.words(), str(CLIENT), *map(str, arguments)]
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return this process's environment with this store's MINIRUN_*, and *extra*."""
@@ -89,5 +93,6 @@ class Minirun:
         nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
         # most tests are of something else than networks; a bridge for each store would take them twice as long
         own = {"MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime), "MINIRUN_NETWORK": "none"}
+        own |= {"MINIRUN_WARM": SOCKET[0]} if SOCKET else {}
         brief = {"MINIRUN_NAMES_LINGER_S": "0.3"}  # or an attendant would be left behind for a minute
         return {**plain, **nowhere, **own, **brief, **(extra or {})}

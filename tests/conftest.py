@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import commoner, host, lanes
+from tests import command, commoner, host, lanes
 from tests.command import Minirun
+from tests.resident import resident
 
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1  # netdevice(7)
@@ -122,6 +123,18 @@ def ubuntu_docker() -> Path:
 def ubuntu_docker_tar() -> Path:
     """The same image as docker-save archive, by skopeo."""
     return built("ubuntu-docker.tar")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def warm() -> Iterator[None]:
+    """With MINIRUN_TEST_WARM=1, have containers started by a resident process: docs/warm-start.md."""
+    if not command.WARM or os.geteuid() != 0:
+        yield
+        return
+    with resident() as (socket_path, _):
+        command.SOCKET.append(str(socket_path))
+        yield
+        command.SOCKET.clear()
 
 
 if commoner.EVERYWHERE:

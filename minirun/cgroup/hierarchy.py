@@ -45,6 +45,11 @@ def mount_point() -> str:
     )
 
 
+def forget() -> None:
+    """Look for it again the next time: this process is another command than it was."""
+    _found.clear()
+
+
 def path(container_id: str, parent: str = "") -> str:
     """The directory of a container's cgroup.
 

@@ -86,6 +86,7 @@ GROUPED = {
     "system-install-unit": ("unit", "Have systemd start and stop containers with the host"),
     "system-prune": ("prune", "Remove containers, images and remains that nobody needs"),
     "system-shutdown": ("unit", "Stop all containers as the host goes down"),
+    "system-warm": ("warm", "Keep a process that starts containers sooner"),
     "volume-clone": ("volume", "Make a volume with the same in it"),
     "volume-create": ("volume", "Make a volume"),
     "volume-export": ("volume", "Write what is in a volume as a tar"),
@@ -119,6 +120,7 @@ GROUPS = {
     "system": {
         "boot": "system-boot", "check": "system-check", "df": "system-df", "events": "events", "info": "info",
         "install-unit": "system-install-unit", "prune": "system-prune", "shutdown": "system-shutdown",
+        "warm": "system-warm",
     },
     "volume": {
         "clone": "volume-clone", "create": "volume-create", "export": "volume-export", "import": "volume-import",

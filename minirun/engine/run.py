@@ -11,12 +11,13 @@ from minirun.container import launching, start, state
 from minirun.container import record as records
 from minirun.engine import creating, open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
-from minirun.journal import Operation
+from minirun.journal import Operation, undo_all
+from minirun.kernel import files
 from minirun.launch import ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from minirun.container.record import Record
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from minirun.image.source import Warn
 
 
+# set where somebody waits for the exit code and for nothing else that we do: see minirun/warm.py
+reply: Callable[[int], None] | None = None
 # what somebody has to look after when the command that started it is gone
+_LEAST_UNDOS = 4  # of a container without volumes or a network of its own: see start.undos_while_running
 _KEPT = frozenset(("health", "pid", "usermode"))
 
 
@@ -129,6 +133,9 @@ def _run(
     code = running.wait()
     _tell_end(home, box, now, code)
     try:
+        if reply is not None and len(undos) == _LEAST_UNDOS:
+            _vanish(home, box, undos)
+            reply(code)
         operation.undo()
         events.emit(home, "container", "destroy", box.id, box.told())
     except (OSError, MinirunError) as error:
@@ -137,6 +144,12 @@ def _run(
         if warn:
             warn(f"what is left of container {box.name} waits for the next command: {error}")
     return code
+
+
+def _vanish(home: Home, box: Record, undos: list[list[str]]) -> None:
+    """Undo all that another command could see, or be hindered by; what remains are files that nobody names."""
+    undo_all([undo for undo in undos if undo[0] != "remove_tree"])
+    files.remove(f"{home.container(box.id)}/container.json")
 
 
 def _tell_end(home: Home, box: Record, now: state.State, code: int) -> None:

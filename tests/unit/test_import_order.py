@@ -34,6 +34,8 @@ ORDER = (
     ("engine",),
     ("cli", "api", "oci"),
     ("__main__", "attend", "supervise"),
+    ("resident",),
+    ("warm",),
 )
 PLACES = {name: place for place, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
