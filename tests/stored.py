@@ -69,9 +69,14 @@ def picture(root: Path, known: Collection[str], began: float) -> Picture:
                 for name in files if name != "complete"
             })  # fmt: skip
             continue
+        if inside.parts == ("ranges",):
+            # which numbers it has is by chance; and where the next ones begin
+            links = [root / inside / name for name in files if name != "lock"]
+            found.update({_renamed(f"ranges/{link.readlink().name}", names): "a range" for link in links})
+            continue
         for name in (*folders, *files):
             path = f"{inside}/{name}".removeprefix("./")
-            if path != "lock":
+            if path not in ("lock", "ranges"):
                 found[_renamed(path, names)] = _entry(root / path, path, names, began)
     return found
 

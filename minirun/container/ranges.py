@@ -5,18 +5,20 @@
 
     <store>/ranges/
     ├── lock                                   flock of whoever takes one; holds where the last one ended
-    └── 1879048192-1879048192-65536  → ../containers/<id>        the first uid, the first gid, how many
+    ├── 1879048192-1879048192-65536         → ../containers/<id>    the first uid, the first gid, how many
+    └── 1879048192-1879048192-65536.<id>    → ../containers/<id>    of one that has joined that: --userns container:NAME
 
-A link is there whole or not at all. One whose container is gone is nobody's: a container's directory is made before its
-range is taken, and goes after its processes. Ranges are given in turn: what a container that was removed has left on a
-directory of the host is not the next one's. See subuid(5), user_namespaces(7); systemd.io/UIDS-GIDS has who uses what.
+A link is there whole or not at all, and a range is free when the last of its links is gone. One whose container is gone
+is nobody's: a container's directory is made before its range is taken, and goes after its processes. Ranges are given
+in turn: what a container that was removed has left on a directory of the host is not the next one's. See subuid(5),
+user_namespaces(7); systemd.io/UIDS-GIDS has who uses what.
 """
 
 from __future__ import annotations
 
 import os
 
-from minirun.errors import BadInput, Conflict
+from minirun.errors import BadInput, Conflict, NotFound
 from minirun.kernel import files
 
 TYPE_CHECKING = False
@@ -48,7 +50,7 @@ class Range:
     @classmethod
     def read(cls, name: str) -> Range | None:
         """What the name of a link says; None for the name of another file."""
-        words = name.split("-")
+        words = name.partition(".")[0].split("-")
         return cls(*map(int, words)) if len(words) == 3 and all(word.isdigit() for word in words) else None
 
     def __str__(self) -> str:
@@ -126,6 +128,25 @@ def take(home: Home, container_id: str, size: int, given: Range) -> Range:
     finally:
         os.close(lock)
     return found
+
+
+def share(home: Home, container_id: str, own: Range) -> None:
+    """Have a range stay taken, also when who took it is gone, as long as this container is there.
+
+    Raises:
+        NotFound: nobody has it any more.
+    """
+    directory = folder(home)
+    lock = files.lock(f"{directory}/lock", exclusive=True)
+    try:
+        if not any(name.partition(".")[0] == str(own) and os.path.exists(f"{directory}/{name}")
+                   for name in os.listdir(directory)):  # fmt: skip
+            raise NotFound(
+                "join the ids of a container", "it was removed meanwhile", "`minirun ps -a` lists what is there"
+            )
+        os.symlink(f"../containers/{container_id}", f"{directory}/{own}.{container_id}")
+    finally:
+        os.close(lock)
 
 
 def _taken(directory: str, given: Range) -> list[tuple[int, int]]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from minirun import caller
+from minirun.container import ranges
+from minirun.container.ranges import Range
 from minirun.errors import BadInput, Conflict, MinirunError, Unsupported
 from minirun.journal import Step
 from minirun.kernel.names import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS, Named
@@ -53,7 +55,7 @@ def read(mode: str) -> dict[str, Any]:
     name, _, rest = mode.partition(":")
     attempt = f"use --userns {mode}"
     if name == "auto":
-        return {"userns": {"mode": mode, "size": _size(attempt, rest) if rest else _default_size()}}
+        return {"userns": {"mode": mode, "size": _size(attempt, rest) if rest else ranges.SIZE}}
     if name == "container" and rest:
         return {"userns": {"mode": mode}}
     if name in _NOT_BUILT:
@@ -64,12 +66,6 @@ def read(mode: str) -> dict[str, Any]:
         )
     extents = _extents(attempt, mode)
     return {"userns": {"mode": mode, "uid": extents, "gid": extents}}
-
-
-def _default_size() -> int:
-    from minirun.container import ranges
-
-    return ranges.SIZE
 
 
 def _size(attempt: str, text: str) -> int:
@@ -131,13 +127,21 @@ def check(home: Home, options: dict[str, Any]) -> None:
             raise BadInput(attempt, f"container {other.name} has none of its own", "leave --userns out")
         options["userns"] = {
             "mode": f"{JOINED}{theirs.get('joined', other.id)}", "joined": theirs.get("joined", other.id),
-            "uid": theirs["uid"], "gid": theirs["gid"],
+            "uid": theirs["uid"], "gid": theirs["gid"], "shared": "size" in theirs or theirs.get("shared", False),
         }  # fmt: skip
 
 
 def steps(home: Home, box: Record) -> list[Step]:
     """List what gives a container that is made its range, with the undo."""
     asked = box.options["userns"]
+    if asked.get("shared"):
+        link = f"{home.folder('ranges')}/{_range(asked)}.{box.id}"
+        return [
+            Step(
+                f"symlink {link}", lambda: _share(home, box), ("release_range", home.root, box.id),
+                "nobody else gets these ids, should the other go first",
+            )
+        ]  # fmt: skip
     if "size" not in asked:
         return []
     return [
@@ -150,12 +154,21 @@ def steps(home: Home, box: Record) -> list[Step]:
 
 def undos(home: Home, box: Record) -> list[list[str]]:
     """What whoever removes a container must do."""
-    return [["release_range", home.root, box.id]] if "size" in box.options["userns"] else []
+    asked = box.options["userns"]
+    return [["release_range", home.root, box.id]] if "size" in asked or asked.get("shared") else []
+
+
+def _range(asked: Mapping[str, Any]) -> Range:
+    """What --userns auto has given: one part, as long for groups as for users."""
+    _, uid, size = asked["uid"][0]
+    return Range(uid, asked["gid"][0][1], size)
+
+
+def _share(home: Home, box: Record) -> None:
+    ranges.share(home, box.id, _range(box.options["userns"]))
 
 
 def _take(home: Home, box: Record) -> None:
-    from minirun.container import ranges
-
     asked = box.options["userns"]
     own = ranges.take(home, box.id, asked["size"], ranges.pool())
     asked["uid"], asked["gid"] = [[0, own.uid, own.size]], [[0, own.gid, own.size]]
@@ -165,8 +178,6 @@ def _maps(options: Mapping[str, Any]) -> tuple[Sequence[Sequence[int]], Sequence
     asked = options["userns"]
     if "uid" in asked:
         return asked["uid"], asked["gid"]
-    from minirun.container import ranges
-
     pool = ranges.pool()  # of a plan that is shown: which it would be is told by who takes it
     return [[0, pool.uid, asked["size"]]], [[0, pool.gid, asked["size"]]]
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -344,6 +345,43 @@ def test_a_joined_container_has_the_same_ids(store: Minirun) -> None:
         own = store("run", "--rm", "--userns=container:first", "--network=none", "busybox", "ip", "addr", "show", "lo")
         assert "LOOPBACK,UP" in own.stdout
     assert store("run", "--rm", "--userns=container:first", "busybox", "true").returncode == 125
+
+
+def test_ids_that_are_shared_are_nobody_elses_when_the_first_is_gone(store: Minirun) -> None:
+    store("run", "-d", "--name", "goes", *AUTO, "busybox", "sleep", "1000", check=True)
+    try:
+        own = range_of(store, "goes")
+        with background(store, "stays", "--userns=container:goes", "--network=none") as pid:
+            store("rm", "-f", "goes", check=True)
+            assert uid_of(pid) == own[0]
+            (link,) = links(store)
+            assert link.startswith(f"{own[0]}-{own[0]}-{own[1]}.")
+            refused = store("restart", "-t", "0", "stays")
+            assert "it was removed" in refused.stderr
+    finally:
+        store("rm", "-f", "goes")
+    assert links(store) == []
+
+
+# a file system of memory that maps no ids, seen by nobody else
+WITHOUT_IDMAP = """
+mount -t ramfs none "$1" && shift && "$@"
+"""
+
+
+def test_a_file_system_that_maps_no_ids_is_told(busybox_layers: Path, tmp_path: Path) -> None:
+    place, layers = tmp_path / "ramfs", tmp_path / "layers"
+    place.mkdir()
+    layers.mkdir()
+    shutil.copy(busybox_layers / "00-base.tar", layers)
+    other = Minirun(place / "root", place / "runtime")
+    script = ["unshare", "-m", "sh", "-c", WITHOUT_IDMAP, "sh", str(place)]
+    command = other.command(("run", "--rm", *AUTO, layers, "/bin/true"))
+    done = subprocess.run([*script, *command], env=other.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "cannot give files of the container its owners, in its user namespace" in done.stderr
+    assert "their file system cannot map ids" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_explain_tells_of_it(store: Minirun) -> None:

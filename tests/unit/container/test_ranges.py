@@ -11,7 +11,7 @@ import pytest
 
 from minirun.container import ranges
 from minirun.container.ranges import Range
-from minirun.errors import BadInput, Conflict
+from minirun.errors import BadInput, Conflict, NotFound
 from minirun.home import Home
 
 
@@ -83,6 +83,20 @@ def test_another_subuid_does_not_give_what_is_still_in_use(home: Home) -> None:
     # now the groups lie where the users did
     assert ranges.take(home, box(home, "b"), 10, Range(995, 995, 40)).uid == 1010
     assert ranges.take(home, box(home, "c"), 10, Range(1985, 1985, 40)).uid == 2010
+
+
+def test_a_range_that_another_shares_is_free_when_both_are_gone(home: Home) -> None:
+    given = Range(1000, 1000, 10)
+    own = ranges.take(home, box(home, "a"), 10, given)
+    ranges.share(home, box(home, "b"), own)
+    ranges.release(home.root, "a")
+    shutil.rmtree(home.container("a"))
+    with pytest.raises(Conflict):
+        ranges.take(home, box(home, "c"), 10, given)
+    ranges.release(home.root, "b")
+    with pytest.raises(NotFound, match="it was removed meanwhile"):
+        ranges.share(home, "c", own)
+    assert ranges.take(home, "c", 10, given).uid == 1000
 
 
 def test_to_give_back_twice_or_what_nobody_has_is_no_error(home: Home) -> None:
