@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 from bench.report import Row
 
+OURS = "minirun"
 WIDTH, NAMES, LONGEST = 760, 260, 340  # the picture, the column of names, the longest bar
 LINE, GAP, BAR = 20, 18, 12
 # readable on a light page and on a dark one
@@ -34,20 +35,20 @@ def draw(rows: Iterable[Row]) -> str:
     for group in groups:
         parts.append(f'<text class="job" x="8" y="{y}">{escape(group[0].job.replace("`", ""))}</text>')
         y += LINE
-        for number, row in enumerate(group):
-            parts += _bar(row, group, y, ours=number == 0)
+        for row in group:
+            parts += _bar(row, group, y)
             y += LINE
         y += GAP
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}">'
     return "\n".join([head, f"<style>\n{_STYLE}\n</style>", *parts, "</svg>\n"])
 
 
-def _bar(row: Row, group: Sequence[Row], y: int, *, ours: bool) -> list[str]:
+def _bar(row: Row, group: Sequence[Row], y: int) -> list[str]:
     length = max(2.0, LONGEST * row.seconds / max(other.seconds for other in group))
     said = f"{row.shown}  {row.times}".strip()
     place = f'x="{NAMES}" y="{y - BAR + 2}" width="{length:.1f}" height="{BAR}"'
     return [
         f'<text class="name" x="{NAMES - 8}" y="{y}">{escape(row.name)}</text>',
-        f'<rect class="{"ours" if ours else "other"}" {place}/>',
+        f'<rect class="{"ours" if row.name.startswith(OURS) else "other"}" {place}/>',
         f'<text x="{NAMES + length + 6:.1f}" y="{y}">{escape(said)}</text>',
     ]

@@ -56,7 +56,8 @@ def contest(
     peers.write_layers(layers)
     stage.run([minirun, "import", layers, "bench"], ours)
     run = (
-        minirun, "run", "-d", "--network=none", "--name", NAME, "-v", f"work:{VOLUME}", "bench", BUSYBOX, "sleep", "1000000",
+        minirun, "run", "-d", "--network=none", "--name", NAME, "-v", f"work:{VOLUME}",
+        "bench", BUSYBOX, "sleep", "1000000",
     )  # fmt: skip
     stage.leave_running(run, ours)
     answer = scratch.path / "inside-answer"
