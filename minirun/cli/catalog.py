@@ -146,3 +146,5 @@ _FLAGS = """
     --storage-opt --volume-driver
 """
 FLAGS_NOT_BUILT = frozenset(_FLAGS.split())
+# what Docker calls some of them, too, without a word of it in its help
+FLAGS_ELSEWHERE = {"--dns-opt": "--dns-option", "--net": "--network", "--net-alias": "--network-alias"}

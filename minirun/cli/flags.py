@@ -206,8 +206,10 @@ def parse(args: Sequence[str], flags: Sequence[Flag], command: str = "minirun ru
 
 def _known(names: dict[str, Flag], name: str, command: str) -> Flag:
     if name not in names:
-        from minirun.cli.catalog import FLAGS_NOT_BUILT
+        from minirun.cli.catalog import FLAGS_ELSEWHERE, FLAGS_NOT_BUILT
 
+        if (usual := FLAGS_ELSEWHERE.get(name, "")) in names:
+            return names[usual]
         if name in FLAGS_NOT_BUILT:
             reason = "it is one of Docker's that is not built in this version"
             raise Unsupported(f"use the flag {name}", reason, f"`{command} --help` lists those that are")

@@ -48,7 +48,7 @@ def not_built(name: str, remedy: str, *, switch: bool = False) -> Callable[[Verb
 minirun network create web
 minirun network create --subnet 10.77.0.0/16 --ip-range 10.77.4.0/24 --ipv6 web
 minirun network create --internal --label team=red backend
-minirun network create --opt icc=false --opt mtu=1400 tenants
+minirun network create --icc=false --opt mtu=1400 tenants
 minirun network create -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --aux-address printer=192.0.2.9 lan
 """,
 )
@@ -57,6 +57,7 @@ minirun network create -d macvlan -o parent=eth0 --subnet 192.0.2.0/24 --aux-add
 @click.option("--aux-address", "others", metavar="NAME=IP", multiple=True, help="No container gets this address.")
 @click.option("--gateway", "gateways", metavar="IP", multiple=True,
               help="The host's own address on it (the first); of a macvlan or ipvlan, the router's.")  # fmt: skip
+@click.option("--icc", metavar="BOOL", default="", help="Whether its containers reach each other: false (true).")
 @click.option("--internal", is_flag=True, help="There is no way out of it, and none in.")
 @click.option("--ip-range", "ip_range", metavar="SUBNET", default="", help="Give containers addresses of this part.")
 @click.option(
@@ -80,6 +81,7 @@ def network_create(
     name: str,
     driver: str,
     gateways: Sequence[str],
+    icc: str,
     internal: bool,
     ip_range: str,
     ipv6: bool,
@@ -91,9 +93,14 @@ def network_create(
     """Make a network, and print its id."""
     from minirun.engine import networks
 
+    told = _pairs("--opt", options)
+    if icc:
+        if twice := {"icc", "com.docker.network.bridge.enable_icc"} & told.keys():
+            raise BadInput(f"use --icc {icc} with --opt {twice.pop()}", "both say the same", "leave one out")
+        told["icc"] = icc
     made = networks.create(
         name, driver=driver, subnets=subnets, gateways=gateways, ip_range=ip_range, ipv6=ipv6, internal=internal,
-        auxiliary=_pairs("--aux-address", others), options=_pairs("--opt", options), labels=_pairs("--label", labels),
+        auxiliary=_pairs("--aux-address", others), options=told, labels=_pairs("--label", labels),
     )  # fmt: skip
     screen.write(f"{made}\n")
 

@@ -92,9 +92,8 @@ def disconnect(network: str, container: str, *, force: bool = False) -> None:
 def _name(home: Home, network: str, attempt: str) -> str:
     """The name of the network that is meant; the default one is there as soon as somebody is on it."""
     if network in ("none", "host"):
-        raise BadInput(
-            attempt, f"{network} is said when a container is made", f"`minirun run --network {network} …`"
-        )  # fmt: skip
+        reason = f"{network} is said when a container is made, and stays"
+        raise BadInput(attempt, reason, "make it anew: `minirun run --network NETWORK …`")
     return DEFAULT if network in (DEFAULT, "default") else store.get(home, network).name
 
 

@@ -28,7 +28,7 @@ def place(root: None, store: Minirun) -> Iterator[Site]:
         store("run", "--rm", "--network", "bridge", "busybox", "true", check=True)
         store("network", "create", "--ipv6", "web", check=True)
         store("network", "create", "--internal", "--ipv6", "shut", check=True)
-        store("network", "create", "--opt", "icc=false", "--ipv6", "apart", check=True)
+        store("network", "create", "--icc=false", "--ipv6", "apart", check=True)
         yield found
         kept.unsupervised(store)
 
@@ -258,6 +258,9 @@ def test_an_address_in_use_is_refused_with_who_has_it(place: Site, store: Miniru
         (("network", "create", "--subnet", "10.1.0.0/16", "--ip-range", "10.2.0.0/24", "bad"), "is no part of"),
         (("network", "create", "--opt", "com.docker.network.bridge.name=outside", "bad"), "has an interface outside"),
         (("network", "create", "--opt", "nosuch=1", "bad"), "there is no option nosuch"),
+        (("network", "create", "--icc=perhaps", "bad"), "neither true nor false"),
+        (("network", "create", "--icc=false", "--opt", "icc=true", "bad"), "both say the same"),
+        (("network", "create", "--icc=false", "-d", "macvlan", "-o", "parent=outside", "bad"), "no option icc"),
         (("network", "create", "-d", "overlay", "bad"), "is not built in this version"),
         (("network", "create", "--aux-address", "x=10.2.0.9", "bad", "--subnet", "10.1.0.0/16"), "no address of 10.1"),
         (("network", "create", "--aux-address", "x=10.1.0.1", "--subnet", "10.1.0.0/16", "bad"), "is the gateway"),

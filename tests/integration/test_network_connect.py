@@ -470,6 +470,8 @@ REFUSED_CHANGES = [
     (("disconnect", "a", "created"), "it is on no network"),
     (("disconnect", "nosuch", "plain"), "no such network"),
     (("disconnect", "a", "bare"), "it was made with --network none"),
+    (("disconnect", "none", "bare"), "and stays\n  make it anew: `minirun run --network NETWORK …`"),
+    (("disconnect", "-f", "host", "hosts"), "host is said when a container is made, and stays"),
     (("disconnect", "-f", "nosuch", "plain"), "it is not on that one, but on a"),
 ]
 

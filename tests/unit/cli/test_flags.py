@@ -25,6 +25,9 @@ from minirun.errors import BadInput, Unsupported
         ("--rm -- -image", {"rm": True}, ["-image"]),
         ("-", {}, ["-"]),
         ("-h host image", {"hostname": "host"}, ["image"]),
+        # Docker has these, too, and tells nobody
+        ("--net a --network=b image", {"network": ["a", "b"]}, ["image"]),
+        ("--net-alias db --dns-opt ndots:2 image", {"network-alias": ["db"], "dns-option": ["ndots:2"]}, ["image"]),
     ],
 )
 def test_flags_are_read_up_to_the_image(line: str, values: dict[str, Any], rest: list[str]) -> None:
