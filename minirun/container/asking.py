@@ -22,7 +22,7 @@ from minirun.errors import Conflict, MinirunError
 from minirun.kernel import jsonfile
 from minirun.kernel.call import Call
 from minirun.kernel.names import AT_FDCWD, PR_SET_DUMPABLE, Named
-from minirun.launch import ending, enter, machine
+from minirun.launch import enter, machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def ask(entry: Entry, cgroup: str, path: str, *, hidden: bool) -> Asked:
         Conflict: it has ended, or may have no more processes.
         MinirunError: it could not be entered.
     """
-    plan = [*enter.entering(entry), *ending.confine(entry)]
+    plan = [*enter.entering(entry), *enter.confining(entry)]
     directory = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if hidden:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from minirun import caller
-from minirun.container import ranges
+from minirun.container import mounts, ranges
 from minirun.container.ranges import Range
 from minirun.errors import BadInput, Conflict, MinirunError, Unsupported
 from minirun.journal import Step
@@ -118,6 +118,13 @@ def check(home: Home, options: dict[str, Any]) -> None:
             attempt, "its part of the cgroup tree is the host root's, whose files it cannot write",
             "leave `--security-opt writable-cgroups` out",
         )  # fmt: skip
+    for mount in mounts.of(options):
+        if mount.type == "volume" and mount.overlay:
+            raise Unsupported(
+                f"attach volume {mount.name} at {mount.target} with {attempt[4:]}",
+                "writes upon a volume (O) would be of another's ids than what lies in it",
+                "attach the volume itself, or :ro",
+            )  # fmt: skip
     if asked["mode"].startswith(JOINED):
         from minirun.container import record as records
 

@@ -120,8 +120,7 @@ class Entry:
 
 def plan(entry: Entry) -> list[Call]:
     """List the calls that make *entry* a process, from its birth in the container's cgroup on."""
-    owner = entry.pidfd if entry.mapped else None
-    return [*entering(entry), *_streams(entry), *ending.confine(entry, owner), *ending.become(entry, entry.born)]
+    return [*entering(entry), *_streams(entry), *confining(entry), *ending.become(entry, entry.born)]
 
 
 def entering(entry: Entry) -> Iterator[Call]:
@@ -137,6 +136,11 @@ def entering(entry: Entry) -> Iterator[Call]:
         yield attach.allow(STUB, attributes, why="no /proc/PID/exe is writable (CVE-2019-5736)")
     kinds = NAMESPACES if entry.born < 0 else NAMESPACES | CLONE_NEWPID
     yield Call("setns", entry.pidfd, kinds, why="the container's mounts, its root, and all that it has of its own")
+
+
+def confining(entry: Entry) -> Iterator[Call]:
+    """The calls by which it gives away what the command is not to have."""
+    return ending.confine(entry, entry.pidfd if entry.mapped else None)
 
 
 def _streams(entry: Entry) -> Iterator[Call]:

@@ -12,7 +12,7 @@ import pytest
 from minirun import journal
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
-from minirun.container import specification, start
+from minirun.container import specification, start, userns
 from minirun.errors import Unsupported
 from minirun.home import Home
 from minirun.kernel.call import Call
@@ -33,8 +33,11 @@ def mount_by_options(minirun: Minirun, name: str) -> tuple[int, str]:
         operation.carry_out(start.steps(home, box, start.cgroup(box.id, box.options)))
         cgroup = os.open(hierarchy.path(box.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            spec = specification.specify(home, box, stdin=False, status=status, terminal=None)
+            own = userns.make(home, box) if "userns" in box.options else None
+            spec = specification.specify(home, box, stdin=False, status=status, terminal=None, userns=own)
             process = machine.spawn(plan.plan(spec, by_options=True), plan.namespaces(spec), cgroup)
+            if own:
+                own.close()
             code = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
         finally:
             for descriptor in (cgroup, report, status):
@@ -44,10 +47,11 @@ def mount_by_options(minirun: Minirun, name: str) -> tuple[int, str]:
     return code, "\n".join(sorted(os.listdir(f"{home.container(box.id)}/upper")))
 
 
+@pytest.mark.parametrize("mode", ["host", "auto"])
 def test_the_overlay_is_mounted_by_options_where_layers_cannot_be_added_one_by_one(
-    minirun: Minirun, busybox_layers: Path
+    minirun: Minirun, busybox_layers: Path, mode: str
 ) -> None:
-    minirun("create", "--name", "old", busybox_layers, "sh", "-c", "touch /new && rm /etc/passwd", check=True)
+    minirun("create", "--userns", mode, "--name", "old", "--network=none", busybox_layers, "sh", "-c", "touch /new && rm /etc/passwd", check=True)
     code, written = mount_by_options(minirun, "old")
     assert (code, written) == (0, "etc\nnew")
 
