@@ -12,7 +12,6 @@ from minirun.container import record as records
 from minirun.engine import creating, open_home
 from minirun.errors import Attempt, BadInput, Conflict, MinirunError
 from minirun.journal import Operation, undo_all
-from minirun.kernel import files
 from minirun.launch import ending
 
 TYPE_CHECKING = False
@@ -133,11 +132,15 @@ def _run(
     code = running.wait()
     _tell_end(home, box, now, code)
     try:
-        if reply is not None and len(undos) == _LEAST_UNDOS:
-            _vanish(home, box, undos)
-            reply(code)
-        operation.undo()
+        early = len(undos) == _LEAST_UNDOS and reply
+        if early:
+            _vanish(home, box, operation)
+        else:
+            operation.undo()
         events.emit(home, "container", "destroy", box.id, box.told())
+        if early:
+            early(code)
+            operation.undo()
     except (OSError, MinirunError) as error:
         # The command ran, and its exit code is what there is to know.
         operation.leave()
@@ -146,10 +149,12 @@ def _run(
     return code
 
 
-def _vanish(home: Home, box: Record, undos: list[list[str]]) -> None:
-    """Undo all that another command could see, or be hindered by; what remains are files that nobody names."""
-    undo_all([undo for undo in undos if undo[0] != "remove_tree"])
-    files.remove(f"{home.container(box.id)}/container.json")
+def _vanish(home: Home, box: Record, operation: Operation) -> None:
+    """Undo all that another command could see, or be hindered by; what remains are files that only the mark names."""
+    undo_all([undo for undo in operation.undos if undo[0] != "remove_tree"])
+    remains = f"{home.folder('tmp')}/{operation.key}"
+    operation.will("remove_tree", remains)
+    os.rename(home.container(box.id), remains)
 
 
 def _tell_end(home: Home, box: Record, now: state.State, code: int) -> None:
