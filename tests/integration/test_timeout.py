@@ -84,7 +84,7 @@ def test_a_supervisor_that_was_killed_gives_it_no_more_time(store: Minirun) -> N
 
 
 def test_a_run_that_was_killed_leaves_it_to_the_supervisor(store: Minirun) -> None:
-    with store.start("run", "--name", "brief", "--timeout", "2", "busybox", *FOREVER) as process:
+    with store.start("run", "--name", "brief", f"--timeout={2 * PATIENCE}", "busybox", *FOREVER) as process:
         until(lambda: store("ps", "-q").stdout)
         process.kill()
         process.wait()
@@ -93,9 +93,8 @@ def test_a_run_that_was_killed_leaves_it_to_the_supervisor(store: Minirun) -> No
 
 
 def test_each_start_has_its_own_time(store: Minirun) -> None:
-    store(
-        "run", "-d", "--name", "brief", "--timeout", "1", "--restart", "on-failure:1", "busybox", *FOREVER, check=True
-    )
+    store("run", "-d", "--name", "brief", f"--timeout={PATIENCE}", "--restart", "on-failure:1", "busybox", *FOREVER,
+          check=True)  # fmt: skip
     await_status(store, "brief", "exited")
     assert store("inspect", "-f", "{{.RestartCount}} {{.State.ExitCode}}", "brief").stdout == "1 137\n"
     store("start", "brief", check=True)
