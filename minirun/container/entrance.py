@@ -55,8 +55,9 @@ class Entrance:
             text = f"open /proc/PID/ns/net → netns, of container {mode.removeprefix(JOINED)[:12]}"
             self.steps = [Step(text, self._join, (), "its network is this one's, too")]
             return
+        made = "setns(holder)" if "userns" in record.options else "unshare(CLONE_NEWNET)"
         self.steps = [
-            Step("unshare(CLONE_NEWNET) → netns, and setns back", self._make, (), "its network, made beforehand"),
+            Step(f"{made} → netns, and setns back", self._make, (), "its network, made beforehand"),
             *map(self._connection, record.options.get("networks", ())),
         ]
         if "usermode" in record.options:

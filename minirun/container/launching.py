@@ -139,7 +139,7 @@ def begin(
             if "userns" in record.options:
                 from minirun.container import userns as usernamespaces
 
-                userns = usernamespaces.make(home, record)
+                userns = usernamespaces.make(home, record, trace)
             spec = specification.specify(
                 home, record, stdin=stdin, status=status, terminal=terminal, shared=places, userns=userns
             )

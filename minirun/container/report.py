@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from minirun.container.record import Record
     from minirun.home import Home
+    from minirun.journal import Step
 
 _WHY_COLUMN = 88
 
@@ -37,6 +38,8 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
     status = Named("status", -1)
     who = _told(record) if unpacked_first else None
     namespace = Named("netns", -1) if record.options["network"] not in ("none", "host") else None
+    if "userns" in record.options and not record.options["network"].startswith(sharing.JOINED):
+        namespace = None  # one of those that are entered with it
     spec = specification.specify(
         home, record, stdin=record.options["stdin"], status=status, terminal=terminal, who=who, namespace=namespace,
         shared=sharing.places(record.options, lambda _kind, wanted: Named(f"pidfd of {wanted[:12]}", -1)),
@@ -46,6 +49,7 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
     steps = [
         *create.steps(home, record, named=False),
         *start.steps(home, record, group),
+        *_user_namespace(home, record),
         *start.entrance_steps(home, record),
     ]
     lines = ["# on the host, each with its undo written down first"]
@@ -58,6 +62,14 @@ def plan_lines(home: Home, record: Record, unpacked_first: Sequence[str]) -> lis
         lines.append(_line(repr(call), "" if call.why == before else call.why))
         before = call.why
     return lines
+
+
+def _user_namespace(home: Home, record: Record) -> list[Step]:
+    if "userns" not in record.options:
+        return []
+    from minirun.container import userns
+
+    return [userns.shown(home, record.options)]
 
 
 def _before_lowerdir_plus() -> bool:

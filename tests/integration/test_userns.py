@@ -384,6 +384,17 @@ def test_a_file_system_that_maps_no_ids_is_told(busybox_layers: Path, tmp_path: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_plan_shows_it_and_a_trace_what_it_took(store: Minirun) -> None:
+    plan = store("run", "--dry-run", "--userns=auto", "busybox", "true", check=True).stdout
+    steps = ("/ranges/", "uid_map", "setresuid(-1, ", "MOUNT_ATTR_IDMAP", "setns(holder, CLONE_NEWUSER)", "execveat(")
+    places = [plan.index(step) for step in steps]
+    assert places == sorted(places)
+    assert links(store) == []
+    traced = store("run", "--rm", "--trace", *AUTO, "busybox", "true", check=True).stderr
+    assert "uid_map" in traced
+    assert "setns(" in traced
+
+
 def test_explain_tells_of_it(store: Minirun) -> None:
     told = store("explain", "busybox", check=True).stdout
     assert re.search(r"user +shared .*--userns auto", told)
