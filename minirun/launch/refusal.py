@@ -93,6 +93,10 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
         )  # fmt: skip
     if call.name == "fsconfig" and call.why.startswith("memory at "):
         return BadInput(f"attach --tmpfs {call.why[10:]}", str(failure), "tmpfs(5) says which values its options take")
+    if call.why.startswith("--sysctl "):
+        told = "there is no such parameter in a namespace of this kernel: `sysctl --all --names` lists the host's"
+        remedy = told if error == ENOENT else "it takes no such value, or none at all: proc_sys(5)"
+        return BadInput(f"use {call.why}", describe(OSError(error, failure.strerror)), remedy)
     if call.why == "a mount point" or (call.name == "move_mount" and error in (ENOENT, ENOTDIR, EROFS, EINVAL)):
         return BadInput(
             f"attach at {paths[-1] if paths else '?'}", str(failure),
