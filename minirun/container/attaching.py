@@ -55,7 +55,7 @@ def _volume(home: Home, box: Record, mount: Mount, place: int) -> Volume | Tmpfs
     read_only = mount.read_only or "ro" in options.get("o", "").split(",")
     found = _bind(home, box, mount.but(source=source, read_only=read_only), place)
     # what lies in the store has the ids of containers, whichever has it; a device or a directory of the host its own
-    found.mapped = not options and not mount.overlay
+    found.mapped = mount.idmap or not (options or mount.overlay)
     return found
 
 
@@ -90,17 +90,21 @@ def _bind(home: Home, box: Record, mount: Mount, place: int) -> Volume:
         return Overlaid(mount.source, mount.target, overlay_folder(home, box, place), mount.attributes)
     plain = (mount.propagation, mount.recursive) in (("rprivate", "enabled"), ("private", "enabled"))
     if plain and not mount.subpath and not mount.attributes:
-        return Volume(mount.source, mount.target, read_only=mount.read_only, directory=directory)
+        volume = Volume(mount.source, mount.target, read_only=mount.read_only, directory=directory)
+        volume.mapped = mount.idmap
+        return volume
     from minirun.rootfs.binds import Bound
 
     propagation = mount.propagation.removeprefix("r") if "private" not in mount.propagation else ""
     if propagation:
         _check_peer(mount, propagation)
-    return Bound(
+    bound = Bound(
         mount.source, mount.target, read_only=mount.read_only, directory=directory, subpath=mount.subpath,
         recursive=mount.recursive != "disabled", deep=mount.recursive != "writable", propagation=propagation,
         attributes=MOUNT_ATTR_NONE | mount.attributes,
     )  # fmt: skip
+    bound.mapped = mount.idmap
+    return bound
 
 
 def overlay_folder(home: Home, box: Record, place: int) -> str:

@@ -2,7 +2,7 @@
 
     -v SOURCE:TARGET[:OPTIONS]      a path, ./x or /x, made a directory if it is missing; or the name of a volume
     -v TARGET                       an anonymous volume
-       OPTIONS   ro rw · O · [r]private [r]shared [r]slave · bind rbind · noexec nosuid nodev · nocopy · z Z
+       OPTIONS   ro rw · O · [r]private [r]shared [r]slave · bind rbind · noexec nosuid nodev · nocopy · idmap · z Z
     --volumes-from CONTAINER[:ro|rw]
 
 A name is a volume's, unless it begins with a dot or a slash.
@@ -41,6 +41,10 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
         Unsupported: it has one that is not built.
     """
     asked = [_short(text) for text in flags.get("volume") or ()]
+    for mount in asked:
+        if mount.idmap and flags.get("userns") in (None, "host"):
+            raise BadInput(f"attach {mount.name or mount.source} with idmap", "the container's ids are the host's",
+                           "add `--userns auto`, or leave idmap out")  # fmt: skip
     memories = [memory.read(text) for text in flags.get("tmpfs") or ()]
     for text in flags.get("mount") or ():
         one = mountfields.read(text)
@@ -113,12 +117,16 @@ def _options(attempt: str, mode: str) -> dict[str, Any]:
             fields["overlay"] = True
         elif option == "bind":
             fields["recursive"] = "disabled"
+        elif option == "idmap":
+            fields["idmap"] = True
         elif option == "nocopy":
             fields["no_copy"] = True
         elif option in ("z", "Z"):
             _check_selinux(attempt, option)
         elif option != "rbind":
             raise _no_option(attempt, option)
+    if fields.get("overlay") and fields.get("idmap"):
+        raise BadInput(attempt, "an overlay cannot be mapped", "leave O out, or idmap")
     if fields.get("overlay") and ("read_only" in fields or "propagation" in fields or "recursive" in fields):
         raise BadInput(attempt, "an overlay takes writes, and shows nothing that is mounted below its source",
                        "leave the other options out")  # fmt: skip
@@ -131,7 +139,7 @@ def _no_option(attempt: str, option: str) -> BadInput | Unsupported:
                            "`chown -R` does it, where it is meant")  # fmt: skip
     if option in _DESKTOP:
         return Unsupported(attempt, f"{option} means something to Docker Desktop alone", "leave it out")
-    if option in ("idmap", "dev", "exec", "suid") or option.startswith(("idmap=", "upperdir=", "workdir=")):
+    if option in ("dev", "exec", "suid") or option.startswith(("idmap=", "upperdir=", "workdir=")):
         return Unsupported(attempt, f"the option {option!r} is not built in this version", "leave it out")
     return BadInput(attempt, f"there is no option {option!r}", "ro, rw, O, nocopy, rslave, noexec, z … are")
 

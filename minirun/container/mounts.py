@@ -29,7 +29,7 @@ MOUNTS = 200  # what the slots of a plan hold
 DEFAULTS: dict[str, Any] = {
     "source": "", "read_only": False, "name": "", "anonymous": False, "no_copy": False, "subpath": "", "labels": {},
     "driver_options": {}, "propagation": "rprivate", "recursive": "enabled", "overlay": False, "attributes": 0,
-    "create": False, "mode": "", "flag": "-v",
+    "create": False, "mode": "", "flag": "-v", "idmap": False,
 }  # fmt: skip
 
 
@@ -53,6 +53,7 @@ class Mount:
         attributes: MOUNT_ATTR_* beside those that every mount has.
         create: a source that is missing is made.
         mode: options as they were written after -v.
+        idmap: its files have the ids of the container's user namespace, as those of a volume have anyway.
         flag: what asked for it: ``-v``, ``--mount``, ``--volumes-from`` or ``image``.
     """
 
@@ -75,6 +76,7 @@ class Mount:
     create: bool
     mode: str
     flag: str
+    idmap: bool
 
     def __init__(self, **fields: Any) -> None:
         """Take what differs from DEFAULTS."""

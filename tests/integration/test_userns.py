@@ -263,6 +263,17 @@ def test_volumes_are_containers_and_binds_the_hosts(store: Minirun, tmp_path: Pa
         store("volume", "rm", "shared-ids", check=True)
 
 
+def test_a_directory_of_the_hosts_is_mapped_where_that_is_asked_for(store: Minirun, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("root's")
+    script = "stat -c %u /d /d/file; touch /d/made; chown 1000 /d/made"
+    assert inside(store, script, "-v", f"{tmp_path}:/d:idmap") == "0\n0\n"
+    assert (tmp_path / "made").stat().st_uid == 1000
+    told = store("run", "--rm", *AUTO, "-v", f"{tmp_path}:/d:idmap,ro,noexec", "busybox", "touch", "/d/file")
+    assert "Read-only" in told.stderr
+    refused = store("run", "--rm", "--network=none", "-v", f"{tmp_path}:/d:idmap", "busybox", "true")
+    assert "the container's ids are the host's" in refused.stderr
+
+
 def owners(store: Minirun, path: str) -> dict[str, tuple[int, int]]:
     """Whose what `cp` puts into a tar is, by name."""
     done = subprocess.run(store.command(("cp", path, "-")), env=store.environment(), capture_output=True, check=True)

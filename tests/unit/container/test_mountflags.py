@@ -60,7 +60,7 @@ def test_a_name_is_a_volume_and_a_target_alone_an_anonymous_one() -> None:
      ("/tmp:/x\0y", BadInput), ("/tmp\0x:/x", BadInput), ("/etc/passwd/x:/x", BadInput), ("/tmp:/x:rw,ro", BadInput),
      ("/tmp:/x:nocopy", BadInput), ("/proc", BadInput), ("/tmp:/x:O,ro", BadInput), ("/tmp:/x:O,rslave", BadInput),
      ("/tmp:/x:shared,slave", BadInput), ("/tmp:/x:what", BadInput), ("/tmp:/x:U", Unsupported),
-     ("/tmp:/x:cached", Unsupported), ("/tmp:/x:idmap", Unsupported), ("/tmp:/x:dev", Unsupported),
+     ("/tmp:/x:cached", Unsupported), ("/tmp:/x:idmap=uids=0-1-9", Unsupported), ("/tmp:/x:dev", Unsupported),
      ("/tmp:/x:O,upperdir=/y", Unsupported)],
 )  # fmt: skip
 def test_what_is_no_volume_is_refused(text: str, kind: type[MinirunError]) -> None:
