@@ -33,7 +33,7 @@ def explain(home: Home, box: Record, now: State, about: str, user: str | None) -
     options, keep = box.options, capabilities.kept(box.options)
     by_filter = _by_filter(home, box, now, question, keep)
     root = _is_root(home, box, user)
-    capability = _capability(question, keep, root=root)
+    capability = _capability(question, keep, options, root=root)
     states = {part.state for part in by_filter}
     if states == {ALLOWED} and capability is not None and capability.state == "missing":
         answer = Part("call", about, _DENIED, "by the kernel, which asks for a capability", capability.change)
@@ -76,11 +76,16 @@ def _lifting(reason: seccompreasons.Reason) -> str:
     return f"--cap-add {reason.lifted[-1]}" if reason.lifted else "--security-opt seccomp=FILE"
 
 
-def _capability(question: Question, keep: int, *, root: bool) -> Part | None:
+def _capability(question: Question, keep: int, options: Mapping[str, Any], *, root: bool) -> Part | None:
     needed = callneeds.of(question)
     if needed is None:
         return None
     names, when = needed
+    if "userns" in options and all(callneeds.is_of_host(question, name) for name in names):
+        meaning = "on the host, and it has a user namespace of its own"
+        state = "missing then" if when else "missing"
+        change = f"without --userns {options['userns']['mode']}"
+        return Part("capability", " or ".join(names), state, f"{when}, {meaning}" if when else meaning, change)
     had = [name for name in names if root and keep >> capabilities.NAMES.index(name) & 1]
     name = (had or names)[0]
     meaning = when or meanings.CAPABILITIES[name]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _OPENAT, _EXECVE = 257, 59  # asm/unistd_64.h
 _BITS = {"read": 4, "write": 2, "execute": 1, "make": 2}
 _TAKES = {"/proc/kmsg": "SYSLOG"}  # files that take a capability to open
+_OVERFLOW = 65534  # who has no number in a user namespace: see user_namespaces(7)
 _OVERRIDE = 1 << capabilities.NAMES.index("DAC_OVERRIDE")
 _PTRACE = 1 << capabilities.NAMES.index("SYS_PTRACE")
 
@@ -191,6 +192,9 @@ class _Told:
         described = f"{begin}it is {asked.uid}:{asked.gid}'s, {filemode(asked.mode)}"
         if name == "execute" and S_ISREG(asked.mode) and not mode & 0o111:
             return f"{described}: no x at all, so nobody executes it", "chmod +x"
+        if "userns" in self._options and _OVERFLOW in (asked.uid, asked.gid) and who.uid != asked.uid:
+            reason = "that is nobody of its user namespace, whose root has no power over it"
+            return f"{described}: {reason}", f"without --userns {self._options['userns']['mode']}"
         if mode >> shift & bit:
             return f"{described}: that allows it, and something else does not", ""
         changes = [f"-u {asked.uid}"] if mode >> 6 & bit and who.uid != asked.uid else []

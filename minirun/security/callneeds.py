@@ -72,6 +72,15 @@ _SOMETIMES = {
     "userfaultfd": (("SYS_PTRACE",), "for faults of the kernel's own, where vm.unprivileged_userfaultfd is 0"),
     "unshare": (("SYS_ADMIN",), "for all new namespaces but that of users"),
 }
+# what the kernel asks of whoever has it on the host: in a user namespace of its own nobody has. See user_namespaces(7)
+_OF_HOST = frozenset((
+    "BPF", "DAC_READ_SEARCH", "IPC_LOCK", "LINUX_IMMUTABLE", "MKNOD", "PERFMON", "SYSLOG", "SYS_MODULE", "SYS_NICE",
+    "SYS_PACCT", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
+))  # fmt: skip
+_CALLS_OF_HOST = frozenset((
+    "bpf", "fanotify_init", "kexec_file_load", "kexec_load", "lookup_dcookie", "quotactl", "reboot", "swapoff",
+    "swapon", "userfaultfd",
+))  # fmt: skip
 _NEW_USER, _NEW_OTHERS = 0x10000000, 0x6E020080  # sched.h: CLONE_NEWUSER; CLONE_NEW* but that
 _TYPE = 0xF  # of a socket, without its flags
 
@@ -86,6 +95,11 @@ def of(question: Question) -> tuple[tuple[str, ...], str] | None:
         return None
     taken = _is_taken(question)
     return found if taken is None else (found[0], "") if taken else None
+
+
+def is_of_host(question: Question, name: str) -> bool:
+    """Whether a capability that a container has in its own user namespace alone does not count for the call."""
+    return name in _OF_HOST or question.name in _CALLS_OF_HOST
 
 
 def _is_taken(question: Question) -> bool | None:

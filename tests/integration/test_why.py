@@ -109,7 +109,8 @@ UNCONFINED = ("--security-opt", "seccomp=unconfined")
 @pytest.mark.parametrize(
     "flags",
     [(), ("--cap-add", "SYS_ADMIN", "--cap-add", "SYSLOG", "--cap-drop", "SYS_CHROOT"), ("-u", "1000"), UNCONFINED,
-     (*UNCONFINED, "-u", "1000"), ("--cap-drop", "ALL")],
+     (*UNCONFINED, "-u", "1000"), ("--cap-drop", "ALL"), ("--userns", "auto"),
+     (*UNCONFINED, "--userns", "auto", "--cap-add", "ALL")],
     ids=" ".join,
 )  # fmt: skip
 def test_what_it_says_of_a_call_is_what_who_makes_it_is_told(
