@@ -19,7 +19,7 @@ from pathlib import Path
 
 UID = 64321
 NAME = "minirun-commoner"
-FIRST, COUNT = 1_879_048_192, 65536  # ids that no host gives
+FIRST, COUNT = 1_610_612_736, 65536  # ids that no host gives
 EVERYWHERE = "MINIRUN_TEST_ROOTLESS" in os.environ
 
 _BRIDGE = "a bridge, and rules beside it, are on the host: root's"

@@ -201,12 +201,12 @@ def test_a_limit_whose_controller_this_host_has_not_got_is_refused(store: Miniru
     refused(store, "run", flag, "busybox", "true", reason=f"the {controller} controller is not in the cgroup v2")
 
 
-def test_who_is_not_root_is_told_so(store: Minirun) -> None:
+def test_who_is_not_root_and_has_no_ids_is_told_so(store: Minirun) -> None:
     before = busybox.contents(store.root)
     result = subprocess.run(
         [LAUNCHER, "run", "busybox", "true"], env=store.environment(), user=65534, group=65534, extra_groups=[],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 125
-    assert result.stderr.startswith("minirun: cannot use containers: you are not root")
+    assert result.stderr.startswith("minirun: cannot use containers as an ordinary user: ")
     assert busybox.contents(store.root) == before
