@@ -1,6 +1,7 @@
 """The pids controller.
 
---pids-limit 100    pids.max 100    processes and threads; a fork beyond it says EAGAIN. -1 is no limit
+--pids-limit 100    pids.max 100    processes and threads; a fork beyond it says EAGAIN. -1 and 0 are no limit
+(nothing)           pids.max 2048   where that can be had for nothing: see processlimit.py
 
 See cgroup-v2.rst, "PID".
 """
@@ -8,7 +9,6 @@ See cgroup-v2.rst, "PID".
 from __future__ import annotations
 
 from minirun.cgroup.amount import parse_whole
-from minirun.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def read(flags: Mapping[str, Any]) -> dict[str, Any]:
     if "pids-limit" not in flags:
         return {}
     text = flags["pids-limit"]
-    if text == "0":
-        raise BadInput("read --pids-limit 0", "no process would start", "-1 is no limit")
-    return {"pids-limit": -1 if text == "-1" else parse_whole("--pids-limit", text, 1, _MOST, "a number of processes")}
+    if text in ("-1", "0"):
+        return {"pids-limit": -1}
+    return {"pids-limit": parse_whole("--pids-limit", text, 1, _MOST, "a number of processes")}
 
 
 def check(limits: Mapping[str, Any]) -> None:

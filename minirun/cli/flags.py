@@ -48,7 +48,7 @@ LIMITS = (
     Flag("memory", "m", "BYTES", "Limit memory: 512m, 2g"),
     Flag("memory-reservation", "", "BYTES", "Memory that is taken from it last, when the host runs short"),
     Flag("memory-swap", "", "BYTES", "Limit memory and swap together; -1 is no limit (twice --memory)"),
-    Flag("pids-limit", "", "N", "Limit processes and threads; -1 is no limit"),
+    Flag("pids-limit", "", "N", "Limit processes and threads (2048); -1 is no limit"),
 )
 RESTART = Flag("restart", "", "POLICY", "Start it again when it ended: no, on-failure[:N], always, unless-stopped (no)")
 CREATE = (

@@ -121,7 +121,9 @@ def enable(needed: Mapping[str, str], parent: str) -> None:
         requirement.require(needed, parent)
         return
     requirement.require(needed, parent)
-    if needed and os.path.isdir(delegation.BOOTED):
+    if not needed.keys() <= set(control.read(parent, "cgroup.subtree_control").split()) and os.path.isdir(
+        delegation.BOOTED
+    ):
         raise Unsupported(
             f"limit {next(iter(needed))}",
             f"the tree above {hierarchy.own()}, where a container is that was started without limits, is systemd's",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from minirun import caller
-from minirun.cgroup import group, hierarchy
+from minirun.cgroup import group, hierarchy, processlimit
 from minirun.container import etc
+from minirun.errors import MinirunError
 from minirun.journal import KEEP_WHILE_ALIVE, Step
 
 TYPE_CHECKING = False
@@ -30,6 +31,14 @@ def cgroup(container_id: str, options: Mapping[str, Any]) -> str:
     from minirun.container import place
 
     return place.find(container_id, parent, limits.needed(options["limits"]))
+
+
+def process_limit(record: Record) -> int:
+    """How many processes the container would get by itself; 0 for no limit, or where it cannot be started."""
+    try:
+        return processlimit.default(record.options["limits"], cgroup(record.id, record.options))
+    except MinirunError:
+        return 0
 
 
 def steps(home: Home, record: Record, path: str) -> list[Step]:
@@ -94,12 +103,23 @@ def _overlay_steps(home: Home, record: Record) -> list[Step]:
 
 
 def _group_steps(path: str, limited: Mapping[str, Any]) -> list[Step]:
+    return [*_made(path, limited), *_counted(path, limited)]
+
+
+def _made(path: str, limited: Mapping[str, Any]) -> list[Step]:
     why = "its processes, counted and killable as one"
     if not limited:
         return [Step(f"mkdir {path}", lambda: group.create(path), ("remove_cgroup", path), why)]
     from minirun.container import place
 
     return place.steps(path, limited, why)
+
+
+def _counted(path: str, limited: Mapping[str, Any]) -> list[Step]:
+    if not (most := processlimit.default(limited, path)):
+        return []
+    why = "what a container may have that nobody limits"
+    return [Step(f"write {path}/{processlimit.FILE} {most}", lambda: processlimit.hold(path), (), why)]
 
 
 def _device_steps(path: str, options: Mapping[str, Any]) -> list[Step]:

@@ -60,7 +60,7 @@ def container(home: Home, box: Record, now: State, *, size: bool = False) -> dic
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": box.options.get("security", {}).get("apparmor", ""),
-        "HostConfig": host_config(box),
+        "HostConfig": host_config(box, now),
         "GraphDriver": {
             "Name": "overlay",
             "Data": {

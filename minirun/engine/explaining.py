@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minirun.container import mounts
+from minirun.container import mounts, start
 from minirun.container.record import Record
 from minirun.engine import creating, open_home
 from minirun.engine.creating import Order
@@ -86,7 +86,7 @@ def parts(home: Home, box: Record) -> Iterator[Part]:
     yield from _paths(options)
     yield from _mounts(box)
     yield from _devices(options)
-    yield from _limits(options)
+    yield from _limits(box)
     yield from _rest(options)
 
 
@@ -201,8 +201,10 @@ def _devices(options: Mapping[str, Any]) -> Iterator[Part]:
         yield Part("device", "made by itself", DENIED, "every mount is nodev", "--device-cgroup-rule 'c 10:229 rw'")
 
 
-def _limits(options: Mapping[str, Any]) -> Iterator[Part]:
-    limits = options["limits"]
+def _limits(box: Record) -> Iterator[Part]:
+    limits = dict(box.options["limits"])
+    if most := start.process_limit(box):
+        limits["pids-limit"] = most
     for flag, meaning in (
         ("memory", "without it, all memory of the host"),
         ("pids-limit", "without it, all processes that the host can have"),

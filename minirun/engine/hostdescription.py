@@ -5,7 +5,8 @@ Keys of what is not built in this version have the values that it has for every 
 
 from __future__ import annotations
 
-from minirun.container import output, restart, securityflags
+from minirun.cgroup import processlimit
+from minirun.container import output, restart, securityflags, start
 from minirun.engine import egressdescription, mountdescription, networkdescription, ports
 from minirun.security import masks
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from minirun.container.record import Record
+    from minirun.container.state import State
 
 _NOT_BUILT: dict[str, Any] = {
     "Cgroup": "", "DeviceRequests": None, "Isolation": "", "Links": None, "Runtime": "minirun",
@@ -22,8 +24,8 @@ _NOT_BUILT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def host_config(box: Record) -> dict[str, Any]:
-    """Describe what of the host a container was given."""
+def host_config(box: Record, now: State) -> dict[str, Any]:
+    """Describe what of the host a container was given, and is given now if it runs."""
     options = box.options
     masked = masks.of(options)
     policy, most = options.get("restart") or restart.NO
@@ -55,6 +57,7 @@ def host_config(box: Record) -> dict[str, Any]:
         "CgroupParent": options["cgroup_parent"],
         "CgroupnsMode": options["cgroupns"],
         **_limits(options["limits"]),
+        "PidsLimit": _processes(box, now),
         "MaskedPaths": masked.hidden or (None if "privileged" in options else []),
         "ReadonlyPaths": None if "privileged" in options else list(masked.read_only),
     }
@@ -89,6 +92,13 @@ def _capabilities(names: Sequence[str] | None) -> list[str] | None:
     return None if names is None else [name if name == "ALL" else f"CAP_{name}" for name in names]
 
 
+def _processes(box: Record, now: State) -> int | None:
+    """How many it may have: what was asked for, what holds while it runs, or what a start would give it."""
+    if "pids-limit" in box.options["limits"]:
+        return int(box.options["limits"]["pids-limit"])
+    return processlimit.of_running(now.cgroup) if now.alive else start.process_limit(box) or None
+
+
 def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
     """The limits under Docker's keys; CgroupConf is podman's. What is not limited is 0, or as Docker has it."""
     get = limits.get
@@ -105,7 +115,6 @@ def _limits(limits: Mapping[str, Any]) -> dict[str, Any]:
         "CpuShares": get("cpu-shares", 0),
         "CpusetCpus": get("cpuset-cpus", ""),
         "CpusetMems": get("cpuset-mems", ""),
-        "PidsLimit": get("pids-limit"),
         "BlkioWeight": get("blkio-weight", 0),
         **{
             # device-read-bps → BlkioDeviceReadBps, device-read-iops → BlkioDeviceReadIOps
