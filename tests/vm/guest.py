@@ -70,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cpus", type=int, default=2, help="processors (2)")
     parser.add_argument("--memory-mib", type=int, default=2048, help="memory (2048)")
     parser.add_argument("--limit-s", type=int, default=600, help="after this many seconds COMMAND is ended (600)")
+    parser.add_argument("--append", default="", metavar="WORDS", help="more for the kernel: security=selinux")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     options = parser.parse_args()
     if not options.command:
@@ -169,7 +170,7 @@ def machine(options: argparse.Namespace, booted: Kernel, ends: dict[str, int]) -
         # virtiofsd reads and writes the guest's memory
         "-object", f"memory-backend-memfd,id=memory,size={options.memory_mib}M,share=on",
         "-kernel", str(booted.image), "-initrd", path["archive"],
-        "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable",
+        "-append", f"console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable {options.append}".rstrip(),
         "-chardev", f"file,id=console,path={path['console']},append=on", "-serial", "chardev:console",
         "-chardev", f"socket,id=files,fd={ends['files']}", "-device", "vhost-user-fs-pci,chardev=files,tag=host",
         "-drive", f"file={path['disk']},format=raw,if=none,id=disk,cache=unsafe",
