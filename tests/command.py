@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests import commoner
@@ -25,7 +25,7 @@ class Minirun:
 
     root: Path
     runtime: Path
-    commoner: bool = commoner.EVERYWHERE  # whether an ordinary user runs it
+    commoner: bool = field(default=commoner.EVERYWHERE, kw_only=True)  # whether an ordinary user runs it
 
     def __call__(
         self,
