@@ -3,7 +3,7 @@
 SETUP_PACKAGES := python3-venv python3-dev gcc libc6-dev libcap-dev libseccomp2 make nftables
 FIXTURE_PACKAGES := busybox-static mmdebstrap skopeo umoci xz-utils zstd
 TEST_PACKAGES := apache2-utils attr bind9-dnsutils bubblewrap docker-registry e2fsprogs fish golang-github-opencontainers-image-spec-dev \
-                 iproute2 libcap2-bin openssl passt podman runc slirp4netns strace zsh
+                 iproute2 libcap2-bin openssl passt podman runc slirp4netns strace uidmap zsh
 BENCH_PACKAGES := bubblewrap busybox-static crun docker.io e2fsprogs iperf3 podman runc skopeo umoci
 VAGRANT_PACKAGES := dnsmasq-base extlinux fdisk libvirt-clients libvirt-daemon-system mmdebstrap qemu-system-x86 \
                     qemu-utils rsync syslinux-common vagrant vagrant-libvirt
@@ -17,13 +17,13 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fixtures bench bench-start bench-exec bench-live bench-load bench-commit bench-pack bench-network bench-inside bench-scale install uninstall clean \
+.PHONY: help setup demo test test-rootless check fixtures bench bench-start bench-exec bench-live bench-load bench-commit bench-pack bench-network bench-inside bench-scale install uninstall clean \
         setup-packages fixture-packages test-packages bench-packages vagrant-packages vagrant-test vm-packages vm-test
 
 # Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
 # --question makes it 1 and keeps make from running and saying more.
 missing = $(filter-out $(shell dpkg-query -W -f '$${Package}=$${db:Status-Abbrev}\n' $(1) 2>/dev/null | sed -n 's/=.i *$$//p'),$(1))
-needs_root = $(or $(filter demo test fixtures vm-test bench bench-% install uninstall,$(MAKECMDGOALS)),\
+needs_root = $(or $(filter demo test test-rootless fixtures vm-test bench bench-% install uninstall,$(MAKECMDGOALS)),\
                   $(and $(filter setup check,$(MAKECMDGOALS)),$(strip $(call missing,$(SETUP_PACKAGES)))))
 ifneq ($(shell id -u),0)
 ifneq ($(strip $(needs_root)),)
@@ -129,6 +129,9 @@ vm-test: setup vm-packages fixtures ## the tests that need every cgroup controll
 	    -o faulthandler_timeout=$(VM_TEST_S) -o faulthandler_exit_on_timeout=true $(VM_TESTS)
 
 # Takes many times as long as `make test` and so is no part of it. MINIRUN_BOX=local builds the box here: docs/vm.md.
+test-rootless: setup test-packages fixtures ## the integration tests that can be, with minirun run by an ordinary user
+	@MINIRUN_TEST_ROOTLESS=1 $(RUN)/python -m pytest -q --lanes auto tests/integration
+
 vagrant-test: vagrant-packages $(if $(filter local,$(MINIRUN_BOX)),fixtures) ## the tests, in a virtual machine with Linux 6.1
 	@$(if $(filter local,$(MINIRUN_BOX)),vagrant/local) vagrant/test
 
