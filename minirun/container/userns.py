@@ -16,7 +16,7 @@ from itertools import pairwise
 from time import perf_counter
 
 from minirun import caller
-from minirun.container import mounts, ranges
+from minirun.container import ranges
 from minirun.container.ranges import Range
 from minirun.errors import BadInput, Conflict, MinirunError, Unsupported
 from minirun.journal import Step
@@ -119,13 +119,8 @@ def check(home: Home, options: dict[str, Any]) -> None:
             attempt, "its part of the cgroup tree is the host root's, whose files it cannot write",
             "leave `--security-opt writable-cgroups` out",
         )  # fmt: skip
-    for mount in mounts.of(options):
-        if mount.type == "volume" and mount.overlay:
-            raise Unsupported(
-                f"attach volume {mount.name} at {mount.target} with {attempt[4:]}",
-                "writes upon a volume (O) would be of another's ids than what lies in it",
-                "attach the volume itself, or :ro",
-            )  # fmt: skip
+    if options["volumes"]:
+        _check_mounts(options)
     if asked["mode"].startswith(JOINED):
         from minirun.container import record as records
 
@@ -137,6 +132,18 @@ def check(home: Home, options: dict[str, Any]) -> None:
             "mode": f"{JOINED}{theirs.get('joined', other.id)}", "joined": theirs.get("joined", other.id),
             "uid": theirs["uid"], "gid": theirs["gid"], "shared": "size" in theirs or theirs.get("shared", False),
         }  # fmt: skip
+
+
+def _check_mounts(options: Mapping[str, Any]) -> None:
+    from minirun.container import mounts
+
+    for mount in mounts.of(options):
+        if mount.type == "volume" and mount.overlay:
+            raise Unsupported(
+                f"attach volume {mount.name} at {mount.target} with --userns {options['userns']['mode']}",
+                "writes upon a volume (O) would be of another's ids than what lies in it",
+                "attach the volume itself, or :ro",
+            )  # fmt: skip
 
 
 def steps(home: Home, box: Record) -> list[Step]:

@@ -21,13 +21,13 @@ from minirun.cgroup import group, hierarchy
 from minirun.engine.finding import Finding, Patient, operation
 from minirun.engine.installation import compiled, privileges, python, store
 from minirun.engine.networkoffering import networks
-from minirun.engine.offering import cgroups, limits, namespaces, scopes, stacked
+from minirun.engine.offering import cgroups, limits, mapped, namespaces, scopes, stacked
 from minirun.errors import MinirunError
 from minirun.home import Home
 from minirun.journal import Operation
 
 PROBES: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
-    privileges, python, compiled, store, stacked, namespaces, networks, cgroups, limits, scopes,
+    privileges, python, compiled, store, stacked, namespaces, mapped, networks, cgroups, limits, scopes,
 )  # fmt: skip
 
 

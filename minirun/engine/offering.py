@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from errno import EPERM
 
 from minirun.cgroup import bus, controllers, delegation, group, hierarchy, systemd
+from minirun.container import ranges
 from minirun.engine.finding import DEGRADED, MISSING, OK, Finding, Patient, operation
 from minirun.errors import REMEDIES, MinirunError, Unsupported, describe
+from minirun.home import Home
 from minirun.kernel.call import Call, Vector
 from minirun.kernel.names import (
     CLONE_NEWCGROUP,
@@ -21,7 +23,7 @@ from minirun.kernel.names import (
     MS_PRIVATE,
     MS_REC,
 )
-from minirun.launch import ending, machine
+from minirun.launch import ending, machine, userns
 from minirun.rootfs import overlay
 
 _SIGKILL = 9
@@ -121,6 +123,53 @@ def namespaces(patient: Patient) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("namespaces", MISSING, f"{command!r} ended with {code}", "in the checkout: `sudo make setup`")
+
+
+def mapped(patient: Patient) -> Iterator[Finding]:
+    """A user namespace, and a directory of the store mounted by it below an overlay, as `--userns` has them."""
+    what = "user namespaces"
+    try:
+        pool = ranges.pool()
+    except MinirunError as error:
+        yield Finding(what, DEGRADED, error.reason, "subuid(5) says how a line looks: minirun:600000:1048576")
+        return
+    size = min(pool.size, ranges.SIZE)
+    own = userns.UserNamespace(patient.home.root, [[0, pool.uid, size]], [[0, pool.gid, size]], CLONE_NEWNET)
+    with operation(patient.home) as made:
+        if made is None:
+            return  # the store's probe has said so
+        directory = patient.home.temporary(made.key)
+        made.will("remove_tree", directory)
+        try:
+            for name in ("", "one", "two", "upper", "work"):
+                os.mkdir(f"{directory}/{name}", 0o700)
+            own.make()
+            refused = _mapped(patient.home, own, f"tmp/{made.key}")
+        except OSError as error:
+            remedy = (
+                "it takes CONFIG_USER_NS, and `sysctl user.max_user_namespaces` above 0; --userns host takes neither"
+            )
+            yield Finding(what, DEGRADED, describe(error), remedy)
+            return
+        finally:
+            own.close()
+    if refused:
+        yield Finding(
+            what, DEGRADED, f"its files cannot be mapped: {describe(refused)}",
+            "--userns takes Linux 5.19, and a store on ext4, xfs, btrfs or, from 6.3 on, tmpfs",
+        )  # fmt: skip
+    else:
+        yield Finding(
+            what, OK, f"--userns auto: {pool.size // size} containers, of {size} ids each, from {pool.uid} on"
+        )
+
+
+def _mapped(home: Home, own: userns.UserNamespace, path: str) -> OSError | None:
+    point = home.attach_point
+    layers = overlay.Overlay(f"{point}/{path}", ["one", "two"], "upper", "work", volatile=True)
+    before = [*userns.become_owner(own.uid, own.gid), *userns.attach_store(own, point)]
+    refused = _mounts(iter([*before, *overlay.mount(layers, point)]))
+    return refused and _mounts(iter([*before, *overlay.mount_by_options(layers, point)]))
 
 
 def cgroups(patient: Patient) -> Iterator[Finding]:

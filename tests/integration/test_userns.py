@@ -406,6 +406,17 @@ def test_a_plan_shows_it_and_a_trace_what_it_took(store: Minirun) -> None:
     assert "setns(" in traced
 
 
+def test_doctor_tries_it(store: Minirun, tmp_path: Path) -> None:
+    command = ("doctor", "--format", "{{.What}}: {{.State}}: {{.Meaning}}")
+    assert "user namespaces: ok: --userns auto: " in store(*command).stdout
+    place = tmp_path / "ramfs"
+    place.mkdir()
+    other = Minirun(place / "root", place / "runtime")
+    script = ["unshare", "-m", "sh", "-c", WITHOUT_IDMAP, "sh", str(place), *other.command(command)]
+    done = subprocess.run(script, env=other.environment(), capture_output=True, text=True, check=False)
+    assert "user namespaces: degraded: its files cannot be mapped: EINVAL" in done.stdout
+
+
 def test_explain_tells_of_it(store: Minirun) -> None:
     told = store("explain", "busybox", check=True).stdout
     assert re.search(r"user +shared .*--userns auto", told)
