@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-rootless check fixtures bench bench-start bench-exec bench-live bench-load bench-commit bench-pack bench-network bench-inside bench-scale install uninstall clean \
+.PHONY: help setup demo test test-rootless check fixtures bench bench-start bench-warm bench-exec bench-live bench-load bench-commit bench-pack bench-network bench-inside bench-scale install uninstall clean \
         setup-packages fixture-packages test-packages bench-packages vagrant-packages vagrant-test vm-packages vm-test
 
 # Without root: one sentence and status 1, before anything is done. A failing recipe or $(error) would make it status 2;
@@ -138,7 +138,7 @@ vagrant-test: vagrant-packages $(if $(filter local,$(MINIRUN_BOX)),fixtures) ## 
 bench: setup fixtures bench-packages ## compare with runc, podman and umoci, interleaved
 	@bench/run
 
-bench-start bench-exec bench-live bench-load bench-commit bench-pack bench-network bench-inside bench-scale: setup fixtures bench-packages
+bench-start bench-warm bench-exec bench-live bench-load bench-commit bench-pack bench-network bench-inside bench-scale: setup fixtures bench-packages
 	@bench/run $(@:bench-%=%)
 
 # What `minirun run` imports, in one file that is read at once; used only while no source is newer (see minirun/hot.py).
