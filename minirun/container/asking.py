@@ -14,6 +14,7 @@ dumpable. With CAP_SYS_PTRACE they may all the same: then it stays out of their 
 from __future__ import annotations
 
 import os
+import select
 from errno import EAGAIN, ENOENT
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _AT_EACCESS = Named("AT_EACCESS", 0x200)
 ACCESSES = {"read": Named("R_OK", 4), "write": Named("W_OK", 2), "execute": Named("X_OK", 1)}
 _MOST_DESCRIPTORS = 1 << 20
+PATIENCE_MS = 10_000
+_SIGKILL = 9
 _LINKS = 40  # as many as the kernel follows
 
 
@@ -130,6 +133,7 @@ def _asked(plan: Sequence[Call], cgroup: int, path: str) -> Asked:
         os.close(ours)
         os.close(theirs)
         try:
+            _await(told, child)
             with open(told, encoding="ascii", closefd=False) as file:
                 line = file.readline()
             if not line:
@@ -146,6 +150,19 @@ def _asked(plan: Sequence[Call], cgroup: int, path: str) -> Asked:
             os.waitpid(child, 0)
     finally:
         wait.release()
+
+
+def _await(told: int, child: int) -> None:
+    """Wait for the answer; who has it hang, by a file system or a signal, has it ended."""
+    poll = select.poll()
+    poll.register(told, select.POLLIN)
+    if not poll.poll(PATIENCE_MS):
+        os.kill(child, _SIGKILL)
+        seconds = f"{PATIENCE_MS / 1000:g}"
+        raise MinirunError(
+            "ask in the container", f"the process {child} that entered it did not answer within {seconds} seconds",
+            "something in the container stopped it, or the file system there does not answer",
+        )  # fmt: skip
 
 
 def _answer(plan: Sequence[Call], path: str, told: int, release: int) -> NoReturn:

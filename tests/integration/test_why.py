@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minirun.cgroup import group
 from minirun.container import record, state
 from minirun.engine import whycall
 from minirun.engine.explaining import Part
@@ -272,6 +273,22 @@ def test_a_profile_of_the_users_is_asked_too(store: Minirun, tmp_path: Path) -> 
 def test_it_asks_also_where_it_could_be_looked_into(store: Minirun) -> None:
     with running(store, "tracer", "sleep", "1000", flags=("--cap-add", "SYS_PTRACE")):
         assert answers(store, "tracer", "/proc/sys/kernel/hostname")["write"] == "denied: EROFS"
+
+
+def test_who_is_stopped_in_there_is_not_waited_for(store: Minirun) -> None:
+    script = (
+        "from minirun.container import asking; from minirun.engine.why import why; asking.PATIENCE_MS = 500\n"
+        "from minirun.errors import MinirunError\n"
+        "for _ in range(500):\n"  # until it is stopped before it has answered
+        "    try: why('stops', '/etc/passwd', None)\n"
+        "    except MinirunError as error: print(error); break"
+    )
+    with running(store, "stops", "sh", "-c", "while :; do kill -STOP -1 2>/dev/null; done") as now:
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=store.environment(), capture_output=True, text=True, check=True
+        )
+        assert "did not answer within 0.5 seconds" in done.stdout
+        assert len(group.processes(now.cgroup)) == 1
 
 
 def test_a_person_sees_the_answer_first(store: Minirun, box: str) -> None:
