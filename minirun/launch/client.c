@@ -3,10 +3,8 @@
  *   .venv/bin/minirun-warm ── socket ──▶ minirun/warm.py, which has the protocol
  *                          └─ execve ──▶ .venv/bin/minirun, the launcher beside it: whenever anything is not as it is to be
  *
- * It gives away descriptors 0, 1, 2 and the working directory, its arguments and its environment, and stays for what is the
- * caller's alone: it has his session and his process group, so it gets the signals of his terminal, and passes them on; and
- * it ends with the exit code. Arguments and environment lie side by side on the stack, and are sent from there.
- *
+ * It gives away descriptors 0, 1, 2 and the working directory, its arguments and its environment, which lie side by side on
+ * the stack. It stays for what is the caller's alone: in his session and process group it gets the signals of his terminal.
  * See unix(7), cmsg(3), signalfd(2), pidfd_send_signal(2).
  */
 #include "bare.h"
@@ -16,10 +14,8 @@ enum { AF_UNIX_ = 1, SOCK_SEQPACKET_ = 5, SOCK_CLOEXEC_ = 02000000, SOCK_NONBLOC
        O_CLOEXEC_ = 02000000, AT_FDCWD_ = -100, SIG_SETMASK_ = 2, SIGKILL_ = 9, POLLIN_ = 1, TIOCGPGRP_ = 0x540F,
        PATH_BYTES = 108, ANSWER_MS = 2000 };
 
-/* what container/wait.py passes on: HUP INT QUIT USR1 USR2 ALRM TERM CONT TSTP WINCH IO PWR and those of real time */
-#define BIT(n) (1UL << ((n) - 1))
-static const unsigned long FORWARDED = BIT(1) | BIT(2) | BIT(3) | BIT(10) | BIT(12) | BIT(14) | BIT(15) | BIT(18) | BIT(20)
-                                       | BIT(28) | BIT(29) | BIT(30) | ~(BIT(34) - 1);
+/* what container/wait.py passes on: HUP INT QUIT, USR1 USR2 ALRM TERM, CONT TSTP, WINCH IO PWR, and those of real time */
+static const unsigned long FORWARDED = 7UL | 0x6a00 | 0xa0000 | 0x38000000 | ~0x1ffffffffUL;
 
 struct vector { const void *base; unsigned long size; };
 struct message { void *name; unsigned name_size; struct vector *parts; unsigned long count; void *control;
@@ -30,16 +26,16 @@ struct address { unsigned short family; char path[PATH_BYTES]; };
 
 static unsigned long length(const char *text)
 {
-    unsigned long n = 0;
-    while (text[n])
-        n++;
-    return n;
+    const char *end = text;
+    while (*end)
+        end++;
+    return end - text;
 }
 
 static int equal(const char *a, const char *b)
 {
-    while (*a && *a == *b)
-        a++, b++;
+    for (; *a && *a == *b; a++)
+        b++;
     return *a == *b;
 }
 
@@ -57,12 +53,10 @@ static int append(char *path, const char *more)
 /* The value of a variable whose name ends with "="; 0 where it is not set. */
 static const char *variable(char **env, const char *name)
 {
-    for (unsigned long i; *env; env++) {
-        for (i = 0; name[i] && (*env)[i] == name[i]; i++)
-            ;
-        if (!name[i])
-            return *env + i;
-    }
+    for (unsigned long i; *env; env++)
+        for (i = 0; !name[i] || (*env)[i] == name[i]; i++)
+            if (!name[i])
+                return *env + i;
     return 0;
 }
 
@@ -121,7 +115,7 @@ static void begin(long *stack)
     char **argv = (char **)(stack + 1), **env = argv + count + 1;
     char launcher[4096];
     unsigned long before;
-    int process, code = 125;
+    int process, code = 125, last = SIGKILL_;
     long size = kernel(__NR_readlink, (long)"/proc/self/exe", (long)launcher, sizeof launcher - 1, 0);
     launcher[size < 0 ? 0 : size] = 0;
     if (size < 5 || !equal(launcher + size - 5, "-warm"))
@@ -141,11 +135,14 @@ static void begin(long *stack)
                 kernel(__NR_poll, (long)fds, 2, -1, 0);
                 unsigned info[32];
                 while (fds[1].revents && kernel(__NR_read, fds[1].fd, (long)info, sizeof info, 0) > 0)
-                    kernel(__NR_pidfd_send_signal, process, info[0], 0, 0);
+                    kernel(__NR_pidfd_send_signal, process, last = info[0], 0, 0);
                 if (fds[0].revents && answer(fd, &code) == 'e')
                     leave(code);
-                if (fds[0].revents) /* it was killed: as if we were */
+                if (fds[0].revents) { /* it was killed: as if we were, by the same signal where it was one of ours */
+                    kernel(__NR_rt_sigprocmask, SIG_SETMASK_, (long)&before, 0, 8);
+                    kernel(__NR_kill, kernel(__NR_getpid, 0, 0, 0, 0), last, 0, 0);
                     kernel(__NR_kill, kernel(__NR_getpid, 0, 0, 0, 0), SIGKILL_, 0, 0);
+                }
             }
         }
         kernel(__NR_rt_sigprocmask, SIG_SETMASK_, (long)&before, 0, 8);

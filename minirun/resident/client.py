@@ -77,7 +77,10 @@ def _stay(server: socket, pidfd: int) -> None:
     import _signal
     import select
 
+    last = [_signal.SIGKILL]
+
     def pass_on(number: int, _frame: object) -> None:
+        last[0] = number
         try:
             _signal.pidfd_send_signal(pidfd, number)
         except ProcessLookupError:
@@ -94,5 +97,9 @@ def _stay(server: socket, pidfd: int) -> None:
     except OSError:
         answer = b""
     if answer[:1] != ENDED:
-        os.kill(os.getpid(), _signal.SIGKILL)  # it was killed: as if we were
+        # it was killed: as if we were, by the same signal where it was one of ours
+        if last[0] != _signal.SIGKILL:
+            _signal.signal(last[0], _signal.SIG_DFL)
+        os.kill(os.getpid(), last[0])
+        os.kill(os.getpid(), _signal.SIGKILL)
     os._exit(answer[1])

@@ -36,6 +36,11 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def commands(path: str) -> list[str]:
+    """What the processes of a group are; what is just born is not yet its command."""
+    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in group.processes(path)]
+
+
 def said(store: Minirun, *arguments: str) -> str:
     """What a command says that succeeds."""
     return store("exec", *arguments, check=True).stdout
@@ -46,7 +51,7 @@ def test_it_is_in_every_namespace_and_the_cgroup_of_the_container(store: Minirun
     found = said(store, "box", "sh", "-c", f"for k in {' '.join(kinds)}; do readlink /proc/self/ns/$k; done")
     assert found.split() == [str(Path(f"/proc/{box.pid}/ns/{kind}").readlink()) for kind in kinds]
     with store.start("exec", "box", "sleep", "1000") as process:
-        until(lambda: len(group.processes(box.cgroup)) == 2)
+        until(lambda: commands(box.cgroup) == ["sleep", "sleep"])
         other = max(group.processes(box.cgroup))
         assert Path(f"/proc/{other}/root").resolve() == Path(f"/proc/{box.pid}/root").resolve()
         os.kill(other, signal.SIGKILL)
@@ -274,7 +279,7 @@ def test_it_ends_with_the_container(store: Minirun) -> None:
         running(store, "short", "sleep", "1000") as now,
         store.start("exec", "short", "sleep", "1000") as process,
     ):
-        until(lambda: len(group.processes(now.cgroup)) == 2)
+        until(lambda: commands(now.cgroup) == ["sleep", "sleep"])
         os.kill(now.pid, signal.SIGKILL)
         assert process.wait(PATIENCE_S) == 137
 
