@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minirun.cgroup import hierarchy
-from tests import commoner, kept, probing
+from tests import commoner, echo, kept, outside, probing
 from tests.command import LAUNCHER, Minirun
 
 STOPS = ("sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
@@ -262,3 +263,21 @@ def test_the_probe_finds_nothing_that_roots_container_has_not(own: Minirun, stor
     assert his["status", "CapEff"] == roots["status", "CapEff"]
     assert his["status", "Seccomp"] == "2"
     assert his["namespace", "user"] != str(Path("/proc/self/ns/user").readlink())
+
+
+@pytest.mark.parametrize("kind", ["pasta", "slirp4netns"])
+def test_his_network_is_a_process_and_a_published_port_leads_in(own: Minirun, kind: str) -> None:
+    if not shutil.which(kind):
+        pytest.skip(f"{kind} is not installed")
+    with outside.site("minirun-rootless") as site:
+        outside.link("route add default via 192.0.2.254")
+        outside.link("-6 route add default via 2001:db8::fe")
+        flags = ("--network", kind, "-p", "8080:80/udp", "-p", "127.0.0.1:8081:81")
+        with detached(own, "web", *flags, "busybox", "sleep", "1000"):
+            for again in (False, True):
+                if again:
+                    own("restart", "-t", "0", "web", check=True)
+                with outside.serving("udp:80", "tcp:81", pid=pid_of(own, "web")):
+                    kept.until(lambda: site.ask("udp", outside.HOST, 8080).startswith("80 from "))
+                    kept.until(lambda: echo.ask("tcp", "127.0.0.1", 8081).startswith("81 from "))
+        kept.until(lambda: not marked(own, kind))
