@@ -70,7 +70,7 @@ class Joined:
             redirects = [(null if descriptor == NULL_DEVICE else descriptor, place) for descriptor, place in redirects]
         entry.redirects = redirects
         if entry.mapped:
-            give(redirects, entry.owner)
+            give(redirects, entry.owner, stdin=stdin and not detach)
 
     def begin(self, box: Record, *groups: str) -> None:
         """Make the process, and wait until it is the command; signals that come meanwhile are passed on to it.

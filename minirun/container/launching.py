@@ -149,7 +149,7 @@ def begin(
             if terminal:
                 terminal.give_to(owner)
             elif userns:
-                give(redirects, owner)
+                give(redirects, owner, stdin=stdin)
             process = _spawn_connected(home, record, spec, directory, trace)
             if caller.ROOTLESS:
                 _note(home, path, process.pid)

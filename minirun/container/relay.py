@@ -103,13 +103,13 @@ class Relay:
             ended.acquire()
 
 
-def give(redirects: Sequence[tuple[int, int]], owner: int) -> None:
+def give(redirects: Sequence[tuple[int, int]], owner: int, *, stdin: bool) -> None:
     """Let a user, by his uid on the host, open again what he is to have as 0, 1 and 2, as /dev/stdout leads to it.
 
     Pipes without a name alone: who owns one of those may do no more with it, and root still may.
     """
     replaced = {place: descriptor for descriptor, place in redirects}
-    for place in (0, 1, 2):
+    for place in (0, 1, 2) if stdin else (1, 2):
         descriptor = replaced.get(place, place)
         if descriptor >= 0 and _is_nameless(descriptor):
             os.fchown(descriptor, owner, -1)

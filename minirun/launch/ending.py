@@ -68,27 +68,24 @@ def stub() -> str:
     return _STUB if os.path.exists(_STUB) else ""
 
 
-def confine(command: Command, owner: int | None = None) -> Iterator[Call]:
+def confine(command: Command, mapped: Sequence[Call] = ()) -> Iterator[Call]:
     """Give away what the command is not to have.
 
     Args:
         command: what is to be executed.
-        owner: a pidfd, whose user namespace it is to enter; None: it stays where it is.
+        mapped: the calls by which it enters a user namespace, if it is to be in another: see userns.py.
     """
-    if owner is not None:
-        if command.rlimits:  # to raise one takes a capability on the host
-            from minirun.launch import resources
+    if mapped and command.rlimits:  # to raise one takes a capability on the host
+        from minirun.launch import resources
 
-            yield from resources.limit(command.rlimits)
-        from minirun.launch import userns
-
-        yield from userns.enter(owner, command.capabilities)
+        yield from resources.limit(command.rlimits)
+    yield from mapped
     yield from labels.take_on(command.labels)
     # a full quota or a kernel without keyrings leaves nothing to see either
     yield Call(
         "keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0, tolerate=(ENOSYS, EDQUOT), why="the host's keys stay out of sight"
     )
-    if command.rlimits and owner is None:
+    if command.rlimits and not mapped:
         from minirun.launch import resources
 
         yield from resources.limit(command.rlimits)

@@ -140,7 +140,11 @@ def entering(entry: Entry) -> Iterator[Call]:
 
 def confining(entry: Entry) -> Iterator[Call]:
     """The calls by which it gives away what the command is not to have."""
-    return ending.confine(entry, entry.pidfd if entry.mapped else None)
+    if not entry.mapped:
+        return ending.confine(entry)
+    from minirun.launch import userns
+
+    return ending.confine(entry, userns.enter(entry.pidfd))
 
 
 def _streams(entry: Entry) -> Iterator[Call]:

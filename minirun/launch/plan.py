@@ -163,7 +163,12 @@ def _process(spec: Spec) -> Iterator[Call]:
     yield from attach.working_directory(spec.cwd)
     if spec.init and "pid" in spec.shared:
         yield Call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, why="orphans come to the reaper, which is no PID 1")
-    yield from ending.confine(spec, spec.userns.pidfd if spec.userns else None)
+    if spec.userns:
+        from minirun.launch import userns
+
+        yield from ending.confine(spec, userns.begin(spec.userns, spec.capabilities))
+    else:
+        yield from ending.confine(spec)
 
 
 def _streams(spec: Spec) -> Iterator[Call]:

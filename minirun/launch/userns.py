@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 UNMOVED = -1  # to setresuid(2): leave it
 IDMAP = "its files, with the container's owners"
-_ENTER = "its ids; no capability means anything on the host from here on"
 
 
 class UserNamespace:
@@ -169,18 +168,22 @@ def own_devices(user: UserNamespace, *, queues: bool) -> Iterator[Call]:
         yield Call("fchownat", DEV, name, user.uid, user.gid, 0, why="its root's, who is not the host's")
 
 
-def enter(pidfd: int, keep: int) -> Iterator[Call]:
-    """Enter the user namespace of a process, as its root.
-
-    Args:
-        pidfd: of that process.
-        keep: the capabilities that are left in the end.
-    """
-    yield Call("setns", pidfd, CLONE_NEWUSER, why=_ENTER)
-    yield Call("setresgid", 0, 0, 0)
-    yield Call("setresuid", 0, 0, 0, why="its root")
+def begin(user: UserNamespace, keep: int) -> list[Call]:
+    """Enter it for the first time; *keep*: the capabilities that are left in the end."""
+    calls = enter(user.pidfd)
     if keep & capabilities.SYS_ADMIN:
-        yield Call("unshare", CLONE_NEWNS, why="mounts that its root may add to; what is there, the kernel locks")
+        why = "mounts that its root may add to; what is there, the kernel locks"
+        calls.append(Call("unshare", CLONE_NEWNS, why=why))
+    return calls
+
+
+def enter(pidfd: int) -> list[Call]:
+    """Enter the user namespace of a process, as its root."""
+    return [
+        Call("setns", pidfd, CLONE_NEWUSER, why="its ids; no capability means anything on the host from here on"),
+        Call("setresgid", 0, 0, 0),
+        Call("setresuid", 0, 0, 0, why="its root"),
+    ]
 
 
 def _hold(end: int, kept: int, kinds: int, joined: int | None) -> Process:

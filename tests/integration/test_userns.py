@@ -338,6 +338,17 @@ def test_with_cap_sys_admin_it_may_mount_and_lift_nothing_that_is_mounted(store:
     assert len(result.stderr.splitlines()) == 4
 
 
+def test_exec_has_the_mounts_that_its_root_has_added(store: Minirun) -> None:
+    with background(
+        store, "mounts", *AUTO, "--cap-add=SYS_ADMIN", script="mount -t tmpfs x /mnt && exec sleep 1000"
+    ) as pid:
+        script = "readlink /proc/self/ns/mnt; touch /mnt/here"
+        told = store("exec", "mounts", "sh", "-c", script, check=True).stdout.strip()
+        assert told == str(Path(f"/proc/{pid}/ns/mnt").readlink())
+        assert store("exec", "--privileged", "mounts", "readlink", "/proc/self/ns/mnt").stdout.strip() == told
+        assert Path(f"/proc/{pid}/root/mnt/here").exists()
+
+
 def test_privileged_is_so_in_its_namespace_alone(store: Minirun) -> None:
     disk = next(one for one in ("/dev/vda", "/dev/sda", "/dev/loop0", "/dev/kmsg") if Path(one).exists())
     script = f"grep CapEff /proc/self/status; head -c 1 {disk}; echo x > /proc/sys/kernel/core_pattern"
