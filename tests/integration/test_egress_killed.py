@@ -93,10 +93,11 @@ def test_an_attendant_that_is_killed_leaves_the_rules_and_the_next_one_goes_on(p
         assert box.look_up("good.example") == [OUTSIDE]
         first = attendant(store)
         kept.kill(first)
-        # whether there is one or not
+        # whether there is one or not; but where it is who refuses, for the kernel cannot, nobody does meanwhile
+        denied = {"refused", "nothing"} if (store.runtime / "egress.unrejected").exists() else {"refused"}
         for _ in range(3):
             assert box.ask("tcp", OTHER, 80) == box.ask("tcp", OUTSIDE, 80) == box.ask("tcp", peer.address, 80) == "80"
-            assert box.ask("tcp", OUTSIDE, 443) == "refused"
+            assert box.ask("tcp", OUTSIDE, 443) in denied
         # the supervisor starts the next one, as does any container that starts
         kept.until(lambda: attendant(store) not in (0, first), "nobody starts another")
         assert box.look_up("bad.example") == ["NXDOMAIN"]
@@ -129,7 +130,7 @@ def test_containers_that_all_start_at_once_are_each_held_to_their_own_list(place
         for number, port in enumerate(ports)
     ]  # fmt: skip
     try:
-        assert [start.wait(60) for start in starts] == [0] * count
+        assert [start.wait(60 * PATIENCE) for start in starts] == [0] * count
         for start in starts:
             start.communicate()
         told = json.loads(store("inspect", *(f"box{number}" for number in range(count)), check=True).stdout)
