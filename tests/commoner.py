@@ -50,6 +50,9 @@ ROOTFUL = {
     ),
     **dict.fromkeys(
         ("test_image_mount.py", "test_readme.py", "test_doctor.py", "test_older_kernels.py", "test_poor_host.py",
+         *(f"test_why.py::test_{name}" for name in (
+             "what_it_says_of_a_path_is_what_who_tries_is_told", "what_it_says_lifts_a_denial_does",
+             "it_asks_also_where_it_could_be_looked_into", "who_is_stopped_in_there_is_not_waited_for")),
          "test_labels.py", "test_sharing.py", "test_shared_namespaces.py", "test_boot.py", "test_booting.py",
          "test_run.py::test_a_read_only_root_takes_no_write_but_in_volumes_and_tmpfs"),
         _HOST,

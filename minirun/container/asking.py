@@ -3,8 +3,7 @@
     here: fork, in the container's cgroup         so its device filter is asked
       ▼   setns ─ confine                         as launch/enter.py has it, but for the exec
       ▼   open(O_PATH) ─ fstat ─ faccessat2 R W X ─ open(O_RDONLY) of files and directories
-      ├── what came of it, as JSON, by a pipe ──▶ here
-      ▼   waits, until /proc/<it>/fdinfo and mountinfo are read here, and ends
+      ▼   what came of it, with its line of mountinfo, as JSON, by a pipe ──▶ here
 
 Nothing is opened for writing, which would copy a file of a layer up, and no device and no FIFO, which would notice. It
 imports nothing in there (CVE-2019-14271). The container's processes see it, and may not look into it: it is not
@@ -18,6 +17,7 @@ import select
 from errno import EAGAIN, ENOENT
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
+from minirun.cgroup import group
 from minirun.container import wait
 from minirun.errors import Conflict, MinirunError
 from minirun.kernel import jsonfile
@@ -78,13 +78,13 @@ class Asked:
 
     __slots__ = ("answers", "at", "device", "failed", "gid", "mode", "mount", "target", "uid")
 
-    def __init__(self, said: Mapping[str, Any], mount: Mount | None) -> None:
+    def __init__(self, said: Mapping[str, Any]) -> None:
         self.failed: int = said["failed"]
         self.at: str = said["at"]
         self.target: str = said["target"]
         self.mode, self.uid, self.gid, self.device = said["status"]
         self.answers: Mapping[str, int] = said["answers"]
-        self.mount = mount
+        self.mount = Mount(said["mount"]) if said["mount"] else None
 
 
 def ask(entry: Entry, cgroup: str, path: str, *, hidden: bool) -> Asked:
@@ -101,7 +101,7 @@ def ask(entry: Entry, cgroup: str, path: str, *, hidden: bool) -> Asked:
         MinirunError: it could not be entered.
     """
     plan = [*enter.entering(entry), *enter.confining(entry)]
-    directory = os.open(cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = group.birthplace(cgroup)
     try:
         if hidden:
             machine.run([Call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, why="nobody in there looks into our memory")])
@@ -117,21 +117,18 @@ def ask(entry: Entry, cgroup: str, path: str, *, hidden: bool) -> Asked:
             "`minirun update --pids-limit N` allows more",
         ) from None  # fmt: skip
     finally:
-        os.close(directory)
+        if directory >= 0:
+            os.close(directory)
 
 
 def _asked(plan: Sequence[Call], cgroup: int, path: str) -> Asked:
     wait.hold()
     try:
         told, ours = os.pipe2(os.O_CLOEXEC)
-        theirs, release = os.pipe2(os.O_CLOEXEC)
-        child = machine.fork(cgroup)
+        child = machine.fork(cgroup) if cgroup >= 0 else os.fork()
         if child == 0:
-            os.close(told)
-            os.close(release)
-            _answer(plan, path, ours, theirs)
+            _answer(plan, path, ours)
         os.close(ours)
-        os.close(theirs)
         try:
             _await(told, child)
             with open(told, encoding="ascii", closefd=False) as file:
@@ -141,12 +138,9 @@ def _asked(plan: Sequence[Call], cgroup: int, path: str) -> Asked:
             said = jsonfile.loads(line)
             if "call" in said:
                 raise machine.CallFailed(plan[said["call"]], said["failed"])
-            if not said["failed"]:
-                said["at"] = os.readlink(f"/proc/{child}/fd/{said['descriptor']}")
-            return Asked(said, _mount(child, said["descriptor"]))
+            return Asked(said)
         finally:
             os.close(told)
-            os.close(release)
             os.waitpid(child, 0)
     finally:
         wait.release()
@@ -165,17 +159,18 @@ def _await(told: int, child: int) -> None:
         )  # fmt: skip
 
 
-def _answer(plan: Sequence[Call], path: str, told: int, release: int) -> NoReturn:
-    """Go in, ask, say what came of it, and wait until the parent lets go of *release*, or ends."""
+def _answer(plan: Sequence[Call], path: str, told: int) -> NoReturn:
+    """Go in, ask, say what came of it, and end."""
     try:
+        # on the host's /proc: that in there may be another, or lack it
+        own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             machine.run(plan)
-            _let_go(told, release)
-            said = _look(path)
+            _let_go(told, own)
+            said = _look(path, own)
         except machine.CallFailed as failure:
             said = {"call": plan.index(failure.call), "failed": failure.errno}
         os.write(told, f"{jsonfile.dumps(said)}\n".encode())
-        os.read(release, 1)
     finally:
         os._exit(0)
 
@@ -189,23 +184,25 @@ def _let_go(*kept: int) -> None:
     os.closerange(begin, _MOST_DESCRIPTORS)
 
 
-def _look(path: str) -> dict[str, Any]:
+def _look(path: str, own: int) -> dict[str, Any]:
     said: dict[str, Any] = {"failed": 0, "at": path, "target": "", "answers": {}}
     answers = said["answers"]
     try:
         if S_ISLNK(os.lstat(path).st_mode):
             said["target"] = os.readlink(path)
-        said["descriptor"] = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         said["failed"] = error.errno
         said["at"], is_last = _way(path)
-        said["descriptor"] = os.open(said["at"], os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(said["at"], os.O_PATH | os.O_CLOEXEC)
         if error.errno == ENOENT and is_last:
             answers["make"] = _may(said["at"], ACCESSES["write"] | ACCESSES["execute"])
     else:
+        said["at"] = os.readlink(f"fd/{descriptor}", dir_fd=own)
         for name, wanted in ACCESSES.items():
             answers[name] = _may(path, wanted)
-    status = os.fstat(said["descriptor"])
+    status = os.fstat(descriptor)
+    said["mount"] = _mount(own, descriptor)
     said["status"] = [status.st_mode, status.st_uid, status.st_gid, status.st_rdev]
     if not said["failed"] and (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
         answers["open"] = _opened(path)
@@ -253,8 +250,17 @@ def _way(path: str) -> tuple[str, bool]:
     return at or "/", not any(pending)
 
 
-def _mount(child: int, descriptor: int) -> Mount | None:
-    with open(f"/proc/{child}/fdinfo/{descriptor}", encoding="ascii") as file:
-        identity = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
-    with open(f"/proc/{child}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return next((Mount(line) for line in file if line.startswith(f"{identity} ")), None)
+def _mount(own: int, descriptor: int) -> str:
+    """The line of mountinfo of the mount that a descriptor is on."""
+    told = _read(own, f"fdinfo/{descriptor}")
+    identity = next(line.split()[1] for line in told.splitlines() if line.startswith("mnt_id:"))
+    return next((line for line in _read(own, "mountinfo").splitlines() if line.startswith(f"{identity} ")), "")
+
+
+def _read(own: int, name: str) -> str:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+    parts = []
+    while part := os.read(descriptor, 1 << 16):
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts).decode(errors="surrogateescape")

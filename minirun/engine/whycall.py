@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from minirun import caller
 from minirun.engine.explaining import ALLOWED, WITHOUT, Part
 from minirun.security import callneeds, callquestion, capabilities, meanings, seccomp, seccompreasons
 from minirun.security import user as users
@@ -81,10 +82,10 @@ def _capability(question: Question, keep: int, options: Mapping[str, Any], *, ro
     if needed is None:
         return None
     names, when = needed
-    if "userns" in options and all(callneeds.is_of_host(question, name) for name in names):
+    if ("userns" in options or caller.ROOTLESS) and all(callneeds.is_of_host(question, name) for name in names):
         meaning = "on the host, and it has a user namespace of its own"
         state = "missing then" if when else "missing"
-        change = f"without --userns {options['userns']['mode']}"
+        change = f"without --userns {options['userns']['mode']}" if "userns" in options else "sudo minirun"
         return Part("capability", " or ".join(names), state, f"{when}, {meaning}" if when else meaning, change)
     had = [name for name in names if root and keep >> capabilities.NAMES.index(name) & 1]
     name = (had or names)[0]

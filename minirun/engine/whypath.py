@@ -12,6 +12,7 @@ import os
 from errno import EACCES, ENOENT, EPERM, EROFS, errorcode
 from stat import S_IMODE, S_ISBLK, S_ISCHR, S_ISDIR, S_ISREG, filemode
 
+from minirun import caller
 from minirun.container import asking
 from minirun.container.firstprocess import FirstProcess
 from minirun.engine import execution, whymount
@@ -192,9 +193,11 @@ class _Told:
         described = f"{begin}it is {asked.uid}:{asked.gid}'s, {filemode(asked.mode)}"
         if name == "execute" and S_ISREG(asked.mode) and not mode & 0o111:
             return f"{described}: no x at all, so nobody executes it", "chmod +x"
-        if "userns" in self._options and _OVERFLOW in (asked.uid, asked.gid) and who.uid != asked.uid:
+        is_mapped = "userns" in self._options or caller.ROOTLESS
+        if is_mapped and _OVERFLOW in (asked.uid, asked.gid) and who.uid != asked.uid:
+            own = self._options.get("userns")
             reason = "that is nobody of its user namespace, whose root has no power over it"
-            return f"{described}: {reason}", f"without --userns {self._options['userns']['mode']}"
+            return f"{described}: {reason}", f"without --userns {own['mode']}" if own else "sudo minirun"
         if mode >> shift & bit:
             return f"{described}: that allows it, and something else does not", ""
         changes = [f"-u {asked.uid}"] if mode >> 6 & bit and who.uid != asked.uid else []
