@@ -14,7 +14,7 @@ from minirun.cli.command import Command
     "system-warm",
     cls=Command,
     examples="""
-minirun system warm           from now on `run` and `exec` start in a third of the time
+minirun system warm           from now on `run` and `exec` start sooner
 minirun system warm --stop    and as before
 MINIRUN_WARM=0 minirun run …  this one as before
 """,

@@ -1,6 +1,6 @@
 """The resident process: it has imported what starts a container, and is forked for each client that asks for one.
 
-    client ── connect ──▶ accept, SO_PEERCRED: root ── a fork in the client's cgroup: spare.py ──▶ standin.py
+    client ── connect ──▶ accept, SO_PEERCRED: root ── clone3 into the client's cgroup ──▶ standin.py
 
 It does nothing itself, knows nothing of containers, and keeps nothing: killed, it is not there, and what its forks do
 goes on. When a file of the package changes, it goes on as what is installed then; until then who comes goes the cold
@@ -17,10 +17,11 @@ from _socket import AF_UNIX, SO_PEERCRED, SOCK_SEQPACKET, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812 - the class; the module of that name imports much
 from struct import unpack
 
+from minirun.cgroup import hierarchy
 from minirun.container import supervision
 from minirun.errors import Unsupported
 from minirun.kernel import likeness
-from minirun.resident.spare import Spare
+from minirun.launch import machine
 from minirun.resident.standin import StandIn
 
 TYPE_CHECKING = False
@@ -50,7 +51,6 @@ class Zygote:
         self.listener = Socket(AF_UNIX, SOCK_SEQPACKET, 0, listener)
         self.listener.listen(_BACKLOG)  # once more: now it is ours to whoever asks by SO_PEERCRED
         self.oneself = likeness.Oneself()
-        self.spare: Spare | None = None
 
     def run(self) -> NoReturn:
         """Serve until a signal ends it."""
@@ -88,30 +88,32 @@ class Zygote:
         return int(descriptor)
 
     def _serve(self) -> None:
-        """Have a fork serve one client; who cannot be served sees the end of the connection, and goes the cold way."""
-        descriptor = self._accept()
-        client = Socket(fileno=descriptor)
+        """Fork for one client; who cannot be served sees the end of the connection, and goes the cold way."""
+        client = Socket(fileno=self._accept())
+        child, pid = -1, 0
         try:
             pid, uid, _ = unpack("iII", client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
             if uid == 0 and pid > 0:
-                self._give(descriptor, pid, likeness.groups(str(pid))[1])
+                child = _fork_beside(pid)
         except (OSError, Unsupported):
             pass  # he has ended meanwhile; his cgroup is nothing that we see
-        finally:
+        if child:
             client.close()
+            return
+        try:
+            self.listener.close()
+            os.close(self.program)
+            os.close(self.changed)
+            StandIn(client, pid, self.oneself, self.launcher).run()
+        finally:
+            os._exit(125)
 
-    def _give(self, client: int, pid: int, group: str) -> None:
-        """Give a client to a fork that was born in his cgroup, and have another one there for the next."""
-        spare, self.spare = self.spare, None
-        if spare and spare.group != group:
-            spare.end()
-            spare = None
-        if spare is None or not spare.give(client, pid):
-            Spare(group, self._become).give(client, pid)
-        self.spare = Spare(group, self._become)
 
-    def _become(self, client: Socket, pid: int) -> NoReturn:
-        self.listener.close()
-        os.close(self.program)
-        os.close(self.changed)
-        StandIn(client, pid, self.oneself, self.launcher).run()
+def _fork_beside(pid: int) -> int:
+    """os.fork(), whose child is in the cgroup of process *pid*: moving there later would take milliseconds."""
+    directory = f"{hierarchy.mount_point()}{likeness.groups(str(pid))[1]}"
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return machine.fork(descriptor)
+    finally:
+        os.close(descriptor)
