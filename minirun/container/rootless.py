@@ -46,7 +46,7 @@ def enter(home: Home) -> None:
         MinirunError: the kernel refuses, or the runtime directory is somebody else's.
     """
     if not os.path.isdir(f"{home.runtime}/members"):
-        _maps()  # who has no ids leaves nothing behind
+        find_ids()  # who has no ids leaves nothing behind
     _check_runtime(home.runtime)
     lock = files.lock(f"{home.runtime}/namespace.lock", exclusive=True)
     try:
@@ -90,7 +90,7 @@ def _enter(home: Home) -> None:
 
 def _make() -> None:
     """Make a user namespace, and have a child that stays outside map it."""
-    maps = _maps()
+    maps = find_ids()
     made, go = os.pipe2(os.O_CLOEXEC)
     said, saying = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
@@ -128,7 +128,12 @@ def _map(maps: list[list[str]], made: int, saying: int) -> None:
         os._exit(1 if code else 0)
 
 
-def _maps() -> list[list[str]]:
+def find_ids() -> list[list[str]]:
+    """The commands that map the caller's ids, but for the process that they are to map them for.
+
+    Raises:
+        Unsupported: he has none, or there is nothing that maps them.
+    """
     return [_words(*tool) for tool in _TOOLS]
 
 

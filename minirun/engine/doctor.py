@@ -16,8 +16,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from minirun import journal
+from minirun import caller, journal
 from minirun.cgroup import group, hierarchy
+from minirun.container import rootless
+from minirun.engine import useroffering
 from minirun.engine.finding import Finding, Patient, operation
 from minirun.engine.installation import compiled, privileges, python, store
 from minirun.engine.networkoffering import networks
@@ -34,16 +36,31 @@ PROBES: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
 def examine() -> list[Finding]:
     """Probe everything.
 
-    Without root most cannot be tried: then only that is said, and what can be read is read.
+    Who cannot be root, not even in a user namespace of his own, can try little: then only that is said, and what can be
+    read is read.
     """
     patient = Patient(Home.of_environment())
-    if os.geteuid():
-        return [finding for probe in (privileges, python, cgroups) for finding in probe(patient)]
+    if caller.ROOTLESS:
+        return _of_user(patient)
     with operation(patient.home) as made:
         if made:
             journal.recover(patient.home)
             patient.group = _make_group(made)
         return [finding for probe in PROBES for finding in probe(patient)]
+
+
+def _of_user(patient: Patient) -> list[Finding]:
+    probes: tuple[Callable[[Patient], Iterator[Finding]], ...] = (useroffering.namespace, python)
+    if os.geteuid():
+        try:
+            rootless.enter(patient.home)
+        except MinirunError:
+            return [finding for probe in probes for finding in probe(patient)]
+    with operation(patient.home) as made:
+        if made:
+            journal.recover(patient.home)
+        probes = (*probes, compiled, store, stacked, useroffering.networks, useroffering.group)
+        return [finding for probe in probes for finding in probe(patient)]
 
 
 def _make_group(made: Operation) -> str:
