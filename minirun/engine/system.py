@@ -9,7 +9,7 @@ from minirun import __version__, journal, jsonrecord
 from minirun.cgroup import hierarchy
 from minirun.container import record as records
 from minirun.container import state, supervision, volumes
-from minirun.engine import imagemounts, networkcheck, open_home
+from minirun.engine import imagemounts, networkcheck, open_home, warming
 from minirun.errors import Unsupported
 from minirun.image import removal
 from minirun.image.store import Images
@@ -160,7 +160,9 @@ def gc() -> dict[str, int]:
         stale += len(set(doomed) - {layer.diff for layer in every})
         stale += _sweep(home) + imagemounts.settle_all(home) + networkcheck.sweep(home)
         retired = _retire(home)
-        supervision.tidy(home.runtime)  # of a supervisor that was killed as the last thing that it did
+        # of a resident process that was killed, and of a supervisor that was, as the last thing that it did
+        supervision.tidy(home.runtime, warming.GROUP)
+        supervision.tidy(home.runtime)
         return {
             "OperationsUndone": undone,
             "LayersRemoved": len(unneeded),

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from minirun.cgroup import hierarchy
+from minirun.container import supervision
 from tests.command import LAUNCHER, PATIENCE, Minirun
 from tests.resident import resident
 from tests.running import state_of
@@ -305,3 +306,6 @@ def test_a_resident_process_that_is_killed_takes_nothing_with_it(client: Client)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 8
     assert client("run", "--rm", "busybox", "true").returncode == COLD
+    its = Minirun(client.socket.parent.with_name("root"), client.socket.parent)
+    its("gc", check=True)
+    assert not Path(supervision.path(str(its.runtime), "warm")).exists()
