@@ -95,4 +95,5 @@ class Minirun:
         own = {"MINIRUN_ROOT": str(self.root), "MINIRUN_RUNTIME": str(self.runtime), "MINIRUN_NETWORK": "none"}
         own |= {"MINIRUN_WARM": SOCKET[0]} if SOCKET else {}
         brief = {"MINIRUN_NAMES_LINGER_S": "0.3"}  # or an attendant would be left behind for a minute
-        return {**plain, **nowhere, **own, **brief, **(extra or {})}
+        home = {"HOME": "/nonexistent"} if self.commoner else {}  # root's is closed to him
+        return {**plain, **nowhere, **own, **brief, **home, **(extra or {})}
