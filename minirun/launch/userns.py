@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     Extents = Sequence[Sequence[int]]  # (first inside, first on the host, how many), as uid_map has them
 
 UNMOVED = -1  # to setresuid(2): leave it
+_MOST_DESCRIPTORS = 1 << 20
 IDMAP = "its files, with the container's owners"
 
 
@@ -87,7 +88,7 @@ class UserNamespace:
         """
         end, self._end = os.pipe2(os.O_CLOEXEC)
         try:
-            self._process = _hold(end, self._end, self.kinds, joined)
+            self._process = _hold(end, self.kinds, joined)
         finally:
             os.close(end)
         pid = self._process.pid
@@ -186,12 +187,11 @@ def enter(pidfd: int) -> list[Call]:
     ]
 
 
-def _hold(end: int, kept: int, kinds: int, joined: int | None) -> Process:
+def _hold(end: int, kinds: int, joined: int | None) -> Process:
     """Make a process in namespaces of its own that waits for the end of a pipe, and ends.
 
     Args:
         end: where it reads.
-        kept: the other end, which is ours alone.
         kinds: CLONE_NEW* of what it has of its own.
         joined: whose user namespace it enters; None: a new one.
     """
@@ -199,7 +199,7 @@ def _hold(end: int, kept: int, kinds: int, joined: int | None) -> Process:
     flags = kinds | CLONE_NEWUSER if joined is None else 0
     before = [] if joined is None else [Call("setns", joined, CLONE_NEWUSER), Call("unshare", kinds)]
     if not (path := ending.stub()):
-        return _hold_by_fork(end, kept, flags, before)
+        return _hold_by_fork(end, flags, before)
     stub = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         return machine.spawn([*before, *_wait(stub, end)], flags, -1)
@@ -214,13 +214,14 @@ def _wait(stub: int, end: int) -> Iterator[Call]:
     yield Call("execveat", stub, "", Vector(["drain", "0"]), Vector([]), AT_EMPTY_PATH)
 
 
-def _hold_by_fork(end: int, kept: int, flags: int, before: Sequence[Call]) -> Process:
+def _hold_by_fork(end: int, flags: int, before: Sequence[Call]) -> Process:
+    """Where there is no program that does it, a copy of ourselves does."""
     told, ours = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if not child:
         try:
-            os.close(kept)
             machine.run([*before, *([Call("unshare", flags)] if flags else [])])
+            _hold_nothing_but(end, ours)
             os.write(ours, b"+")
             os.read(end, 1)
         except OSError as error:
@@ -237,3 +238,12 @@ def _hold_by_fork(end: int, kept: int, flags: int, before: Sequence[Call]) -> Pr
         return machine.Process(child, os.pidfd_open(child))
     finally:
         os.close(told)
+
+
+def _hold_nothing_but(*kept: int) -> None:
+    """Close what a fork has brought along: others wait for the end of a pipe, and would wait for ours."""
+    begin = 3
+    for descriptor in sorted(kept):
+        os.closerange(begin, descriptor)
+        begin = descriptor + 1
+    os.closerange(begin, _MOST_DESCRIPTORS)

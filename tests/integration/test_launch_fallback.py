@@ -182,3 +182,12 @@ def test_a_command_in_a_container_is_the_same(other: Elsewhere, store: Minirun) 
             assert other("exec", "box", command).returncode == code
             assert other("exec", "-d", "box", command).returncode == code
         assert other("exec", "-dt", "box", "sh", "-c", "ls -R /proc/self").returncode == 0
+
+
+def test_a_user_namespace_is_made_by_a_fork(other: Elsewhere) -> None:
+    script = "id -u; stat -c %u /etc/passwd /dev/null; touch /made && stat -c %u /made; cut -c 1-11 /proc/self/uid_map"
+    told = other("run", "--rm", "--network=none", "--userns=auto", "busybox", "sh", "-c", script, check=True).stdout
+    assert told.split() == ["0", "0", "0", "0", "0"]
+    with running(other, "mapped", "sleep", "1000", flags=("--network=none", "--userns=auto")) as now:
+        assert other("exec", "-u", "1000", "mapped", "id", "-u", check=True).stdout == "1000\n"
+        assert Path(f"/proc/{now.pid}").stat().st_uid >= 0x70000000
