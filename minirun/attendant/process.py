@@ -106,13 +106,13 @@ class Attendant:
 
     def _serve_what_is_needed(self) -> None:
         for network in store.list_all(self.home, warn=lambda _error: None):
-            at = nameserver.where(bridge.made(self.home, network))
-            if network.id in self._places and nameserver.is_served(self.home, network.id, at):
-                continue
-            if attendance.needing(self.home, network):
+            needed, index = attendance.needing(self.home, network), bridge.made(self.home, network)
+            is_ours = network.id in self._places
+            made_anew = index and not nameserver.is_served(self.home, network.id, nameserver.where(index))
+            if needed and (made_anew or not is_ours):
                 attempt(lambda network=network: self._serve_again(network))  # type: ignore[misc]
-            elif network.id in self._places:
-                self._close(network.id)  # its bridge has gone
+            elif is_ours and not needed and not bridge.is_noted(self.home, network):
+                self._close(network.id)  # it was taken down
 
     def _serve_again(self, network: Network) -> None:
         try:
@@ -246,11 +246,12 @@ class Attendant:
 def _linger_s() -> float:
     """How long a network is served that has no containers: as the environment of whoever started us says."""
     said = os.environ.get(supervision.LINGER, "")
-    try:
-        return min(max(float(said), 0.0), _LONGEST_LINGER_S) if said else _LINGER_S
-    except ValueError:
+    if not said:
+        return _LINGER_S
+    if not said.replace(".", "", 1).isdecimal():
         say(f"{supervision.LINGER} is no number of seconds: {said}")
         return _LINGER_S
+    return min(float(said), _LONGEST_LINGER_S)
 
 
 def main(home: Home, lock: int, listener: int) -> None:

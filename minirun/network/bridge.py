@@ -87,6 +87,11 @@ def made(home: Home, network: Network) -> int:
     return 0
 
 
+def is_noted(home: Home, network: Network) -> bool:
+    """Whether the bridge was made and not taken down, in whatever network namespace; somebody may have removed it."""
+    return os.path.exists(f"{lease.folder(home, network.id)}/bridge")
+
+
 def _namespace() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino
 

@@ -42,7 +42,7 @@ def is_up(home: Home) -> bool:
 
 def _up(home: Home) -> list[str]:
     known = store.list_all(home, warn=lambda _error: None)
-    return [network.name for network in known if os.path.exists(f"{lease.folder(home, network.id)}/bridge")]
+    return [network.name for network in known if bridge.is_noted(home, network)]
 
 
 def retire(root: str, runtime: str) -> bool:
