@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from minirun.kernel.inotify import Watch
+
 _LISTENER, _LAUNCHER = 3, 4
 
 
@@ -37,8 +39,8 @@ def main() -> NoReturn:
     Zygote(_LISTENER, _LAUNCHER, changed).run()
 
 
-def _watch() -> int:
-    """Descriptor that tells of every change to a file of the package; it was there before any of them was read."""
+def _watch() -> Watch:
+    """What tells of every change to a file of the package; it was there before any of them was read."""
     from minirun.kernel import inotify
 
     package = os.path.dirname(os.path.abspath(__file__))
@@ -47,7 +49,7 @@ def _watch() -> int:
     for entry in os.scandir(package):
         if entry.is_dir() and entry.name != "__pycache__":
             watch.add(entry.path, mask)
-    return watch.descriptor
+    return watch
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ SYSCALLS = {
     "rt_sigaction": 13,
     "rt_sigprocmask": 14,
     "ioctl": 16,
+    "madvise": 28,
     "socket": 41,
     "execve": 59,
     "fcntl": 72,
