@@ -97,6 +97,9 @@ class Attendant:
         except BlockingIOError:
             self._retry = self.loop.later(_BUSY_S, self._look)
             return
+        except FileNotFoundError:
+            self.loop.stop()  # somebody has removed the runtime directory, and all with it
+            return
         self._take_all()
         try:
             self._serve_what_is_needed()

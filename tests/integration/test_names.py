@@ -582,6 +582,14 @@ def test_it_waits_for_the_next_container_and_ends_with_the_network(minirun: Mini
         minirun("network", "rm", "back", check=True)
         unattended(mine)
         assert (minirun.runtime / "attendant.log").read_text() == ""
+        # nor does it wait where all that it knows was taken away
+        minirun("network", "create", "web", check=True)
+        minirun(*run[:2], "--network", "web", *run[2:], env=waiting, check=True)
+        kept.until(lambda: attendant(mine))
+        pid = attendant(mine)
+        subprocess.run(["rm", "-r", minirun.runtime], check=False)  # it may be just locking something in there
+        kept.until(lambda: kept.status(pid) in kept.GONE, "it does not end")
+        minirun("network", "rm", "web", check=True)
 
 
 def test_a_port_that_is_somebody_elses_is_refused_with_who_has_it(minirun: Minirun, busybox_layers: Path) -> None:
