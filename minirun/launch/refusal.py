@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES, EBUSY, EINVAL, ELOOP, EMFILE, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS, ESTALE
 from os import strerror
 
+from minirun import caller
 from minirun.errors import BadInput, CommandNotExecutable, CommandNotFound, MinirunError, Unsupported, describe
 from minirun.launch.ending import BY_PATH
 
@@ -14,9 +15,14 @@ if TYPE_CHECKING:
     from minirun.launch.machine import CallFailed
     from minirun.launch.spec import Spec
 
+_PRIVILEGED = (
+    "it is root's alone, or a sandbox around minirun forbids it: docs/rootless.md says what an ordinary user can have"
+    if caller.ROOTLESS
+    else "run as root, with CAP_SYS_ADMIN; a sandbox around minirun may forbid it"
+)
 REMEDIES = {
-    EPERM: "run as root, with CAP_SYS_ADMIN; a sandbox around minirun may forbid it",
-    EACCES: "run as root, with CAP_SYS_ADMIN; a sandbox around minirun may forbid it",
+    EPERM: _PRIVILEGED,
+    EACCES: _PRIVILEGED,
     EMFILE: "raise the limit on open files: `ulimit -n 1024`",
     ENOMEM: "free memory, or raise the limit of the cgroup that minirun runs in",
     ENOSPC: "free space: `minirun gc`; or raise /proc/sys/fs/mount-max and user.max_*_namespaces",
@@ -97,6 +103,11 @@ def refusal(spec: Spec | Entry, failure: CallFailed, attempt: str = "start the c
         told = "there is no such parameter in a namespace of this kernel: `sysctl --all --names` lists the host's"
         remedy = told if error == ENOENT else "it takes no such value, or none at all: proc_sys(5)"
         return BadInput(f"use {call.why}", describe(OSError(error, failure.strerror)), remedy)
+    if call.name in ("setresuid", "setresgid", "setgroups") and error == EINVAL:
+        return BadInput(
+            f"become user {spec.user.uid}, group {spec.user.gid}", "its user namespace has no such id",
+            "`minirun run … cat /proc/self/uid_map` says which it has",
+        )  # fmt: skip
     if call.why == "a mount point" or (call.name == "move_mount" and error in (ENOENT, ENOTDIR, EROFS, EINVAL)):
         return BadInput(
             f"attach at {paths[-1] if paths else '?'}", str(failure),
