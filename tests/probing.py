@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests import peers
+from tests import commoner, peers
 from tests.command import Minirun
 
 SOURCE = Path(__file__).with_name("probe.c")
@@ -80,10 +80,13 @@ def main() -> None:
         program = build(Path(folder))
         minirun = Minirun(Path(folder) / "root", Path(folder) / "runtime")
         layers = Path("rootfs-fixtures/out/busybox-layers")
+        his = commoner.folder()
+        own = Minirun(his / "root", his / "runtime", commoner=True)
         columns = {
             "host, root": of_host(program),
             "minirun": of_minirun(minirun, program, image=layers),
             "minirun, `--userns auto`": of_minirun(minirun, program, "--userns=auto", image=layers),
+            "minirun, an ordinary user's": of_minirun(own, program, image=layers),
             "podman, Docker's capabilities": of_podman(program),
             "podman, `--uidmap`": of_podman(program, *PODMANS_MAP),
         }
