@@ -17,6 +17,7 @@ each command's own; what it mounts there is gone with it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from stat import S_IMODE, S_ISDIR
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _ATTEMPT = "use containers as an ordinary user"
 _TOOLS = (("newuidmap", "/etc/subuid", "subuids"), ("newgidmap", "/etc/subgid", "subgids"))
+_NS_GET_PARENT = 0xB702  # linux/nsfs.h: of a user namespace that which it was made in
 _FEWEST = 65536  # the ids that an image may name
 
 
@@ -72,13 +74,9 @@ def _enter(home: Home) -> None:
     found = -1
     for name in os.listdir(f"{home.runtime}/members"):
         pid, _, start = name.partition(".")
-        try:
-            if found < 0 and process.runs(int(pid), int(start)):
-                found = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-                continue
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            pass  # it ended meanwhile, and another may have its number
-        if not process.runs(int(pid), int(start)):
+        if found < 0 and pid.isdecimal() and start.isdecimal():
+            found = _open(int(pid), int(start))
+        if found < 0:
             files.remove(f"{home.runtime}/members/{name}")
     if found < 0:
         _make()
@@ -86,6 +84,30 @@ def _enter(home: Home) -> None:
         machine.run([Call("setns", found, CLONE_NEWUSER)])
         os.close(found)
     machine.run([Call("unshare", CLONE_NEWNS)])
+
+
+def _open(pid: int, start: int) -> int:
+    """The user namespace below ours that a process is in, or below which it is; -1 where it is gone.
+
+    A container's first process may have gone into one of its own making, and what is mapped there is its own affair.
+    """
+    own = os.stat("/proc/self/ns/user").st_ino
+    try:
+        found = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return -1
+    try:
+        while process.runs(pid, start):  # looked at after it was opened: another may have its number by now
+            above = fcntl.ioctl(found, _NS_GET_PARENT)
+            if os.fstat(above).st_ino == own:
+                os.close(above)
+                return found
+            os.close(found)
+            found = above
+    except OSError:
+        pass  # EPERM: it is not below ours
+    os.close(found)
+    return -1
 
 
 def _make() -> None:

@@ -136,6 +136,23 @@ def test_commands_find_the_namespace_of_each_other_and_begin_anew_without_any(ow
         assert out(own, "exec", "three", "echo", "again") == "again\n"
 
 
+def test_a_namespace_that_a_container_made_itself_leads_nobody_astray(own: Minirun) -> None:
+    flags = ("--security-opt", "seccomp=unconfined")
+    with detached(own, "nested", *flags, "busybox", "unshare", "-U", "sleep", "1000"):
+        kept.until(lambda: not mapped(own))
+        for path in (own.runtime / "members").iterdir():
+            if path.name.partition(".")[0] != str(pid_of(own, "nested")):
+                path.unlink(missing_ok=True)
+        maps = out(own, "run", "--rm", "busybox", "cat", "/proc/self/uid_map").split()
+        assert maps[:3] == ["0", str(commoner.UID), "1"]
+        assert out(own, "exec", "nested", "id", "-u") == "0\n"
+
+
+def mapped(own: Minirun) -> bool:
+    """Whether the first process of the container `nested` is in a user namespace with ids."""
+    return bool(Path(f"/proc/{pid_of(own, 'nested')}/uid_map").read_text())
+
+
 def test_whoever_is_killed_the_container_goes_on_and_is_found(own: Minirun) -> None:
     with detached(own, "kept", "busybox", *STOPS):
         first = pid_of(own, "kept")
