@@ -92,9 +92,12 @@ def test_what_a_lane_leaves_ends_with_it(group: Path) -> None:
 
 def test_a_lane_ends_with_who_started_it(group: Path) -> None:
     code = f"import subprocess, time\nsubprocess.Popen({lane(group, 'setsid sleep 1000 & wait')!r})\ntime.sleep(1000)"
+    members = group / "tests/cgroup.procs"
     with subprocess.Popen([sys.executable, "-c", code]) as starter:
-        until(lambda: len((group / "tests/cgroup.procs").read_text().split()) == 3 if group.exists() else False)
-        starter.kill()
+        try:
+            until(lambda: members.exists() and len(members.read_text().split()) == 3, "the lane is not opened")
+        finally:
+            starter.kill()
     until(lambda: (group / "cgroup.events").read_text().splitlines()[0] == "populated 0")
 
 
