@@ -1,4 +1,4 @@
-"""A network at whose gateway names are answered: the sockets there, and the lock that says so: network/nameserver.py."""
+"""A network at whose gateway names are answered: the sockets there, and the lock that says so; see nameserver.py."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ def mount_by_options(minirun: Minirun, name: str) -> tuple[int, str]:
 def test_the_overlay_is_mounted_by_options_where_layers_cannot_be_added_one_by_one(
     minirun: Minirun, busybox_layers: Path, mode: str
 ) -> None:
-    minirun("create", "--userns", mode, "--name", "old", "--network=none", busybox_layers, "sh", "-c", "touch /new && rm /etc/passwd", check=True)
+    flags = ("--userns", mode, "--name", "old", "--network=none")
+    minirun("create", *flags, busybox_layers, "sh", "-c", "touch /new && rm /etc/passwd", check=True)
     code, written = mount_by_options(minirun, "old")
     assert (code, written) == (0, "etc\nnew")
 
