@@ -27,6 +27,7 @@ _GROUP = "limits, pausing, figures and groups below take a cgroup of one's own"
 _DEVICE = "device nodes, and all capabilities of the host, are root's"
 _HOST = "it changes, or looks at, what is root's on the host"
 _MADE = "what it reads or writes beside the container, or in the store, the test has made, and that is root"
+_IDS = "all ids that he has are in one user namespace: docs/user-namespaces.md"
 _WORDS = "he is refused in another word, EACCES for EROFS, or has not the ids that it names"
 
 # file → why an ordinary user's minirun cannot have it
@@ -37,6 +38,7 @@ FILES = {
     ),
     _GROUP: "pause resources scope stats supervision_group update",
     _DEVICE: "devices null_device privileges",
+    _IDS: "userns userns_killed userns_network",
     _HOST: "boot booting doctor image_mount labels older_kernels poor_host readme shared_namespaces sharing",
     _MADE: "detached events killed",  # in their store, for one test or more
 }
@@ -51,10 +53,12 @@ TESTS = {
     ("health", "hangs background paused can_be_killed"): _GROUP,
     ("isolation", "shared_mount hosts_mounts own_cgroup namespaces_of_its_own"): _HOST,
     ("isolation", "would_change_the_host"): _WORDS,
+    ("launch_fallback", "user_namespace"): _IDS,
     ("load", "between_two_images several_platforms peak_of_memory umoci_wrote cut_off"): _MADE,
     ("logs", "journal"): _HOST,
     ("masks", "lifted privileged_sees"): _WORDS,
     ("named_volumes", "empty_volume no_link anonymous from_another somebody_has an_overlay"): _MADE,
+    ("probe", "userns user_namespace"): _IDS,
     ("ps", "five_hundred"): _MADE,
     ("registry", "what_skopeo_pushed in_zstd"): _MADE,
     ("run", "read_only_root"): _MADE,

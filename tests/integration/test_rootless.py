@@ -196,6 +196,7 @@ def marked(own: Minirun, *words: str) -> list[int]:
         (("run", "--device", "/dev/fuse", "busybox", "true"), "an ordinary user can make no device"),
         (("run", "--pid", "host", "busybox", "true"), "its own pid namespace"),
         (("run", "--cgroup-parent", "x", "busybox", "true"), "where he was given one"),
+        (("run", "--userns", "auto", "busybox", "true"), "in one user namespace already"),
         (("network", "create", "net"), "an ordinary user can make none"),
         (("image", "mount", "busybox"), "gone with the command"),
     ],
