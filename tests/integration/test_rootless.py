@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,18 @@ def test_what_no_id_of_his_has_is_nobodys_and_he_is_told(own: Minirun, busybox_l
     fresh = Minirun(home / "root", home / "runtime", commoner=True)
     assert "beyond 65536 are of 65534" in fresh("import", busybox_layers, "b", check=True).stderr
     assert out(own, "run", "--rm", "busybox", "stat", "-c", "%u", "/srv/odd/owned-high") == "65534\n"
+
+
+def test_devices_of_a_layer_are_left_out_and_he_is_told(own: Minirun) -> None:
+    folder = commoner.folder()
+    with tarfile.open(folder / "00-base.tar", "w") as tar:
+        for name, kind in (("dev", tarfile.DIRTYPE), ("dev/sda", tarfile.BLKTYPE), ("etc", tarfile.DIRTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.devmajor, member.mode = kind, 8, 0o755
+            tar.addfile(member)
+    assert "device nodes were left out" in own("import", folder, "devices", check=True).stderr
+    assert not list(own.root.glob("diffs/*/dev/sda"))
+    own("rmi", "devices", check=True)
 
 
 def test_a_command_in_the_background_is_stopped_and_started_and_its_status_is_known(own: Minirun) -> None:
