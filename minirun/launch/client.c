@@ -1,12 +1,10 @@
 /* `minirun`, where something resident can start containers: a program without libc that asks it, and else is the launcher.
- *
  *   .venv/bin/minirun-warm ── socket ──▶ minirun/warm.py, which has the protocol
  *                          └─ execve ──▶ .venv/bin/minirun, the launcher beside it: whenever anything is not as it is to be
  *
  * It gives away descriptors 0, 1, 2 and the working directory, its arguments and its environment, which lie side by side on
  * the stack. It stays for what is the caller's alone: in his session and process group it gets the signals of his terminal.
- * See unix(7), cmsg(3), signalfd(2), pidfd_send_signal(2).
- */
+ * See unix(7), cmsg(3), signalfd(2), pidfd_send_signal(2). */
 #include "bare.h"
 
 enum { AF_UNIX_ = 1, SOCK_SEQPACKET_ = 5, SOCK_CLOEXEC_ = 02000000, SOCK_NONBLOCK_ = 04000, SOL_SOCKET_ = 1, SCM_RIGHTS_ = 1,
@@ -21,8 +19,7 @@ struct vector { const void *base; unsigned long size; };
 struct message { void *name; unsigned name_size; struct vector *parts; unsigned long count; void *control;
                  unsigned long control_size; int flags; };
 struct control { unsigned long size; int level, type, descriptors[4]; };
-struct poll { int fd; short events, revents; };
-struct address { unsigned short family; char path[PATH_BYTES]; };
+struct poll { int fd; short events, revents; }; struct address { unsigned short family; char path[PATH_BYTES]; };
 
 static unsigned long length(const char *text)
 {
@@ -114,7 +111,7 @@ static void begin(long *stack)
     long count = *stack;
     char **argv = (char **)(stack + 1), **env = argv + count + 1;
     char launcher[4096];
-    unsigned long before;
+    unsigned long before, held, passed = FORWARDED;
     int process, code = 125, last = SIGKILL_;
     long size = kernel(__NR_readlink, (long)"/proc/self/exe", (long)launcher, sizeof launcher - 1, 0);
     launcher[size < 0 ? 0 : size] = 0;
@@ -124,7 +121,7 @@ static void begin(long *stack)
     kernel(__NR_rt_sigprocmask, SIG_SETMASK_, 0, (long)&before, 8);
     int fd = ask(launcher, count, argv, env);
     if (fd >= 0) {
-        unsigned long held = before | FORWARDED, passed = FORWARDED;
+        held = before | FORWARDED;
         kernel(__NR_rt_sigprocmask, SIG_SETMASK_, (long)&held, 0, 8);
         struct poll fds[2] = {{fd, POLLIN_, 0}, {-1, POLLIN_, 0}};
         if (kernel(__NR_poll, (long)fds, 1, ANSWER_MS, 0) == 0)
