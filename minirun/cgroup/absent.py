@@ -73,10 +73,12 @@ def processes(place: str) -> list[int]:
         return []
     found, parents = set(), {}
     for name in filter(str.isdecimal, os.listdir("/proc")):
+        if (parent := process.parent(int(name))) < 0:
+            continue  # as no group has one that waits for its parent
         try:
             if os.readlink(f"/proc/{name}/ns/pid") == namespace:
                 found.add(int(name))
-            parents[int(name)] = process.parent(int(name))
+            parents[int(name)] = parent
         except OSError:
             continue  # it has ended, or is none of ours
     # who made a namespace of his own in there has the parent still

@@ -40,9 +40,9 @@ def start_ticks(pid: int) -> int:
 
 
 def parent(pid: int) -> int:
-    """The parent of a process; 0 where there is none of that number, or its parent is none of ours."""
+    """The parent of a process, 0 for one that is none of ours; -1: there is none of that number that has not ended."""
     fields = _stat(pid)
-    return int(fields[1]) if fields else 0
+    return int(fields[1]) if fields and fields[0] not in (b"Z", b"X") else -1
 
 
 def runs(pid: int, start: int) -> bool:
