@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from minirun import caller
 from minirun.container import endpoint, state
 from minirun.container import record as records
 from minirun.container.networkflags import JOINED
@@ -55,6 +56,8 @@ def faults(home: Home) -> Iterator[Fault]:
 
     In this order: what came to be while it was looked at is looked for in what is made before it, and so is found.
     """
+    if caller.ROOTLESS:
+        return  # what is on the host's network, rules and bridges, is none of his
     unread: list[MinirunError] = []
     if not any(os.path.isdir(place) for place in (home.folder("networks"), f"{home.runtime}/networks")):
         return
