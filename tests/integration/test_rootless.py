@@ -312,3 +312,6 @@ def test_his_network_is_a_process_and_a_published_port_leads_in(own: Minirun, ki
                     kept.until(lambda: site.ask("udp", outside.HOST, 8080).startswith("80 from "))
                     kept.until(lambda: echo.ask("tcp", "127.0.0.1", 8081).startswith("81 from "))
         kept.until(lambda: not marked(own, kind))
+    for words in (("gc",), ("system", "prune", "-f"), ("network", "prune", "-f")):
+        own(*words, check=True)
+    assert "sound" in out(own, "system", "check")
