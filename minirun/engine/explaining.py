@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from minirun import caller
 from minirun.container import mounts, start
 from minirun.container.record import Record
 from minirun.engine import creating, open_home
@@ -108,6 +109,8 @@ def _namespaces(options: Mapping[str, Any]) -> Iterator[Part]:
 
 def _user_namespace(options: Mapping[str, Any], meaning: str, flag: str) -> Part:
     asked = options.get("userns")
+    if caller.ROOTLESS:
+        return Part("namespace", "user", "yours", f"{meaning}: 0 in it is you, {caller.UID}, on the host", "")
     if asked is None:
         return Part("namespace", "user", SHARED, meaning, flag)
     if asked["mode"].startswith("container:"):
@@ -217,7 +220,9 @@ def _limits(box: Record) -> Iterator[Part]:
 
 def _rest(options: Mapping[str, Any]) -> Iterator[Part]:
     user = options["user"] or "root"
-    if "userns" in options:
+    if caller.ROOTLESS:
+        yield Part("user", user, "you, or of your ids", "on the host it owns what you own, or containers have made", "-u USER")
+    elif "userns" in options:
         yield Part(
             "user", user, "another on the host", "there it owns nothing but what the container has made", "-u USER"
         )
