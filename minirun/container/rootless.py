@@ -74,10 +74,10 @@ def _enter(home: Home) -> None:
     found = -1
     for name in os.listdir(f"{home.runtime}/members"):
         pid, _, start = name.partition(".")
-        if found < 0 and pid.isdecimal() and start.isdecimal():
-            found = _open(int(pid), int(start))
-        if found < 0:
-            files.remove(f"{home.runtime}/members/{name}")
+        if pid.isdecimal() and start.isdecimal() and process.runs(int(pid), int(start)):
+            found = _open(int(pid), int(start)) if found < 0 else found
+        else:
+            files.remove(f"{home.runtime}/members/{name}")  # nobody does at his own end
     if found < 0:
         _make()
     else:

@@ -221,7 +221,9 @@ def _limits(box: Record) -> Iterator[Part]:
 def _rest(options: Mapping[str, Any]) -> Iterator[Part]:
     user = options["user"] or "root"
     if caller.ROOTLESS:
-        yield Part("user", user, "you, or of your ids", "on the host it owns what you own, or containers have made", "-u USER")
+        yield Part(
+            "user", user, "you, or of your ids", "on the host it owns what you own, or containers have made", "-u USER"
+        )
     elif "userns" in options:
         yield Part(
             "user", user, "another on the host", "there it owns nothing but what the container has made", "-u USER"

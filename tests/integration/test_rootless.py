@@ -145,6 +145,8 @@ def test_commands_find_the_namespace_of_each_other_and_begin_anew_without_any(ow
         with detached(own, "two", "busybox", "sleep", "1000"):
             assert namespace("one") == namespace("two") != str(Path("/proc/self/ns/user").readlink())
         assert out(own, "exec", "one", "echo", "still") == "still\n"
+        # those who have ended are forgotten: the container, its supervisor, and the last command
+        assert len(list((own.runtime / "members").iterdir())) <= 4
     with detached(own, "three", "busybox", "sleep", "1000"):
         assert out(own, "exec", "three", "echo", "again") == "again\n"
 
