@@ -40,7 +40,7 @@ FILES = {
     _DEVICE: "devices null_device privileges",
     _IDS: "userns userns_killed userns_network",
     _HOST: "boot booting doctor image_mount labels older_kernels poor_host readme shared_namespaces sharing",
-    _MADE: "detached events killed",  # in their store, for one test or more
+    _MADE: "concurrency cp_hostile detached events image_concurrency killed system_check",  # in their store, for one test or more
 }
 # file and words of names → why
 TESTS = {
@@ -51,6 +51,8 @@ TESTS = {
     ): _MADE,
     ("exec", "paused_container privileged_gives"): _GROUP,
     ("exec_hostile", "seen_in_what_goes_in null_device_is"): _WORDS,
+    ("explain", "of_a_container"): _DEVICE,
+    ("plan_shown", "dry_run_shows"): _WORDS,
     ("health", "hangs background paused can_be_killed"): _GROUP,
     ("hostile_image", "link_in_etc images_hides_nothing"): _WORDS,
     ("hostile_image", "holds_the_stub"): _HOST,
