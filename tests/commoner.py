@@ -40,7 +40,7 @@ FILES = {
     _DEVICE: "devices null_device privileges",
     _IDS: "userns userns_killed userns_network",
     _HOST: "boot booting doctor image_mount labels older_kernels poor_host readme shared_namespaces sharing",
-    _MADE: "concurrency cp_hostile detached events image_concurrency killed system_check",  # in their store, for one test or more
+    _MADE: "concurrency cp_hostile detached events image_concurrency killed system_check",  # in the store, one or more
 }
 # file and words of names → why
 TESTS = {
