@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 LOST = 255  # the exit code of a container whose end nobody saw
 
+# what is known of a container while it runs, and of none else
+_OF_A_RUN = {"pid": 0, "pid_start": 0, "boot": "", "seccomp": ""}
+
 MOVES = {
     "created": ("running", "exited"),
     "running": ("exited", "restarting"),
@@ -243,8 +246,8 @@ def settle(root: str, container_id: str, cgroup: str) -> None:
     """
     home = Home(root, root)
     killed = group.oom_kills(cgroup) > 0
-    lost = {"status": "exited", "pid": 0, "pid_start": 0, "boot": "", "exit_code": LOST, "oom_killed": killed}
-    if _settle(home, container_id, lost | {"finished": time.time()}):
+    lost = {"status": "exited", "exit_code": LOST, "oom_killed": killed, "finished": time.time()}
+    if _settle(home, container_id, lost):
         _tell_lost(home, container_id)
 
 
@@ -256,10 +259,7 @@ def settle_again(root: str, container_id: str, restarts: str) -> None:
         container_id: whose start it was.
         restarts: how often it had been started again before.
     """
-    again = {
-        "status": "restarting", "pid": 0, "pid_start": 0, "boot": "", "restarts": int(restarts),
-        "next_start": time.time(),
-    }  # fmt: skip
+    again = {"status": "restarting", "restarts": int(restarts), "next_start": time.time()}
     _settle(Home(root, root), container_id, again)
 
 
@@ -270,7 +270,7 @@ def _settle(home: Home, container_id: str, fields: dict[str, Any]) -> bool:
         written = jsonfile.read(path)
         if written.get("status") != "running":
             return False
-        jsonrecord.write(home, path, written | fields, durable=False)
+        jsonrecord.write(home, path, written | _OF_A_RUN | fields, durable=False)
     except (FileNotFoundError, ValueError):
         return False  # never started, or `rm -f` was quicker; or a power cut took what was not durable
     return True

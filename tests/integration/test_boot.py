@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,8 +49,7 @@ def reboot(store: Minirun) -> None:
     for now in states.values():
         if now["cgroup"]:
             group.remove(now["cgroup"])
-    with suppress(FileNotFoundError):
-        Path(supervision.path(str(store.runtime))).rmdir()
+    kept.until(lambda: supervision.tidy(str(store.runtime)), "somebody is in the group of supervisors")
     for path, now in states.items():
         if path.exists():
             path.write_text(json.dumps(now | {"boot": ANOTHER}))

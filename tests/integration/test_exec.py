@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,12 @@ def until(true: Callable[[], object]) -> None:
 
 
 def commands(path: str) -> list[str]:
-    """What the processes of a group are; what is just born is not yet its command."""
-    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in group.processes(path)]
+    """What the processes of a group are; what is just born is not yet its command, and who gives birth to it goes."""
+    found = []
+    for pid in group.processes(path):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return found
 
 
 def said(store: Minirun, *arguments: str) -> str:
