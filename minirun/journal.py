@@ -143,6 +143,11 @@ class Operation:
             files.write_all(self.descriptor, lines)
         self.undos += undos
 
+    def secure(self) -> None:
+        """Have what is written down survive a power cut, for what comes next does; milliseconds on a disk."""
+        os.fsync(self.descriptor)
+        files.sync_folder(os.path.dirname(self.path))
+
     def carry_out(self, steps: Sequence[Step], times: list[tuple[str, float]] | None = None) -> None:
         """Write down the undos of *steps* and do them; *times* takes what each took, in microseconds."""
         self.will_all([step.undo for step in steps if step.undo])

@@ -95,6 +95,7 @@ def commit(
         if epoch is not None:
             operation.will("clamp_times", home.diff(layer_id), str(epoch))
         operation.will("finish_taking", home.root, box.id, layer_id, image.id)
+        operation.secure()  # nobody else would know whose contents these are, and gc frees what is nobody's
         try:
             _know(home, taking.begin(home, box, parent, layer_id, **said), diff_id)
             made = images.put(image, tags)

@@ -212,4 +212,19 @@ def _sweep(home: Home) -> int:
             tree.remove(path)
     finally:
         os.close(held)
-    return len(loose)
+    return len(loose) + _sweep_names(home)
+
+
+def _sweep_names(home: Home) -> int:
+    """Take back the names of containers that are not there."""
+    stale = 0
+    for name in os.listdir(home.folder("names")):
+        link = home.name(name)
+        try:
+            owner = os.path.basename(os.readlink(link))
+        except OSError:
+            continue  # taken back meanwhile; or no name: `system check` tells of it
+        if not os.path.exists(f"{home.container(owner)}/container.json"):
+            records.release_name(link, owner)
+            stale += 1
+    return stale
