@@ -43,11 +43,20 @@ def status(pid: int) -> str:
 
 def supervisors(minirun: Minirun) -> list[int]:
     """The pids of the supervisors of a store; children of one, at work for it, count."""
-    found = []
+    return _running(minirun, "supervise.py")
+
+
+def attendants(minirun: Minirun) -> list[int]:
+    """The pids of those who answer for names on the networks of a store."""
+    return _running(minirun, "attend.py")
+
+
+def _running(minirun: Minirun, program: str) -> list[int]:
+    found, ending = [], os.fsencode(f"/{program}")
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            mine = any(word.endswith(b"/supervise.py") for word in words[1:4]) and b"minirun-keeper" not in words[0]
+            mine = any(word.endswith(ending) for word in words[1:4]) and b"minirun-keeper" not in words[0]
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if mine else []
         except OSError:
             continue  # it has ended

@@ -39,6 +39,7 @@ def stage(root: None, busybox_layers: Path) -> Iterator[Stage]:
         made.minirun("create", "--name", "waits", "--network", "web", "small", "true", check=True)
         copy(made.minirun.root, made.place / "grounds/networks")
         yield made
+        kept.until(lambda: not kept.attendants(made.minirun), "the attendant does not end")
 
 
 def leases(minirun: Minirun) -> list[str]:
