@@ -72,8 +72,7 @@ class Entry:
 
     __slots__ = (
         "argv", "born", "capabilities", "cwd", "env", "init", "labels", "mapped", "no_new_privileges", "oom_score_adj",
-        "owner", "pidfd",
-        "redirects", "rlimits", "seccomp", "status", "stub", "terminal", "user",
+        "owner", "pidfd", "redirects", "rlimits", "seccomp", "status", "stub", "terminal", "user",
     )  # fmt: skip
 
     def __init__(

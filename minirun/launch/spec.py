@@ -64,8 +64,7 @@ class Spec:
 
     __slots__ = (
         "argv", "attach_point", "capabilities", "cgroup_namespace", "cwd", "devices", "env", "files", "has_cgroup",
-        "hostname",
-        "init", "labels", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges",
+        "hostname", "init", "labels", "makes_devices", "masks", "network", "network_namespace", "no_new_privileges",
         "oom_score_adj", "overlay", "privileged", "read_only", "redirects", "rlimits", "seccomp", "shared", "shm_bytes",
         "status", "stdin", "stub", "sysctls", "terminal", "tty", "user", "userns", "volumes",
     )  # fmt: skip
