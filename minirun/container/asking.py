@@ -141,17 +141,17 @@ def _asked(plan: Sequence[Call], cgroup: int, path: str) -> Asked:
             return Asked(said)
         finally:
             os.close(told)
+            os.kill(child, _SIGKILL)  # it has answered, or is not to any more; one that is stopped does not end by itself
             os.waitpid(child, 0)
     finally:
         wait.release()
 
 
 def _await(told: int, child: int) -> None:
-    """Wait for the answer; who has it hang, by a file system or a signal, has it ended."""
+    """Wait for the answer, but not for what hangs, by a file system or a signal."""
     poll = select.poll()
     poll.register(told, select.POLLIN)
     if not poll.poll(PATIENCE_MS):
-        os.kill(child, _SIGKILL)
         seconds = f"{PATIENCE_MS / 1000:g}"
         raise MinirunError(
             "ask in the container", f"the process {child} that entered it did not answer within {seconds} seconds",
