@@ -141,7 +141,7 @@ def _asked(plan: Sequence[Call], cgroup: int, path: str) -> Asked:
             return Asked(said)
         finally:
             os.close(told)
-            os.kill(child, _SIGKILL)  # it has answered, or is not to any more; one that is stopped does not end by itself
+            os.kill(child, _SIGKILL)  # one that has answered, too: stopped, it would not end by itself
             os.waitpid(child, 0)
     finally:
         wait.release()
