@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import ETXTBSY
 from pathlib import Path
+from typing import TypeVar
 
 from tests import commoner
 
@@ -17,6 +20,24 @@ LAUNCHER = Path(__file__).resolve().parent.parent / ".venv/bin/minirun"
 WARM = os.environ.get("MINIRUN_TEST_WARM", "0") != "0"
 CLIENT = LAUNCHER.with_name("minirun-warm") if WARM else LAUNCHER
 SOCKET: list[str] = []  # of that process, once it is there
+_BUSY_TRIES, _BUSY_S = 50, 0.01
+Done = TypeVar("Done")
+
+
+def executed(execute: Callable[[], Done]) -> Done:
+    """What *execute* returns, which executes a program.
+
+    Tests that try to open programs for writing, in another lane, have the kernel refuse to execute them meanwhile, for
+    some microseconds, also where they are refused in the end: ETXTBSY.
+    """
+    for _ in range(_BUSY_TRIES):
+        try:
+            return execute()
+        except OSError as error:
+            if error.errno != ETXTBSY:
+                raise
+            time.sleep(_BUSY_S)
+    return execute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +68,18 @@ class Minirun:
         Returns:
             Status and output; bytes that are no UTF-8 are surrogates.
         """
-        result = subprocess.run(
-            self.command(arguments),
-            env=self.environment(env),
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            timeout=timeout_s,
-            check=False,
+        result = executed(
+            lambda: subprocess.run(
+                self.command(arguments),
+                env=self.environment(env),
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                encoding="utf-8",
+                errors="surrogateescape",
+                timeout=timeout_s,
+                check=False,
+            )
         )
         if check and result.returncode != 0:
             raise AssertionError(
@@ -73,8 +96,10 @@ class Minirun:
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start `minirun *arguments*` and return it running; use it as a context manager, and end it."""
-        return subprocess.Popen(
-            self.command(arguments), env=self.environment(env), stdin=stdin, stdout=stdout, stderr=stderr
+        return executed(
+            lambda: subprocess.Popen(
+                self.command(arguments), env=self.environment(env), stdin=stdin, stdout=stdout, stderr=stderr
+            )
         )
 
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
