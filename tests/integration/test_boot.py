@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,8 @@ def reboot(store: Minirun) -> None:
     names = [path.name for path in (store.root / "names").iterdir()]
     files = [store.root / "names" / name / "state.json" for name in names]
     states = {path: json.loads(path.read_text()) for path in files if path.exists()}
-    running = [
-        name for name in names if (store.runtime / "containers" / kept.container_id(store, name) / "keeper").exists()
-    ]
-    # nobody is left to see the end of another
-    kept.kill(*(kept.keeper(store, name).keeper for name in running))
-    kept.kill(*kept.supervisors(store))
+    with suppress(FileNotFoundError):
+        group.kill(supervision.path(str(store.runtime)))  # all at once: nobody is left to see the end of another
     for now in states.values():
         if now["cgroup"]:
             group.remove(now["cgroup"])

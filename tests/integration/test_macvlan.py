@@ -39,6 +39,7 @@ def place(root: None, store: Minirun) -> Iterator[Site]:
         "--aux-address", f"host6={HOST6}",
     ):  # fmt: skip
         store("run", "--rm", "--network", "bridge", "busybox", "true", check=True)
+        kept.until(lambda: not any(name.startswith("mr") for name in links()), "its cable stays")
         yield found
         kept.unsupervised(store)
 
