@@ -20,7 +20,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from minirun.cgroup import group
 from minirun.container import wait
 from minirun.errors import Conflict, MinirunError
-from minirun.kernel import jsonfile
+from minirun.kernel import files, jsonfile
 from minirun.kernel.call import Call
 from minirun.kernel.names import AT_FDCWD, PR_SET_DUMPABLE, Named
 from minirun.launch import enter, machine
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _AT_EACCESS = Named("AT_EACCESS", 0x200)
 ACCESSES = {"read": Named("R_OK", 4), "write": Named("W_OK", 2), "execute": Named("X_OK", 1)}
-_MOST_DESCRIPTORS = 1 << 20
 PATIENCE_MS = 10_000
 _SIGKILL = 9
 _LINKS = 40  # as many as the kernel follows
@@ -166,22 +165,13 @@ def _answer(plan: Sequence[Call], path: str, told: int) -> NoReturn:
         own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             machine.run(plan)
-            _let_go(told, own)
+            files.close_but(told, own)  # what leads out is not for where it is now
             said = _look(path, own)
         except machine.CallFailed as failure:
             said = {"call": plan.index(failure.call), "failed": failure.errno}
         os.write(told, f"{jsonfile.dumps(said)}\n".encode())
     finally:
         os._exit(0)
-
-
-def _let_go(*kept: int) -> None:
-    """Close all that is the host's, but for *kept*: what leads out is not for where it is now."""
-    begin = 3
-    for descriptor in sorted(kept):
-        os.closerange(begin, descriptor)
-        begin = descriptor + 1
-    os.closerange(begin, _MOST_DESCRIPTORS)
 
 
 def _look(path: str, own: int) -> dict[str, Any]:

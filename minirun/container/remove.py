@@ -7,7 +7,7 @@ import time
 
 from minirun import events
 from minirun.cgroup import group
-from minirun.container import kept, state
+from minirun.container import kept, start, state
 from minirun.container import record as records
 from minirun.errors import Conflict
 from minirun.journal import undo_all
@@ -42,8 +42,8 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
         )
     directory = home.container(box.id)
     temporary = home.temporary(operation.key)
-    discards = _discards(home, box) if volumes or box.remove else []
-    connections = [*_connections(home, box), *_ranges(home, box)]
+    discards = start.volume_undos(home, box) if volumes or box.remove else []
+    connections = [*start.network_undos(home, box), *start.range_undos(home, box)]
     # Removing is its own undo: half of it is worth nothing, so whoever recovers does the rest.
     operation.will_all(
         [
@@ -78,31 +78,3 @@ def remove(home: Home, box: Record, operation: Operation, *, force: bool, volume
     tree.remove(temporary)
     undo_all([*discards, *connections])
     events.emit(home, "container", "destroy", box.id, box.told())
-
-
-def _connections(home: Home, box: Record) -> list[list[str]]:
-    if "usermode" in box.options:
-        from minirun.container import usermode
-
-        return usermode.undos(home, box)
-    if "networks" not in box.options:
-        return []
-    from minirun.container import endpoint
-
-    return endpoint.undos(home, box)
-
-
-def _ranges(home: Home, box: Record) -> list[list[str]]:
-    if "userns" not in box.options:
-        return []
-    from minirun.container import userns
-
-    return userns.undos(home, box)
-
-
-def _discards(home: Home, box: Record) -> list[list[str]]:
-    if not box.options["volumes"]:
-        return []
-    from minirun.container import mounts
-
-    return mounts.discards(home, box)

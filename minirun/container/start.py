@@ -132,17 +132,18 @@ def _device_steps(path: str, options: Mapping[str, Any]) -> list[Step]:
 
 def undos_while_running(home: Home, record: Record, path: str) -> list[list[str]]:
     """What whoever finds this container without its parent must do, once the last process of its group is gone."""
-    keep = [[KEEP_WHILE_ALIVE, path], *_network_undos(home, record)]
+    keep = [[KEEP_WHILE_ALIVE, path], *network_undos(home, record)]
     directory = home.container(record.id)
     if record.remove:
         name = home.name(record.name)
         own = [["remove_tree", directory], ["remove_name", name, record.id], ["remove_cgroup", path]]
-        return [*keep, *_volume_undos(home, record), *_range_undos(home, record), *own]
+        return [*keep, *volume_undos(home, record), *range_undos(home, record), *own]
     # undone from the last to the first: the group says how it ended, and then goes
     return [*keep, ["remove_cgroup", path], ["settle", home.root, record.id, path]]
 
 
-def _network_undos(home: Home, record: Record) -> list[list[str]]:
+def network_undos(home: Home, record: Record) -> list[list[str]]:
+    """What takes it off its networks."""
     if "usermode" in record.options:
         from minirun.container import usermode
 
@@ -154,7 +155,8 @@ def _network_undos(home: Home, record: Record) -> list[list[str]]:
     return endpoint.undos(home, record)
 
 
-def _range_undos(home: Home, record: Record) -> list[list[str]]:
+def range_undos(home: Home, record: Record) -> list[list[str]]:
+    """What gives its ids back."""
     if "userns" not in record.options:
         return []
     from minirun.container import userns
@@ -162,7 +164,8 @@ def _range_undos(home: Home, record: Record) -> list[list[str]]:
     return userns.undos(home, record)
 
 
-def _volume_undos(home: Home, record: Record) -> list[list[str]]:
+def volume_undos(home: Home, record: Record) -> list[list[str]]:
+    """What removes its anonymous volumes."""
     if not record.options["volumes"]:
         return []
     from minirun.container import mounts

@@ -79,11 +79,11 @@ def check(*, repair: bool = False, quick: bool = False) -> Checked:
     Raises:
         MinirunError: it could not be read.
     """
+    home = Home.of_environment()
     if os.geteuid():
         from minirun.container import rootless
 
-        rootless.enter(Home.of_environment())
-    home = Home.of_environment()
+        rootless.enter(home)
     with Attempt(f"check the store {home.root}"):
         before = examine(home)
         altered = [] if quick or not os.path.isdir(home.folder("blobs")) else list(blobcheck.altered(home))

@@ -12,6 +12,7 @@ from minirun.container import ranges
 from minirun.engine.finding import DEGRADED, MISSING, OK, Finding, Patient, operation
 from minirun.errors import REMEDIES, MinirunError, Unsupported, describe
 from minirun.home import Home
+from minirun.journal import Operation
 from minirun.kernel.call import Call, Vector
 from minirun.kernel.names import (
     CLONE_NEWCGROUP,
@@ -35,11 +36,8 @@ def stacked(patient: Patient) -> Iterator[Finding]:
     with operation(patient.home) as made:
         if made is None:
             return  # the store's probe has said so
-        directory = patient.home.temporary(made.key)
-        made.will("remove_tree", directory)
         try:
-            for name in ("", "one", "two", "upper", "work"):
-                os.mkdir(f"{directory}/{name}", 0o700)
+            directory = _make_layers(patient.home, made)
         except OSError as error:
             yield Finding("overlay", MISSING, describe(error), REMEDIES.get(error.errno or 0, ""))
             return
@@ -125,6 +123,15 @@ def namespaces(patient: Patient) -> Iterator[Finding]:
         yield Finding("namespaces", MISSING, f"{command!r} ended with {code}", "in the checkout: `sudo make setup`")
 
 
+def _make_layers(home: Home, made: Operation) -> str:
+    """Make the directories that an overlay is mounted of, below the one that is returned."""
+    directory = home.temporary(made.key)
+    made.will("remove_tree", directory)
+    for name in ("", "one", "two", "upper", "work"):
+        os.mkdir(f"{directory}/{name}", 0o700)
+    return directory
+
+
 def mapped(patient: Patient) -> Iterator[Finding]:
     """A user namespace, and a directory of the store mounted by it below an overlay, as `--userns` has them."""
     what = "user namespaces"
@@ -138,11 +145,8 @@ def mapped(patient: Patient) -> Iterator[Finding]:
     with operation(patient.home) as made:
         if made is None:
             return  # the store's probe has said so
-        directory = patient.home.temporary(made.key)
-        made.will("remove_tree", directory)
         try:
-            for name in ("", "one", "two", "upper", "work"):
-                os.mkdir(f"{directory}/{name}", 0o700)
+            _make_layers(patient.home, made)
             own.make()
             refused = _mapped(patient.home, own, f"tmp/{made.key}")
         except OSError as error:

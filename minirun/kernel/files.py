@@ -6,12 +6,23 @@ import fcntl
 import os
 from errno import EEXIST, ENOTEMPTY
 
+_MOST_DESCRIPTORS = 1 << 20
+
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write every byte of *data*; write(2) may take less than it is given."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def close_but(*kept: int) -> None:
+    """Close every descriptor from 3 on but *kept*: in a fork, which has brought along what is not for it."""
+    begin = 3
+    for descriptor in sorted(kept):
+        os.closerange(begin, descriptor)
+        begin = descriptor + 1
+    os.closerange(begin, _MOST_DESCRIPTORS)
 
 
 def sync_folder(path: str) -> None:

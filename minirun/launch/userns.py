@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from errno import ESRCH
 
+from minirun.kernel import files
 from minirun.kernel.call import Call, Struct, Vector
 from minirun.kernel.names import (
     AT_EMPTY_PATH,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     Extents = Sequence[Sequence[int]]  # (first inside, first on the host, how many), as uid_map has them
 
 UNMOVED = -1  # to setresuid(2): leave it
-_MOST_DESCRIPTORS = 1 << 20
 IDMAP = "its files, with the container's owners"
 
 
@@ -221,7 +221,7 @@ def _hold_by_fork(end: int, flags: int, before: Sequence[Call]) -> Process:
     if not child:
         try:
             machine.run([*before, *([Call("unshare", flags)] if flags else [])])
-            _hold_nothing_but(end, ours)
+            files.close_but(end, ours)  # others wait for the end of a pipe, and would wait for ours
             os.write(ours, b"+")
             os.read(end, 1)
         except OSError as error:
@@ -238,12 +238,3 @@ def _hold_by_fork(end: int, flags: int, before: Sequence[Call]) -> Process:
         return machine.Process(child, os.pidfd_open(child))
     finally:
         os.close(told)
-
-
-def _hold_nothing_but(*kept: int) -> None:
-    """Close what a fork has brought along: others wait for the end of a pipe, and would wait for ours."""
-    begin = 3
-    for descriptor in sorted(kept):
-        os.closerange(begin, descriptor)
-        begin = descriptor + 1
-    os.closerange(begin, _MOST_DESCRIPTORS)
