@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,16 @@ def complaints(minirun: Minirun) -> str:
     except FileNotFoundError:
         return ""
     return said
+
+
+@contextmanager
+def background(minirun: Minirun, name: str, *flags: str, script: str = "exec sleep 1000") -> Iterator[int]:
+    """Run a script in a container until the block ends; gives the host's pid of its first process."""
+    minirun("run", "-d", "--name", name, *flags, "busybox", "sh", "-c", script, check=True)
+    try:
+        yield int(minirun("inspect", "-f", "{{.State.Pid}}", name, check=True).stdout)
+    finally:
+        minirun("rm", "-f", name, check=True)
 
 
 def clear(minirun: Minirun) -> None:

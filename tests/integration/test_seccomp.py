@@ -249,12 +249,12 @@ def test_many_at_once_that_find_nothing_kept_make_the_same(store: Minirun) -> No
     assert [(one.name, one.read_bytes()) for one in path.parent.iterdir()] == [(path.name, right)]
 
 
-@pytest.fixture
-def no_library(store: Minirun) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs minirun on a host that has no libseccomp."""
-    maps = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
-    (where,) = {line.split()[-1] for line in maps.splitlines() if "libseccomp.so.2 " in line}
-    script = f'mount --bind /dev/null {where} && exec "$@"'
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def replacing(store: Minirun, place: str, other: str | Path) -> Call:
+    """Runs minirun on a host that has *other* in place of a file."""
+    script = f'mount --bind {other} {place} && exec "$@"'
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         words = ["unshare", "--mount", "sh", "-c", script, "sh", *store.command(arguments)]
@@ -266,8 +266,16 @@ def no_library(store: Minirun) -> Callable[..., subprocess.CompletedProcess[str]
     return call
 
 
+@pytest.fixture
+def no_library(store: Minirun) -> Call:
+    """Runs minirun on a host that has no libseccomp."""
+    maps = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    (where,) = {line.split()[-1] for line in maps.splitlines() if "libseccomp.so.2 " in line}
+    return replacing(store, where, "/dev/null")
+
+
 def test_without_libseccomp_what_is_kept_is_used_and_nothing_new_compiled(
-    store: Minirun, no_library: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    store: Minirun, no_library: Call, tmp_path: Path
 ) -> None:
     path = compiled(store)
     assert no_library("run", "--rm", "busybox", "true").returncode == 0
@@ -284,8 +292,6 @@ def test_without_libseccomp_what_is_kept_is_used_and_nothing_new_compiled(
 
 # ── the default of tomorrow
 
-Call = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture
 def upgraded(store: Minirun, tmp_path: Path) -> Call:
@@ -295,16 +301,7 @@ def upgraded(store: Minirun, tmp_path: Path) -> Call:
         group["names"] = [name for name in group["names"] if name not in ("mkdir", "mkdirat")]
     profile = tmp_path / "tomorrow.json"
     profile.write_text(json.dumps({**document, "syscalls": [*document["syscalls"], *NO_MKDIR["syscalls"]]}))
-    script = f'mount --bind {profile} {BUILTIN} && exec "$@"'
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        words = ["unshare", "--mount", "sh", "-c", script, "sh", *store.command(arguments)]
-        return subprocess.run(
-            words, env=store.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=60,
-        )  # fmt: skip
-
-    return call
+    return replacing(store, BUILTIN, profile)
 
 
 def test_a_command_has_the_filter_that_its_container_was_started_with_though_the_default_is_another_since(

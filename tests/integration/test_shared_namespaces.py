@@ -7,13 +7,13 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests import kept
 from tests.command import Minirun
+from tests.kept import background
 
 SLEEPS = "sleep 1000"
 
@@ -23,16 +23,6 @@ def supervised(root: None, store: Minirun) -> Iterator[None]:
     """Have no supervisor stay."""
     yield
     kept.unsupervised(store)
-
-
-@contextmanager
-def background(store: Minirun, name: str, *flags: str, script: str = f"exec {SLEEPS}") -> Iterator[int]:
-    """Run a script in a container until the block ends; gives the host's pid of its first process."""
-    store("run", "-d", "--name", name, *flags, "busybox", "sh", "-c", script, check=True)
-    try:
-        yield int(store("inspect", "-f", "{{.State.Pid}}", name, check=True).stdout)
-    finally:
-        store("rm", "-f", name, check=True)
 
 
 def inside(store: Minirun, script: str, *flags: str) -> str:

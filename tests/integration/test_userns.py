@@ -12,7 +12,6 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from minirun.container import ranges
 from minirun.container.ranges import Range
 from tests import kept
 from tests.command import Minirun
+from tests.kept import background
 
 AUTO = ("--userns", "auto", "--network", "none")
 FIRST, _ = ranges.DEFAULT
@@ -32,16 +32,6 @@ def supervised(root: None, store: Minirun) -> Iterator[None]:
     """Have no supervisor stay."""
     yield
     kept.unsupervised(store)
-
-
-@contextmanager
-def background(store: Minirun, name: str, *flags: str, script: str = "exec sleep 1000") -> Iterator[int]:
-    """Run a script in a container until the block ends; gives the host's pid of its first process."""
-    store("run", "-d", "--name", name, *flags, "busybox", "sh", "-c", script, check=True)
-    try:
-        yield int(store("inspect", "-f", "{{.State.Pid}}", name, check=True).stdout)
-    finally:
-        store("rm", "-f", name, check=True)
 
 
 def inside(store: Minirun, script: str, *flags: str) -> str:
